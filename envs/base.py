@@ -1,0 +1,348 @@
+"""``GridEnv``: the thin class around the pure functions of an environment.
+
+A subclass writes five functions of tensors, and nothing in them reads the class's own moment:
+
+    draws(key, t) -> Draws                                  counters become decisions
+    initial(draws) -> State
+    transition(state, action, draws) -> (State, reward, Flags)
+    observe(state, form) -> observation
+    positions(state) -> pos                                 (and alive(state) where agents come and go)
+
+The base keeps what is the same everywhere: the seed, episode and step of each environment, checks of what comes in,
+the time limit, the ``TimeStep``, and saving. Environment b draws with the key
+``bits(stream(seed_b, "episode"), episode_b)``, so its trajectory depends on its seed and its actions only.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from envs import settings
+from gnncomm import random
+from gnncomm.shapes import Bool, Float, Int
+from gnncomm.types import (
+    ActionError,
+    Batch,
+    ConfigError,
+    DeviceError,
+    DtypeError,
+    Observation,
+    Scene,
+    ShapeError,
+    StateError,
+    TimeStep,
+)
+
+Form = Literal["flat", "sparse"]
+
+
+@dataclass(frozen=True)
+class Flags(Batch):
+    """What a transition says about the episode as a whole."""
+
+    terminated: Bool[Tensor, " B"]  # ended by its rules, now
+    success: Bool[Tensor, " B"]  # the task is solved in the new state
+
+
+@dataclass(frozen=True)
+class _Outcome(Batch):
+    """What the last step gave, kept for ``reset(where=...)`` and for checkpoints."""
+
+    reward: Float[Tensor, "B N"]
+    terminated: Bool[Tensor, " B"]
+    truncated: Bool[Tensor, " B"]
+    success: Bool[Tensor, " B"]
+
+
+BatchT = TypeVar("BatchT", bound=Batch)
+StateT = TypeVar("StateT", bound=Batch)
+DrawsT = TypeVar("DrawsT", bound=Batch)
+
+
+def _put(rows: Tensor, part: BatchT, whole: BatchT) -> BatchT:
+    """``whole`` with the rows ``rows`` taken from ``part``."""
+    new = part.tensors()
+    return whole.with_tensors({name: old.index_copy(0, rows, new[name]) for name, old in whole.tensors().items()})
+
+
+class GridEnv(ABC, Generic[StateT, DrawsT]):
+    """B environments that advance together; see ``gnncomm.types.VectorEnv`` for the contract.
+
+    Args:
+        id: Name under which ``envs.make`` finds the class.
+        config: The parameters of the rules, JSON-able: ``envs.make(env.id, **env.config)`` builds the same again.
+        num_envs: B, at least 1.
+        num_agents: N, rows of actions and observations.
+        num_actions: A, the same for all agents.
+        obs_dim: D, width of the flat observation.
+        max_steps: The episode is truncated after this many steps unless it terminated.
+        device: Where all tensors live; must exist.
+        observation: ``"flat"`` or ``"sparse"`` (``SparseObs`` of the same vector).
+
+    Raises:
+        ConfigError: A setting out of range.
+        DeviceError: A device this machine does not have.
+    """
+
+    protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Settings of full ids: ``"5x5-3-v0"`` of the class ``predator_prey`` is ``"predator_prey/5x5-3-v0"``."""
+
+    grid_setting: ClassVar[str | None] = None
+    """The setting that is the side of the grid, where there is one."""
+
+    recipe: Mapping[str, Any] = {}
+
+    def __init__(
+        self,
+        id: str,
+        config: Mapping[str, Any],
+        *,
+        num_envs: int,
+        num_agents: int,
+        num_actions: int,
+        obs_dim: int,
+        max_steps: int,
+        device: str | torch.device,
+        observation: str,
+    ) -> None:
+        self.id = id
+        self.config: dict[str, Any] = dict(config)
+        self.num_envs = settings.integer("num_envs", num_envs, 1)
+        self.num_agents = settings.integer("num_agents", num_agents, 1)
+        self.num_actions = num_actions
+        self.obs_dim = obs_dim
+        self.max_steps = settings.integer("max_steps", max_steps, 1)
+        self.device = settings.device(device)
+        self.form: Form = (
+            "sparse" if settings.choice("observation", observation, ("flat", "sparse")) == "sparse" else "flat"
+        )
+        self._seed = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
+        self._episode = torch.zeros_like(self._seed)
+        self._key = torch.zeros_like(self._seed)
+        self._step = torch.zeros_like(self._seed)
+        self._state: StateT | None = None
+        self._outcome = self._nothing(self.num_envs)
+
+    @abstractmethod
+    def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> DrawsT:
+        """The decisions of chance at step ``t`` (the int 0 at a reset, else ``[B]`` counters of at least 1).
+
+        Decisions that are not taken at this ``t`` have an empty last axis.
+        """
+
+    @abstractmethod
+    def initial(self, draws: DrawsT) -> StateT:
+        """The first state of an episode."""
+
+    @abstractmethod
+    def transition(
+        self, state: StateT, action: Int[Tensor, "B N"], draws: DrawsT
+    ) -> tuple[StateT, Float[Tensor, "B N"], Flags]:
+        """The next state, the reward of each agent and the flags. Actions of agents that are not alive are 0."""
+
+    @abstractmethod
+    def observe(self, state: StateT, form: Form) -> Observation:
+        """What the agents see: ``[B, N, D]`` (flat), or the non-zeros of the same vectors (sparse)."""
+
+    @abstractmethod
+    def positions(self, state: StateT) -> Float[Tensor, "B N P"]:
+        """Where the agents are, for geometric topologies."""
+
+    @abstractmethod
+    def describe(self, state: StateT) -> Scene:
+        """What there is to draw in ``state``."""
+
+    @abstractmethod
+    def solve(self, state: StateT) -> Int[Tensor, "B N"]:
+        """What a policy that sees the whole state does in ``state``."""
+
+    def alive(self, state: StateT) -> Bool[Tensor, "B N"]:
+        """Who takes part in the next decision; all agents, unless a subclass says otherwise."""
+        rows = next(iter(state.tensors().values())).shape[0]
+        return torch.ones(rows, self.num_agents, dtype=torch.bool, device=self.device)
+
+    def reset(self, seed: int | Tensor | None = None, where: Tensor | None = None) -> TimeStep:
+        """Begin new episodes, everywhere or in the environments where ``where [B]`` is True.
+
+        ``seed`` gives environment b the seed ``seed + b`` (or ``seed[b]``) and restarts its count of episodes; it is 0
+        until one is given. Without ``seed`` the next episode of the same seed begins. Rows outside ``where`` keep
+        their state and their last reward and flags.
+
+        Raises:
+            ConfigError: ``seed`` is no int in ``[0, 2^63)`` or no such ``[B]`` tensor, or came with ``where``.
+            ShapeError, DtypeError: ``where`` is not bool ``[B]``.
+            StateError: ``where`` was given before the first full reset.
+        """
+        if where is not None:
+            return self._reset_rows(seed, where)
+        if seed is not None:
+            self._seed = settings.seeds(seed, self.num_envs, self.device)
+            self._episode = torch.zeros_like(self._episode)
+        elif self._state is not None:
+            self._episode = self._episode + 1
+        self._key = self._keys(self._seed, self._episode)
+        self._step = torch.zeros_like(self._step)
+        self._state = self.initial(self.draws(self._key, 0))
+        self._outcome = self._nothing(self.num_envs)
+        return self._timestep(self._state)
+
+    def _reset_rows(self, seed: int | Tensor | None, where: Tensor) -> TimeStep:
+        if seed is not None:
+            raise ConfigError("reset: expected seed or where, got both. Reset all environments to give new seeds.")
+        if where.shape != (self.num_envs,):
+            raise ShapeError(f"reset: expected where [{self.num_envs}], got {list(where.shape)}. Pass timestep.done.")
+        if where.dtype != torch.bool:
+            raise DtypeError(f"reset: expected where of bool, got {where.dtype}. Pass timestep.done.")
+        state = self._current("reset(where=...)")
+        rows = where.to(self.device).nonzero().squeeze(-1)
+        if rows.numel():
+            self._episode = self._episode.index_add(0, rows, torch.ones_like(rows))
+            key = self._keys(self._seed[rows], self._episode[rows])
+            self._key = self._key.index_copy(0, rows, key)
+            self._step = self._step.index_fill(0, rows, 0)
+            state = _put(rows, self.initial(self.draws(key, 0)), state)
+            self._outcome = _put(rows, self._nothing(rows.numel()), self._outcome)
+            self._state = state
+        return self._timestep(state)
+
+    def step(self, action: Int[Tensor, "B N"]) -> TimeStep:
+        """Advance by ``action [B, N]`` int64; values of agents that are not alive are ignored.
+
+        Raises:
+            StateError: Before the first reset, or while an environment is at its end.
+            ActionError: Another shape or type, or a value outside ``[0, A)``; names environment and agent.
+            DeviceError: The action lies on another device.
+        """
+        state = self._current("step")
+        ended = self._outcome.terminated | self._outcome.truncated
+        if bool(ended.any()):
+            which = ended.nonzero().squeeze(-1)[:8].tolist()
+            raise StateError(
+                f"step: expected running episodes, but those of environments {which} ended. Call "
+                "reset(where=timestep.done) first."
+            )
+        action = self._checked(action, state)
+        self._step = self._step + 1
+        self._state, reward, flags = self.transition(state, action, self.draws(self._key, self._step))
+        truncated = (self._step >= self.max_steps) & ~flags.terminated
+        self._outcome = _Outcome(reward, flags.terminated, truncated, flags.success)
+        return self._timestep(self._state)
+
+    def floor_action(self, key: Int[Tensor, " B"]) -> Int[Tensor, "B N"]:
+        """Uniformly random actions, a function of ``key [B]`` and the current step."""
+        if key.shape != (self.num_envs,) or key.dtype != torch.int64:
+            raise ShapeError(
+                f"floor_action: expected key int64 [{self.num_envs}], got {key.dtype} {list(key.shape)}. Pass "
+                "timestep.key, or one made from it."
+            )
+        agents = torch.arange(self.num_agents, device=self.device)
+        return random.integers(random.stream(key, "floor")[:, None], self.num_actions, self._step[:, None], agents)
+
+    def ceiling_action(self) -> Int[Tensor, "B N"]:
+        """What a policy that sees the whole state does now."""
+        return self.solve(self._current("ceiling_action"))
+
+    def scene(self) -> Scene:
+        """What there is to draw now; shares no memory with the environment."""
+        return self.describe(self._current("scene"))
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything the future and the current time step depend on, copied."""
+        state = self._current("state_dict")
+        counters = {"seed": self._seed, "episode": self._episode, "step": self._step}
+        found = counters | self._outcome.tensors("outcome.") | state.tensors("state.")
+        return {name: value.detach().clone() for name, value in found.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> TimeStep:
+        """Continue from what ``state_dict`` returned; gives the time step that was current then.
+
+        Raises:
+            StateError: Missing or unknown names (the state of another environment).
+            ShapeError, DtypeError: A tensor of another shape or type; names it.
+        """
+        blank = self.initial(self.draws(torch.zeros_like(self._seed), 0))
+        nothing = self._nothing(self.num_envs)
+        counters = {"seed": self._seed, "episode": self._episode, "step": self._step}
+        expected = counters | nothing.tensors("outcome.") | blank.tensors("state.")
+        if state.keys() != expected.keys():
+            missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+            raise StateError(
+                f"load_state_dict: expected the state of {self.id!r}, got one without {missing} and with unknown "
+                f"{unknown}. Load the state of the same environment."
+            )
+        for name, want in expected.items():
+            if state[name].shape != want.shape:
+                raise ShapeError(
+                    f"load_state_dict: expected {name} {list(want.shape)}, got {list(state[name].shape)}. Build the "
+                    "environment with the num_envs and settings it was saved with."
+                )
+            if state[name].dtype != want.dtype:
+                raise DtypeError(f"load_state_dict: expected {name} of {want.dtype}, got {state[name].dtype}.")
+        copied = {name: value.to(self.device, copy=True) for name, value in state.items()}
+        self._seed, self._episode, self._step = copied["seed"], copied["episode"], copied["step"]
+        self._key = self._keys(self._seed, self._episode)
+        self._outcome = nothing.with_tensors(copied, "outcome.")
+        self._state = blank.with_tensors(copied, "state.")
+        return self._timestep(self._state)
+
+    def __repr__(self) -> str:
+        settings_ = "".join(f", {name}={value!r}" for name, value in self.config.items())
+        return f"{type(self).__name__}(num_envs={self.num_envs}{settings_})"
+
+    @staticmethod
+    def _keys(seed: Tensor, episode: Tensor) -> Tensor:
+        return random.bits(random.stream(seed, "episode"), episode)
+
+    def _nothing(self, rows: int) -> _Outcome:
+        no = torch.zeros(rows, dtype=torch.bool, device=self.device)
+        return _Outcome(torch.zeros(rows, self.num_agents, device=self.device), no, no.clone(), no.clone())
+
+    def _current(self, verb: str) -> StateT:
+        if self._state is None:
+            raise StateError(f"{verb}: expected a running episode, but there was no reset yet. Call reset() first.")
+        return self._state
+
+    def _checked(self, action: Tensor, state: StateT) -> Tensor:
+        """``action`` with 0 in the places of agents that are not alive."""
+        wanted = f"an int64 tensor [num_envs={self.num_envs}, num_agents={self.num_agents}]"
+        if not isinstance(action, Tensor):
+            raise ActionError(f"step: expected {wanted}, got {type(action).__name__}. Use torch.as_tensor(action).")
+        if action.shape != (self.num_envs, self.num_agents):
+            raise ActionError(f"step: expected {wanted}, got shape {list(action.shape)}. Give each agent one action.")
+        if action.dtype != torch.int64:
+            raise ActionError(f"step: expected {wanted}, got {action.dtype}. Use action.long() if it holds integers.")
+        if action.device != self.device:
+            raise DeviceError(f"step: expected an action on {self.device}, got {action.device}. Use action.to(...).")
+        action = torch.where(self.alive(state), action, 0)
+        bad = (action < 0) | (action >= self.num_actions)
+        if bool(bad.any()):
+            env, agent = bad.nonzero()[0].tolist()
+            raise ActionError(
+                f"step: expected actions in [0, {self.num_actions}), got {int(action[env, agent])} from agent {agent} "
+                f"of environment {env}. Choose one of the {self.num_actions} actions."
+            )
+        return action
+
+    def _timestep(self, state: StateT) -> TimeStep:
+        """Fresh tensors throughout: what the caller does to them reaches neither the state nor the counters."""
+        alive = self.alive(state)
+        outcome = self._outcome.map(torch.clone)
+        return TimeStep(
+            obs=self.observe(state, self.form),
+            reward=outcome.reward,
+            discount=(alive & ~outcome.terminated[:, None]).to(outcome.reward.dtype),
+            alive=alive,
+            terminated=outcome.terminated,
+            truncated=outcome.truncated,
+            success=outcome.success,
+            first=self._step == 0,
+            key=self._key.clone(),
+            step=self._step.clone(),
+            pos=self.positions(state),
+        )

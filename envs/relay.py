@@ -1,0 +1,139 @@
+"""Relay: the ground truth of communication. One end of a line sees a symbol, the other end must name it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from envs import settings
+from envs.base import Flags, Form, GridEnv
+from gnncomm import random
+from gnncomm.shapes import Bool, Float, Int
+from gnncomm.types import Batch, Observation, Scene, SparseObs
+
+
+@dataclass(frozen=True)
+class RelayDraws(Batch):
+    """The symbol of the episode; empty after a reset."""
+
+    symbol: Int[Tensor, "B C"]
+
+
+@dataclass(frozen=True)
+class RelayState(Batch):
+    """The symbol, how many steps were taken, and whether it was named correctly at the end."""
+
+    symbol: Int[Tensor, " B"]
+    t: Int[Tensor, " B"]
+    solved: Bool[Tensor, " B"]
+
+
+class Relay(GridEnv[RelayState, RelayDraws]):
+    """N agents on a line; agent 0 sees one of S symbols, agent N-1 must name it at the final step.
+
+    ::
+
+        symbol -> 0 --- 1 --- 2 --- 3 -> action      reward 1 to all if action == symbol at the final step, else 0
+
+    Observation: the symbol one-hot (agent 0 only; all zeros for the others), the own index one-hot, and, where an
+    episode has more than one step, the elapsed share t / steps. Width S + N, or S + N + 1. Sparse: 2 or 3 entries.
+    Actions: the S symbols; only that of agent N-1 at the final step counts. The episode terminates there; success
+    means that the symbol was named.
+
+    **What can be reached.** The symbol is uniform, and what agents 1 ... N-1 see does not depend on it. Where nothing
+    arrives, agent N-1 names a symbol that is independent of the true one and is right with probability 1/S, whatever
+    it does. With K rounds of communication a step along the line, a symbol moves at most K hops a step: it can arrive
+    if N - 1 <= steps * K, and then success 1 is possible; otherwise 1/S is the best. If it fails to arrive with
+    probability q, and agent N-1 can tell, the best success is (1 - q) + q / S. One hop that loses messages with
+    probability p has q = p; a chain of N-1 such hops, each used once, has q = 1 - (1 - p)^(N-1).
+
+    This is the task of passing a message along a chain that graph-network studies use to measure reach, e.g. Alon and
+    Yahav 2021, "On the bottleneck of graph neural networks and its practical implications", section 4 (there on trees).
+
+    Args:
+        num_envs, device, observation: See ``GridEnv``.
+        num_agents: N.
+        num_symbols: S, at least 2.
+        steps: Length of an episode.
+        seen: ``"always"``: agent 0 sees the symbol at every step; ``"first"``: before the first action only, so that
+            it must be remembered.
+
+    Raises:
+        ConfigError: A setting out of range.
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        observation: str = "flat",
+        *,
+        num_agents: int = 4,
+        num_symbols: int = 8,
+        steps: int = 1,
+        seen: str = "always",
+    ) -> None:
+        self.num_symbols = settings.integer("num_symbols", num_symbols, 2)
+        self.steps = settings.integer("steps", steps, 1)
+        self.seen = settings.choice("seen", seen, ("always", "first"))
+        settings.integer("num_agents", num_agents, 1)
+        super().__init__(
+            "relay",
+            {"num_agents": num_agents, "num_symbols": num_symbols, "steps": steps, "seen": seen},
+            num_envs=num_envs,
+            num_agents=num_agents,
+            num_actions=num_symbols,
+            obs_dim=num_symbols + num_agents + (1 if steps > 1 else 0),
+            max_steps=steps,
+            device=device,
+            observation=observation,
+        )
+        self._agents = torch.arange(num_agents, device=self.device)
+
+    def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> RelayDraws:
+        if isinstance(t, Tensor):
+            return RelayDraws(key.new_empty(key.shape[0], 0))
+        return RelayDraws(random.integers(random.stream(key, "symbol"), self.num_symbols)[:, None])
+
+    def initial(self, draws: RelayDraws) -> RelayState:
+        symbol = draws.symbol[:, 0]
+        return RelayState(symbol, torch.zeros_like(symbol), torch.zeros_like(symbol, dtype=torch.bool))
+
+    def transition(
+        self,
+        state: RelayState,
+        action: Int[Tensor, "B N"],
+        draws: RelayDraws,  # noqa: ARG002  # nothing is drawn after the reset
+    ) -> tuple[RelayState, Float[Tensor, "B N"], Flags]:
+        t = state.t + 1
+        final = t >= self.steps
+        solved = final & (action[:, -1] == state.symbol)
+        reward = solved.to(torch.float32)[:, None].repeat(1, self.num_agents)
+        return RelayState(state.symbol, t, solved), reward, Flags(final, solved.clone())
+
+    def observe(self, state: RelayState, form: Form) -> Observation:
+        shape = (state.symbol.shape[0], self.num_agents)
+        visible = (state.t == 0) | (self.seen == "always")
+        index = [state.symbol[:, None].expand(shape), (self.num_symbols + self._agents).expand(shape)]
+        value = [(visible[:, None] & (self._agents == 0)).to(torch.float32), torch.ones(shape, device=self.device)]
+        if self.steps > 1:
+            index.append(torch.full(shape, self.num_symbols + self.num_agents, device=self.device))
+            value.append((state.t / self.steps)[:, None].expand(shape))
+        sparse = SparseObs(torch.stack(index, -1), torch.stack(value, -1), self.obs_dim)
+        return sparse if form == "sparse" else sparse.to_flat()
+
+    def positions(self, state: RelayState) -> Float[Tensor, "B N 1"]:
+        return self._agents.to(torch.float32)[:, None].repeat(state.symbol.shape[0], 1, 1)
+
+    def describe(self, state: RelayState) -> Scene:
+        column = self.positions(state)
+        agents = torch.cat([torch.zeros_like(column), column], -1)
+        finished = state.solved[:, None] & (self._agents == self.num_agents - 1)
+        return Scene((1, self.num_agents), agents, finished, entities={}, active={})
+
+    def solve(self, state: RelayState) -> Int[Tensor, "B N"]:
+        """Everyone names the symbol."""
+        return state.symbol[:, None].repeat(1, self.num_agents)

@@ -1,0 +1,79 @@
+"""Checks of settings: each returns the value it accepts and raises ``ConfigError`` (or ``DeviceError``) otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gnncomm.types import ConfigError, DeviceError, did_you_mean
+
+_MAX_SEED = 2**63 - 1
+
+
+def integer(name: str, value: object, low: int, high: int | None = None) -> int:
+    """An int (no bool, no float) in ``[low, high]``."""
+    top = "" if high is None else f" and at most {high}"
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigError(f"{name}: expected an integer of at least {low}{top}, got {value!r}. Pass a Python int.")
+    if value < low or (high is not None and value > high):
+        raise ConfigError(f"{name}: expected an integer of at least {low}{top}, got {value}. Choose one in the range.")
+    return value
+
+
+def number(name: str, value: object, low: float, high: float = math.inf) -> float:
+    """A finite int or float in ``[low, high]``, as float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigError(f"{name}: expected a number in [{low}, {high}], got {value!r}. Pass an int or a float.")
+    if not (math.isfinite(value) and low <= value <= high):
+        raise ConfigError(f"{name}: expected a finite number in [{low}, {high}], got {value}. Choose one in the range.")
+    return float(value)
+
+
+def flag(name: str, value: object) -> bool:
+    """A bool, and nothing that merely counts as one."""
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}: expected True or False, got {value!r}. Pass a bool.")
+    return value
+
+
+def choice(name: str, value: object, allowed: Sequence[str]) -> str:
+    """One of the names in ``allowed``."""
+    if not isinstance(value, str) or value not in allowed:
+        raise ConfigError(
+            f"{name}: expected one of {list(allowed)}, got {value!r}. {did_you_mean(str(value), allowed)}"
+        )
+    return value
+
+
+def device(value: object) -> torch.device:
+    """A device that exists and can hold numbers here; no fallback to the CPU."""
+    if not isinstance(value, str | torch.device):
+        raise DeviceError(f"device: expected a name such as 'cpu' or 'cuda:0', got {value!r}. Pass a str.")
+    try:
+        probe = torch.zeros(1, device=value)
+        probe.item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DeviceError(
+            f"device: expected one that this machine has, got {str(value)!r} ({reason}). Use 'cpu', or a device that "
+            "torch lists."
+        ) from error
+    return probe.device
+
+
+def seeds(value: object, num_envs: int, where: torch.device) -> Tensor:
+    """``[B]`` int64: ``value + b`` for an int, ``value[b]`` for a tensor; all in ``[0, 2^63)``."""
+    if isinstance(value, Tensor):
+        if value.dtype != torch.int64 or value.shape != (num_envs,):
+            raise ConfigError(
+                f"seed: expected an int64 tensor [{num_envs}] (one for each environment), got {value.dtype} "
+                f"{list(value.shape)}. Pass an int, or such a tensor."
+            )
+        if bool((value < 0).any()):
+            raise ConfigError(f"seed: expected numbers of at least 0, got {int(value.min())}. Choose others.")
+        return value.to(where, copy=True)
+    first = integer("seed", value, 0, _MAX_SEED - num_envs)
+    return torch.arange(first, first + num_envs, device=where)

@@ -1,0 +1,88 @@
+"""gnncomm: agents that learn to talk. Message passing as a torch-geometric layer, inside multi-agent RL.
+
+Names are loaded when they are first used, so ``import gnncomm`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gnncomm import channel, layers, learn, policy, schedule, store, testing, topology
+    from gnncomm.deploy import LocalAgent
+    from gnncomm.errors import GnnCommError
+    from gnncomm.evaluate import Report, evaluate
+    from gnncomm.graph import CommGraph
+    from gnncomm.learn import PPO, PPOConfig, TrainConfig
+    from gnncomm.note import Agent, CommunicationGraph, MultiAgentLearner
+    from gnncomm.policy import CommPolicy
+    from gnncomm.record import Episode, record
+    from gnncomm.run import Trained, default_config, load, train
+    from gnncomm.wire import Wire
+
+_HOME = {
+    "Agent": "gnncomm.note",
+    "CommGraph": "gnncomm.graph",
+    "CommPolicy": "gnncomm.policy",
+    "CommunicationGraph": "gnncomm.note",
+    "Episode": "gnncomm.record",
+    "GnnCommError": "gnncomm.errors",
+    "LocalAgent": "gnncomm.deploy",
+    "MultiAgentLearner": "gnncomm.note",
+    "PPO": "gnncomm.learn",
+    "PPOConfig": "gnncomm.learn",
+    "Report": "gnncomm.evaluate",
+    "TrainConfig": "gnncomm.learn",
+    "Trained": "gnncomm.run",
+    "Wire": "gnncomm.wire",
+    "default_config": "gnncomm.run",
+    "evaluate": "gnncomm.evaluate",
+    "load": "gnncomm.run",
+    "record": "gnncomm.record",
+    "train": "gnncomm.run",
+}
+_ROOMS = ("channel", "layers", "learn", "policy", "schedule", "store", "testing", "topology")
+
+__version__ = "0.1.0"
+__all__ = [
+    "PPO",
+    "Agent",
+    "CommGraph",
+    "CommPolicy",
+    "CommunicationGraph",
+    "Episode",
+    "GnnCommError",
+    "LocalAgent",
+    "MultiAgentLearner",
+    "PPOConfig",
+    "Report",
+    "TrainConfig",
+    "Trained",
+    "Wire",
+    "channel",
+    "default_config",
+    "evaluate",
+    "layers",
+    "learn",
+    "load",
+    "policy",
+    "record",
+    "schedule",
+    "store",
+    "testing",
+    "topology",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"gnncomm.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'gnncomm' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

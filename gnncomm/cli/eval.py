@@ -1,0 +1,59 @@
+"""``gnncomm eval RUN``: the trained team beside its controls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from gnncomm.evaluate import Report, evaluate
+from gnncomm.run import Trained, load
+from gnncomm.store import write_json_atomic
+
+
+@dataclass(frozen=True)
+class EvalArgs:
+    """Measure a trained team, the same team muted and with shuffled messages, and the floor and ceiling policies."""
+
+    run: tyro.conf.Positional[str]
+    """Run directory."""
+    episodes: int = 1000
+    """Episodes of each."""
+    seed: int = 1_000_003
+    """Seed of the episodes, the same for all; far from the seeds of training."""
+    sample: bool = False
+    """Sample actions instead of taking the most likely ones."""
+    json: str = ""
+    """File to write the numbers to."""
+
+
+def run(words: list[str]) -> int:
+    args = tyro.cli(EvalArgs, args=words, prog="gnncomm eval")
+    console = Console(highlight=False)
+    trained = load(args.run)
+    target = Path(args.json) if args.json else None
+    show_report(trained, args.episodes, target, console, seed=args.seed, greedy=not args.sample)
+    return 0
+
+
+def show_report(
+    trained: Trained,
+    episodes: int,
+    json_file: Path | None,
+    console: Console,
+    seed: int = EvalArgs.seed,
+    greedy: bool = True,
+) -> Report:
+    """Evaluate, print the table and the verdict, and write the JSON."""
+    for line in trained.rejected:
+        console.print(f"passed over: {line}")
+    env = trained.make_env(min(episodes, 1000))
+    report = evaluate(trained.policy, env, episodes=episodes, seed=seed, greedy=greedy)
+    console.print(report.table())
+    console.print(report.verdict())
+    if json_file is not None:
+        write_json_atomic(json_file, report.to_json())
+        console.print(f"numbers in {json_file}")
+    return report

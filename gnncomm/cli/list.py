@@ -1,0 +1,46 @@
+"""``gnncomm list``: what there is, one line each."""
+
+from __future__ import annotations
+
+import inspect
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from gnncomm import channel, environments, schedule, topology
+from gnncomm.layers import LAYERS, NONE
+
+
+def run(words: list[str]) -> int:
+    tyro.cli(_nothing, args=words, prog="gnncomm list", description="What there is to choose from.")
+    console = Console(highlight=False)
+    layers = {name: line for name, (_, line) in LAYERS.items()} | {NONE: "nothing is sent"}
+    console.print(_table("environments (gnncomm train ENV)", environments.summaries()))
+    console.print(_table("layers (--comm)", layers))
+    console.print(_table("topologies (--topology); join with | and &", _summaries(topology.listing())))
+    console.print(_table("schedulers", _summaries(schedule.listing())))
+    console.print(_table("channels (--channel)", _summaries(channel.listing())))
+    return 0
+
+
+def _nothing() -> None: ...
+
+
+def _summaries(classes: dict[str, type]) -> dict[str, str]:
+    return {name: first_line(value) for name, value in classes.items()}
+
+
+def first_line(value: object) -> str:
+    """The first sentence of a docstring."""
+    text = inspect.getdoc(value) or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def _table(title: str, lines: dict[str, str]) -> Table:
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for name, line in lines.items():
+        table.add_row(name, line)
+    return table

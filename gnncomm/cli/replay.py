@@ -1,0 +1,49 @@
+"""``gnncomm replay RUN``: one episode, recorded and drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from gnncomm.record import record
+from gnncomm.run import Trained, load
+
+
+@dataclass(frozen=True)
+class ReplayArgs:
+    """Record an episode of a trained team and draw its trajectories and messages."""
+
+    run: tyro.conf.Positional[str]
+    """Run directory."""
+    figure: str = ""
+    """PNG, PDF or SVG to draw into."""
+    episode: str = ""
+    """File (.npz) to keep the recorded episode in."""
+    seed: int = 0
+    """Seed of the episode."""
+
+
+def run(words: list[str]) -> int:
+    args = tyro.cli(ReplayArgs, args=words, prog="gnncomm replay")
+    console = Console(highlight=False)
+    trained = load(args.run)
+    figure = Path(args.figure) if args.figure else Path(args.run) / "trajectories.png"
+    draw(trained, figure, args.seed, console, Path(args.episode) if args.episode else None)
+    return 0
+
+
+def draw(
+    trained: Trained, figure: Path, seed: int, console: Console, episode_file: Path | None = None
+) -> None:
+    """Record one episode and draw it into ``figure``."""
+    from gnncomm.record import trajectory_figure
+
+    episode = record(trained.policy, trained.make_env(1), seed=seed)
+    if episode_file is not None:
+        episode.save(episode_file)
+        console.print(f"episode in {episode_file}")
+    trajectory_figure(episode, figure)
+    console.print(f"figure in {figure}")

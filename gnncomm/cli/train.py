@@ -1,0 +1,70 @@
+"""``gnncomm train ENV``: train, measure, draw."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+import tyro
+from rich.console import Console
+
+from gnncomm.cli.eval import show_report
+from gnncomm.cli.progress import TrainingProgress
+from gnncomm.cli.replay import draw
+from gnncomm.cli.signals import StopSignal
+from gnncomm.learn import TrainConfig
+from gnncomm.run import default_config, load, train
+
+
+@dataclass(frozen=True)
+class TrainArgs(TrainConfig):
+    """Train a team that talks, measure it beside its controls, and draw an episode."""
+
+    env: tyro.conf.Positional[str] = "predator_prey"
+    """Environment, see ``gnncomm list``. Its own recommended settings become the defaults below."""
+    out: str = ""
+    """Run directory; default runs/ENV-COMM-SEED."""
+    resume: bool = False
+    """Continue the run in --out from its newest good checkpoint."""
+    overwrite: bool = False
+    """Replace the run in --out."""
+    threads: int = 0
+    """Threads of torch; 0 leaves its own choice."""
+    episodes: int = 1000
+    """Episodes of the evaluation afterwards; 0 for none."""
+
+
+def run(words: list[str]) -> int:
+    args = _parse(words)
+    config = TrainConfig(**{item.name: getattr(args, item.name) for item in fields(TrainConfig)})
+    console = Console(highlight=False)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    out = args.out or f"runs/{config.env.replace('/', '-')}-{config.comm.split(':')[0]}-{config.seed}"
+    total = config.updates * config.num_envs * config.rollout
+    with StopSignal() as stop:
+        with TrainingProgress(console, total) as progress:
+            training = train(
+                config, out, resume=args.resume, overwrite=args.overwrite, observer=progress, stop=stop
+            )
+        if stop():
+            console.print(f"stopped; saved in {out} at {training.env_steps:,} steps; continue with --resume")
+            return stop.exit_code
+    if progress.first_step is None:
+        console.print(f"{out} is already complete: {training.env_steps:,} steps")
+    else:
+        console.print(f"{training.env_steps:,} steps, {progress.steps_per_second:,.0f} steps/s, kept in {out}")
+    if args.episodes:
+        trained = load(out)
+        show_report(trained, args.episodes, Path(out) / "eval.json", console)
+        draw(trained, Path(out) / "trajectories.png", seed=config.seed, console=console)
+    return 0
+
+
+def _parse(words: list[str]) -> TrainArgs:
+    """Twice: the environment first, then everything, with the recipe of the environment as default."""
+    first = tyro.cli(TrainArgs, args=[word for word in words if word not in ("-h", "--help")], prog="gnncomm train")
+    recipe = default_config(first.env)
+    default = TrainArgs(**{item.name: getattr(recipe, item.name) for item in fields(TrainConfig)})
+    return tyro.cli(TrainArgs, args=words, prog="gnncomm train", default=default)

@@ -1,0 +1,129 @@
+"""Environments by name, found through the entry-point group ``gnncomm.envs`` of installed packages.
+
+A package adds its own through the entry-point group ``gnncomm.envs``; the entry is a class (or function) that is
+called as ``factory(num_envs=, device=, observation=, **settings)`` and returns a ``gnncomm.types.VectorEnv``. An
+attribute ``protocols`` (name -> settings), where there is one, adds the full ids ``entry/name``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+import torch
+
+from gnncomm.types import ConfigError, EnvContractError, VectorEnv, did_you_mean
+
+_GROUP = "gnncomm.envs"
+_COMMON = ("num_envs", "device", "observation")
+
+Factory = Callable[..., VectorEnv]
+
+
+def _sources() -> dict[str, str]:
+    """Short name -> ``module:attribute``."""
+    found: dict[str, str] = {}
+    for entry in entry_points(group=_GROUP):
+        if found.setdefault(entry.name, entry.value) != entry.value:
+            raise ConfigError(
+                f"Expected one environment {entry.name!r}, got {found[entry.name]} and {entry.value}. Rename the "
+                f"entry point in the group {_GROUP!r} of one of the packages."
+            )
+    return found
+
+
+def _load(source: str) -> Factory:
+    module, _, attribute = source.partition(":")
+    factory: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        factory = getattr(factory, part)
+    if not callable(factory):
+        raise EnvContractError(f"Expected {source} to be a class or function, got {type(factory).__name__}. Mend it.")
+    return factory  # type: ignore[no-any-return]  # the entry point's promise, checked when it is called
+
+
+def _protocols(factory: Factory) -> Mapping[str, Mapping[str, Any]]:
+    return getattr(factory, "protocols", {})
+
+
+def names() -> list[str]:
+    """All ids, sorted: short names and the full ids of their protocols."""
+    found: list[str] = []
+    for name, source in _sources().items():
+        found += [name, *(f"{name}/{protocol}" for protocol in _protocols(_load(source)))]
+    return sorted(found)
+
+
+def _find(id: str) -> tuple[Factory, dict[str, Any]]:
+    """The factory behind ``id`` and the settings of its protocol."""
+    name, _, protocol = str(id).partition("/")
+    sources = _sources()
+    if name in sources:
+        factory = _load(sources[name])
+        if not protocol and "/" not in id:
+            return factory, {}
+        if protocol in _protocols(factory):
+            return factory, dict(_protocols(factory)[protocol])
+    raise ConfigError(f"Expected the id of an environment, got {id!r}. {did_you_mean(str(id), names())}")
+
+
+def _settings(factory: Factory) -> list[str] | None:
+    """Names of the settings that ``factory`` takes; None if it takes any."""
+    parameters = inspect.signature(factory).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return [p.name for p in parameters if p.name not in _COMMON]
+
+
+def make(
+    id: str,
+    num_envs: int = 1,
+    device: str | torch.device = "cpu",
+    observation: str = "flat",
+    **overrides: Any,
+) -> VectorEnv:
+    """``num_envs`` environments of the kind ``id``.
+
+    Args:
+        id: A short name (``predator_prey``) or a full id (``predator_prey/10x10-5-v0``); see ``names()``.
+        num_envs: How many advance together.
+        device: Where their tensors live.
+        observation: ``"flat"`` or ``"sparse"``.
+        **overrides: Settings of this environment that differ from its defaults or its protocol.
+
+    Raises:
+        ConfigError: An unknown id or setting (with a suggestion), or a value out of range.
+        DeviceError: A device this machine does not have.
+    """
+    factory, chosen = _find(id)
+    known = _settings(factory)
+    for name in overrides:
+        if known is not None and name not in known:
+            raise ConfigError(f"Expected settings of {id!r}, got {name!r}. {did_you_mean(name, known)}")
+    env = factory(num_envs=num_envs, device=device, observation=observation, **{**chosen, **overrides})
+    env.id = id
+    return env
+
+
+def recipe(id: str) -> Mapping[str, Any]:
+    """Training settings that are known to work for ``id``: a (nested) part of a training configuration."""
+    factory, _ = _find(id)
+    return getattr(factory, "recipe", {})
+
+
+def grid_setting(id: str) -> str | None:
+    """The setting of ``id`` that is the side of its grid; None where there is no grid."""
+    factory, _ = _find(id)
+    return getattr(factory, "grid_setting", None)
+
+
+def summaries() -> dict[str, str]:
+    """The first sentence of every environment's docstring, by short name."""
+    found = {}
+    for name, source in sorted(_sources().items()):
+        text = inspect.getdoc(_load(source)) or ""
+        found[name] = " ".join(text.split("\n\n")[0].split())
+    return found

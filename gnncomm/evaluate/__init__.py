@@ -1,0 +1,37 @@
+"""Evaluation with controls: what a team achieves, and what its communication is worth."""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from gnncomm.evaluate.controls import DEFAULT_SEED, evaluate
+from gnncomm.evaluate.play import Outcomes, play
+from gnncomm.evaluate.report import Arm, Report
+from gnncomm.evaluate.shuffle import Shuffled
+from gnncomm.evaluate.statistics import Difference, Interval, mean_interval, paired_difference, t_quantile, wilson
+
+__all__ = [
+    "DEFAULT_SEED",
+    "Arm",
+    "Difference",
+    "Interval",
+    "Outcomes",
+    "Report",
+    "Shuffled",
+    "evaluate",
+    "mean_interval",
+    "paired_difference",
+    "play",
+    "t_quantile",
+    "wilson",
+]
+
+
+class _CallableModule(ModuleType):
+    """``gnncomm.evaluate`` is this package and the function of its name at once."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Report:
+        return evaluate(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,0 +1,75 @@
+"""``evaluate``: the trained team beside the controls that say what its communication is worth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from gnncomm.errors import ConfigError
+from gnncomm.evaluate.play import Evaluating, play, team
+from gnncomm.evaluate.report import Arm, Report
+from gnncomm.evaluate.shuffle import Shuffled
+from gnncomm.evaluate.statistics import paired_difference
+from gnncomm.policy import CommPolicy
+from gnncomm.topology import Empty
+from gnncomm.types import VectorEnv
+
+DEFAULT_SEED = 1_000_000
+"""Far from the seeds of training (0, 1, 2, ... by habit): evaluation episodes are new ones."""
+
+
+@torch.no_grad()
+def evaluate(
+    policy: CommPolicy, env: VectorEnv, episodes: int = 1000, seed: int = DEFAULT_SEED, greedy: bool = True
+) -> Report:
+    """Play the same episodes with five policies and compare.
+
+    ``trained`` is the policy as it is; ``muted`` the same on a wire without edges (``Empty``); ``shuffled`` the same
+    with each message replaced by that of the same agent and round in another episode (``Shuffled``); ``floor`` and
+    ``ceiling`` are the environment's own. Episode e is the first one of seed ``seed + e`` for all five and for any
+    ``num_envs``, so differences between policies are paired. Which other episode a shuffled message comes from does
+    depend on ``num_envs``.
+
+    Args:
+        policy: neither its weights nor its modes are changed.
+        env: its running episodes are given up; at least 2 environments.
+        episodes: E >= 2.
+        seed: of the first episode; with ``greedy=False`` also the key of the action draws.
+        greedy: whether the three teams take their most likely actions, or sample as in training.
+
+    Raises:
+        ConfigError: fewer than 2 episodes or environments, or a policy of other widths than the environment.
+        EnvContractError: an episode never ends. NonFiniteError: a return is NaN or infinite.
+    """
+    _check(policy, env, episodes)
+    wire = policy.wire
+    muted = policy.with_wire(replace(wire, topology=Empty()))
+    shuffled = policy.with_wire(replace(wire, channel=Shuffled(wire.channel)))
+    key = None if greedy else seed
+    with Evaluating(policy):
+        played = {
+            "trained": play(env, team(policy, env, key), episodes, seed),
+            "muted": play(env, team(muted, env, key), episodes, seed),
+            "shuffled": play(env, team(shuffled, env, key), episodes, seed),
+            "floor": play(env, lambda now: env.floor_action(now.key), episodes, seed),
+            "ceiling": play(env, lambda now: env.ceiling_action(), episodes, seed),  # noqa: ARG005
+        }
+    gain = paired_difference(played["trained"].returns, played["shuffled"].returns)
+    arms = {name: Arm.of(outcomes) for name, outcomes in played.items()}
+    return Report(env=env.id, episodes=episodes, seed=seed, greedy=greedy, gain=gain, **arms)
+
+
+def _check(policy: CommPolicy, env: VectorEnv, episodes: int) -> None:
+    if episodes < 2:
+        raise ConfigError(f"evaluate: expected at least 2 episodes, for an interval, got {episodes}.")
+    if env.num_envs < 2:
+        raise ConfigError(
+            f"evaluate: expected at least 2 environments, since shuffled messages come from another episode, got "
+            f"{env.num_envs}. Make the environment with num_envs=2 or more."
+        )
+    if (policy.obs_dim, policy.num_actions) != (env.obs_dim, env.num_actions):
+        raise ConfigError(
+            f"evaluate: expected a policy for {env.id!r} with obs_dim={env.obs_dim} and num_actions="
+            f"{env.num_actions}, got {policy.obs_dim} and {policy.num_actions}. Use the environment it was trained in."
+        )

@@ -1,0 +1,97 @@
+"""A fixed list of episodes, played to their end: the same episodes whoever plays, in however many environments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gnncomm.errors import EnvContractError
+from gnncomm.policy import CommPolicy
+from gnncomm.shapes import Bool, Float, Int
+from gnncomm.types import TimeStep, VectorEnv
+
+Actor = Callable[[TimeStep], Tensor]
+"""Chooses ``[B, N]`` actions at a time step."""
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """How E episodes went."""
+
+    returns: Float[Tensor, " E"]  # float64; rewards summed over time, averaged over agents
+    length: Int[Tensor, " E"]
+    success: Bool[Tensor, " E"]
+
+
+def team(policy: CommPolicy, env: VectorEnv, key: int | None) -> Actor:
+    """``policy`` with a memory of its own; its draws are named by ``key``, None takes the most likely actions."""
+    state = policy.initial_state(env.num_envs, env.num_agents)
+
+    def act(now: TimeStep) -> Tensor:
+        nonlocal state
+        decision = policy.act(now, state, key)
+        state = decision.state
+        return decision.action
+
+    return act
+
+
+def play(env: VectorEnv, actor: Actor, episodes: int, seed: int) -> Outcomes:
+    """Episodes 0 ... ``episodes - 1``; episode e is the first one of seed ``seed + e``.
+
+    They are played in waves of ``env.num_envs``, each to its end, so short ones are not favoured. An environment that is
+    done before its wave goes on with another episode that is not counted (its messages stay alive for ``Shuffled``).
+
+    Raises:
+        EnvContractError: an episode runs beyond ``env.max_steps``.
+    """
+    waves = [
+        _wave(env, actor, min(env.num_envs, episodes - start), seed + start)
+        for start in range(0, episodes, env.num_envs)
+    ]
+    return Outcomes(
+        torch.cat([wave.returns for wave in waves]),
+        torch.cat([wave.length for wave in waves]),
+        torch.cat([wave.success for wave in waves]),
+    )
+
+
+def _wave(env: VectorEnv, actor: Actor, count: int, seed: int) -> Outcomes:
+    """One episode in each environment, of which the first ``count`` are counted."""
+    now = env.reset(seed=seed)
+    running = torch.arange(env.num_envs, device=env.device) < count
+    returns = torch.zeros(env.num_envs, dtype=torch.float64, device=env.device)
+    length, success = torch.zeros_like(now.step), torch.zeros_like(now.success)
+    for _ in range(env.max_steps):
+        after = env.step(actor(now))
+        done = after.done
+        returns = torch.where(running, returns + after.reward.double().mean(-1), returns)
+        length = torch.where(running, after.step, length)
+        success = torch.where(running, after.success, success)
+        running = running & ~done
+        if not bool(running.any()):
+            return Outcomes(returns[:count].cpu(), length[:count].cpu(), success[:count].cpu())
+        now = env.reset(where=done) if bool(done.any()) else after
+    raise EnvContractError(
+        f"Expected episodes of {env.id!r} to end within max_steps={env.max_steps}, but {int(running.sum())} still run. "
+        "Mend the environment: set truncated at max_steps."
+    )
+
+
+class Evaluating:
+    """Within ``with Evaluating(policy):`` its modules are in evaluation mode; each gets its own mode back."""
+
+    def __init__(self, policy: CommPolicy) -> None:
+        self.policy = policy
+        self.modes = {module: module.training for module in policy.modules()}
+
+    def __enter__(self) -> None:
+        self.policy.eval()
+
+    def __exit__(self, *error: Any) -> None:
+        for module, training in self.modes.items():
+            module.training = training

@@ -1,0 +1,129 @@
+"""What an evaluation says: as numbers, as JSON, as a table, in one sentence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from gnncomm.evaluate.play import Outcomes
+from gnncomm.evaluate.statistics import Difference, Interval, mean_interval, wilson
+
+SCHEMA = 1
+"""Version of the JSON form; raised when a key changes its meaning or goes."""
+
+ARMS = ("trained", "muted", "shuffled", "floor", "ceiling")
+_NAMES = {
+    "trained": "trained",
+    "muted": "messages muted",
+    "shuffled": "messages shuffled",
+    "floor": "floor (no skill)",
+    "ceiling": "ceiling (sees all)",
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """How one of the five policies did."""
+
+    success: Interval
+    returns: Interval
+    length: Interval
+
+    @classmethod
+    def of(cls, outcomes: Outcomes) -> Arm:
+        """Wilson's interval for success, Student's t for the others."""
+        return cls(
+            wilson(int(outcomes.success.sum()), len(outcomes.success)),
+            mean_interval(outcomes.returns),
+            mean_interval(outcomes.length.double()),
+        )
+
+    def to_dict(self) -> dict[str, dict[str, float]]:
+        named = {"success": self.success, "return": self.returns, "length": self.length}
+        return {name: _interval(value) for name, value in named.items()}
+
+
+@dataclass(frozen=True)
+class Report:
+    """The trained team, its two controls, and the environment's floor and ceiling, over the same episodes.
+
+    ``gain`` is the mean paired difference of returns, trained minus shuffled.
+    """
+
+    env: str
+    episodes: int
+    seed: int
+    greedy: bool
+    trained: Arm
+    muted: Arm
+    shuffled: Arm
+    floor: Arm
+    ceiling: Arm
+    gain: Difference
+
+    @property
+    def arms(self) -> dict[str, Arm]:
+        return {name: getattr(self, name) for name in ARMS}
+
+    @property
+    def channel_used(self) -> bool:
+        """Whether the gain is more than two standard errors above zero."""
+        return self.gain.mean > 2 * self.gain.standard_error
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form as Python values, see ``to_json``."""
+        low_high = {"low": self.gain.interval.low, "high": self.gain.interval.high}
+        return {
+            "schema": SCHEMA,
+            "env": self.env,
+            "episodes": self.episodes,
+            "seed": self.seed,
+            "greedy": self.greedy,
+            **{name: arm.to_dict() for name, arm in self.arms.items()},
+            "communication_gain": self.gain.mean,
+            "communication_gain_interval": low_high,
+            "channel_used": self.channel_used,
+        }
+
+    def to_json(self) -> str:
+        """The report as JSON text.
+
+        Keys: ``schema`` (1), ``env`` (id), ``episodes``, ``seed``, ``greedy``; ``trained``, ``muted``, ``shuffled``,
+        ``floor`` and ``ceiling``, each with ``success`` (share), ``return`` (rewards summed over time, averaged over
+        agents) and ``length`` (steps), each ``{"mean", "low", "high"}`` with a 95 % interval; ``communication_gain``
+        (number) and ``communication_gain_interval`` (``{"low", "high"}``), in units of return; ``channel_used`` (bool).
+        """
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+
+    def table(self) -> Table:
+        """One row for each policy; +- is half of the 95 % interval."""
+        table = Table(title=f"{self.env}, {self.episodes} episodes", caption=self.verdict(), min_width=72)
+        table.add_column("policy")
+        for column in ("success", "95 %", "steps", "return"):
+            table.add_column(column, justify="right")
+        order = ("ceiling", "trained", "shuffled", "muted", "floor")
+        for name in order:
+            arm = self.arms[name]
+            table.add_row(
+                _NAMES[name],
+                f"{100 * arm.success.mean:.1f} %",
+                f"{100 * arm.success.low:.1f} – {100 * arm.success.high:.1f}",
+                f"{arm.length.mean:.2f} ± {arm.length.half_width:.2f}",
+                f"{arm.returns.mean:+.3f} ± {arm.returns.half_width:.3f}",
+                style="bold" if name == "trained" else "",
+            )
+        return table
+
+    def verdict(self) -> str:
+        """Whether the messages matter, in one sentence."""
+        gain = f"{self.gain.mean:+.3f} ± {self.gain.interval.half_width:.3f} return per episode over shuffled messages"
+        if self.channel_used:
+            return f"Communication gains {gain}."
+        return f"CHANNEL UNUSED: communication gains {gain}, no more than two standard errors above zero."
+
+
+def _interval(value: Interval) -> dict[str, float]:
+    return {"mean": value.mean, "low": value.low, "high": value.high}

@@ -1,0 +1,5 @@
+"""Who hears whom: ``CommGraph``, one batch of communication graphs in one of three memory layouts."""
+
+from gnncomm.graph.commgraph import CommGraph, Layout
+
+__all__ = ["CommGraph", "Layout"]

@@ -1,0 +1,149 @@
+"""What a communication graph must be, told as expected, got, do."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnncomm.errors import DeviceError, GraphError, ShapeError
+from gnncomm.graph.views import edge_ids
+
+
+def shape_of(tensor: Tensor) -> str:
+    """``[2, 7]``, for messages."""
+    return str(list(tensor.shape))
+
+
+def check_counts(num_agents: int, num_graphs: int) -> None:
+    """At least one agent; no graphs at all are an empty batch."""
+    if num_agents < 1:
+        raise GraphError(f"A graph needs agents: expected num_agents >= 1, got {num_agents}. One agent alone is fine.")
+    if num_graphs < 0:
+        raise GraphError(f"num_graphs counts environments: expected num_graphs >= 0, got {num_graphs}.")
+
+
+def as_indices(index: Tensor, name: str) -> Tensor:
+    """``index`` as int64. int32 and int64 hold agents; an empty tensor of any type holds none."""
+    if index.numel() == 0 or index.dtype in (torch.int32, torch.int64):
+        return index.to(torch.int64)
+    raise GraphError(f"{name} holds agent indices: expected int64 or int32, got {index.dtype}. Use {name}.long().")
+
+
+def as_bool(mask: Tensor, name: str) -> Tensor:
+    """``mask`` as bool; other types may hold 0 and 1 only (NaN is neither)."""
+    if mask.dtype == torch.bool:
+        return mask
+    wrong = ((mask != 0) & (mask != 1)).nonzero()
+    if len(wrong):
+        place = tuple(wrong[0].tolist())
+        raise GraphError(
+            f"{name} says who hears whom: expected bool, or only 0 and 1, got {mask[place].item()} at {list(place)}. "
+            "Pass strengths as weight=."
+        )
+    return mask.bool()
+
+
+def as_present(present: Tensor, index: Tensor) -> Tensor:
+    """The mask of the slots ``index``, as bool."""
+    if present.shape != index.shape:
+        raise GraphError(f"present belongs to neighbors: expected {shape_of(index)}, got {shape_of(present)}.")
+    return as_bool(present, "present")
+
+
+def check_same_device(expected: Tensor, **others: Tensor | None) -> None:
+    """All tensors of one graph live on one device."""
+    for name, other in others.items():
+        if other is not None and other.device != expected.device:
+            raise DeviceError(f"{name} is on {other.device}, the edges are on {expected.device}: expected one device.")
+
+
+def check_edge_shape(edge_index: Tensor) -> None:
+    """``[2, E]``."""
+    if edge_index.dim() == 2 and edge_index.shape[0] == 2:
+        return
+    hint = "Use CommGraph.from_edge_list for pairs."
+    if edge_index.dim() == 2 and edge_index.shape[1] == 2:
+        hint = "Is it transposed? Use edge_index.t(), or CommGraph.from_edge_list for pairs."
+    raise GraphError(
+        f"edge_index is two rows, senders and receivers: expected [2, E], got {shape_of(edge_index)}. {hint}"
+    )
+
+
+def check_senders(index: Tensor, present: Tensor | None) -> None:
+    """Slots ``[..., N, k]`` hold agents."""
+    num_agents = index.shape[-2]
+    outside = (index < 0) | (index >= num_agents)
+    wrong = (outside if present is None else outside & present).nonzero()
+    if len(wrong):
+        place = tuple(wrong[0].tolist())
+        raise GraphError(
+            f"Receiver {place[-2]} hears agent {int(index[place])}: expected 0 <= sender < {num_agents}, the number of "
+            "agents. Mark empty slots with present=False."
+        )
+
+
+def check_edges_in_range(edges_2E: Tensor, num_agents: int, num_graphs: int) -> None:
+    """Nodes below ``G * N``, both ends in the same graph."""
+    nodes = num_agents * num_graphs
+    outside = ((edges_2E < 0) | (edges_2E >= nodes)).nonzero()
+    if len(outside):
+        row, edge = outside[0].tolist()
+        raise GraphError(
+            f"Edge {edge} has {('sender', 'receiver')[row]} {int(edges_2E[row, edge])}: expected 0 <= index < {nodes} "
+            f"({num_graphs} graph(s) of {num_agents} agents). Set num_agents and num_graphs, or drop the edge."
+        )
+    across = (edges_2E[0] // num_agents != edges_2E[1] // num_agents).nonzero()
+    if len(across):
+        edge = int(across[0])
+        raise GraphError(
+            f"Edge {edge} ({int(edges_2E[0, edge])} -> {int(edges_2E[1, edge])}) joins two graphs of the batch: "
+            f"expected both ends in one block of {num_agents} nodes. Agents of different environments cannot talk."
+        )
+
+
+def check_no_duplicates(edges_2E: Tensor, num_agents: int) -> None:
+    """Each edge once; ``edges`` are sorted."""
+    ids_E = edge_ids(edges_2E, num_agents)
+    repeated = (ids_E[1:] == ids_E[:-1]).nonzero()
+    if len(repeated):
+        sender, receiver = edges_2E[:, int(repeated[0])].tolist()
+        raise GraphError(
+            f"Edge {sender} -> {receiver} is given more than once: expected each edge once, because a repeated edge "
+            "counts twice in every mean. Use from_edge_index(..., coalesce=True) to keep one; merge features first."
+        )
+
+
+def check_features(attr: Tensor | None, weight: Tensor | None, lead: tuple[int, ...], present: Tensor | None) -> None:
+    """``attr`` is ``[*lead, D]``, ``weight`` is ``[*lead]`` and not negative; finite where ``present`` (None: all)."""
+    if attr is not None:
+        _check_feature("attr", attr, lead, 1, present)
+    if weight is not None:
+        _check_feature("weight", weight, lead, 0, present)
+
+
+def _check_feature(name: str, value: Tensor, lead: tuple[int, ...], extra: int, present: Tensor | None) -> None:
+    if value.dim() != len(lead) + extra or tuple(value.shape[: len(lead)]) != lead:
+        raise GraphError(
+            f"{name} belongs to the edges: expected {[*lead, *['D'] * extra]} in the layout of the edges, "
+            f"got {shape_of(value)}."
+        )
+    if not value.is_floating_point():
+        raise GraphError(f"{name} is a strength: expected a floating type, got {value.dtype}. Use {name}.float().")
+    at_edges = value.detach() if present is None else value.detach()[present]
+    wrong = ~at_edges.isfinite()
+    if bool(wrong.any()):
+        bad = at_edges[wrong][0].item()
+        raise GraphError(f"{name} is finite at every edge: expected a number, got {bad}. Leave an edge out to cut it.")
+    if name == "weight" and bool((at_edges < 0).any()):
+        raise GraphError(
+            f"weight is a strength: expected >= 0, got {at_edges.min().item()}. Signed edge features go into attr=."
+        )
+
+
+def check_batch(name: str, given: int, num_graphs: int) -> None:
+    """Batch sizes agree, or one of them is 1."""
+    if given != num_graphs and 1 not in (given, num_graphs):
+        raise ShapeError(
+            f"{name} and graph disagree: expected {num_graphs} environments (or 1), got {given}. "
+            "Build the graph for the same environments, or for one."
+        )

@@ -1,0 +1,187 @@
+"""How one batch of graphs lies in memory, and what can be read off it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property, wraps
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from gnncomm.graph import checks, views
+
+T = TypeVar("T")
+
+
+class Layout(StrEnum):
+    """How edges lie in memory. The meaning of a graph does not depend on it."""
+
+    DENSE = "dense"
+    REGULAR = "regular"
+    SPARSE = "sparse"
+
+
+def _view(compute: Callable[[StoredGraph], T]) -> cached_property[T]:
+    @wraps(compute)
+    def view(graph: StoredGraph) -> T:
+        # A static graph may be looked at first in inference mode and later in training, where autograd refuses
+        # to save tensors that were made in inference mode.
+        with torch.inference_mode(False):
+            return compute(graph)
+
+    return cached_property(view)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StoredGraph:
+    """The tensors behind ``CommGraph``, where they are explained, and their views in the other layouts."""
+
+    num_agents: int
+    num_graphs: int
+    layout: Layout
+    adjacency: Tensor | None = None
+    neighbor_index: Tensor | None = None
+    neighbor_present: Tensor | None = None
+    sparse_edges: Tensor | None = None
+    attr: Tensor | None = None
+    weight: Tensor | None = None
+
+    @_view
+    def dense(self) -> Tensor:
+        """``[G, N, N]`` bool (sender, receiver)."""
+        if self.adjacency is not None:
+            return self.adjacency
+        if self.neighbor_index is not None:
+            return views.dense_of_neighbors(self.neighbor_index, self.neighbor_present)
+        return views.dense_of_edges(self.edge_index, self.num_graphs, self.num_agents)
+
+    @_view
+    def edge_index(self) -> Tensor:
+        """``[2, E]`` int64 over nodes ``g * N + n``, sorted by (graph, receiver, sender)."""
+        if self.sparse_edges is not None:
+            return self.sparse_edges
+        if self.neighbor_index is not None:
+            return views.edges_of_neighbors(self.neighbor_index, self.neighbor_present)
+        assert self.adjacency is not None
+        return views.edges_of_dense(self.adjacency)
+
+    @_view
+    def _slots_of_receivers(self) -> tuple[Tensor, Tensor]:
+        if self.neighbor_index is not None:
+            index = self.neighbor_index
+            present = self.neighbor_present
+            return index, torch.ones_like(index, dtype=torch.bool) if present is None else present
+        if self.adjacency is not None:
+            return views.neighbors_of_dense(self.adjacency)
+        return views.neighbors_of_edges(self.edge_index, self.num_graphs, self.num_agents)
+
+    @property
+    def neighbors(self) -> Tensor:
+        """``[G, N, k]`` int64: the senders that each receiver hears; meaningful where ``present``."""
+        return self._slots_of_receivers[0]
+
+    @property
+    def present(self) -> Tensor:
+        """``[G, N, k]`` bool: the slot of ``neighbors`` holds an edge."""
+        return self._slots_of_receivers[1]
+
+    @property
+    def edge_attr(self) -> Tensor | None:
+        """``[E, D]`` in the order of ``edge_index``."""
+        return None if self.attr is None else self.attr[self._slots(self.layout)]
+
+    @property
+    def edge_weight(self) -> Tensor | None:
+        """``[E]`` in the order of ``edge_index``."""
+        return None if self.weight is None else self.weight[self._slots(self.layout)]
+
+    @_view
+    def batch(self) -> Tensor:
+        """``[E]`` int64: the graph of each edge."""
+        return self.edge_index[1] // self.num_agents
+
+    @_view
+    def in_degree(self) -> Tensor:
+        """``[G, N]`` int64: how many agents (itself included where there is a self-loop) each agent hears."""
+        if self.layout is Layout.REGULAR:
+            return self.present.sum(-1)
+        if self.layout is Layout.DENSE:
+            return self.dense.sum(1)
+        return self._count(self.edge_index[1])
+
+    @_view
+    def out_degree(self) -> Tensor:
+        """``[G, N]`` int64: how many agents hear each agent."""
+        return self.dense.sum(2) if self.layout is Layout.DENSE else self._count(self.edge_index[0])
+
+    @_view
+    def num_edges(self) -> int:
+        """Edges in all stored graphs together; a graph shared by all environments counts once."""
+        return int(self.in_degree.sum())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the edges are."""
+        return self._storage.device
+
+    @property
+    def shape(self) -> torch.Size:
+        """The axes of the native layout: ``[G, N, N]``, ``[G, N, k]`` or ``[E]``."""
+        return self._storage.shape[1:] if self.layout is Layout.SPARSE else self._storage.shape
+
+    @property
+    def _storage(self) -> Tensor:
+        for tensor in (self.adjacency, self.neighbor_index, self.sparse_edges):
+            if tensor is not None:
+                return tensor
+        raise AssertionError("a graph without storage")
+
+    def _count(self, nodes_E: Tensor) -> Tensor:
+        shape = (self.num_graphs, self.num_agents)
+        return torch.bincount(nodes_E, minlength=self.num_graphs * self.num_agents).view(shape)
+
+    def _slots(self, layout: Layout) -> tuple[Tensor, ...]:
+        """Where ``layout`` keeps the features of each edge of ``edge_index``."""
+        if layout is Layout.REGULAR:
+            return self.present.nonzero(as_tuple=True)
+        if layout is Layout.SPARSE:
+            return (torch.arange(self.edge_index.shape[1], device=self.device),)
+        sender_E, receiver_E = self.edge_index % self.num_agents
+        return self.batch, sender_E, receiver_E
+
+    def endpoints(self, num_graphs: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Graph, sender and receiver (agents ``0 .. N-1``) of each place of the native layout, as int64 that broadcast.
+
+        Dense: ``[G, 1, 1]``, ``[1, N, 1]``, ``[1, 1, N]``; regular: ``[G, 1, 1]``, ``[G, N, k]``, ``[1, N, 1]``;
+        sparse: ``[E]`` each. ``num_graphs = B`` spreads a graph that all environments share: G becomes B, and in the
+        sparse layout the three broadcast to ``[B, E]``. The result indexes per-environment data (``key[graph]``) and
+        has the shape of the mask that ``keep`` takes.
+        """
+        if num_graphs is not None:
+            checks.check_batch("num_graphs", num_graphs, self.num_graphs)
+        spread = self.num_graphs if num_graphs is None or self.num_graphs != 1 else num_graphs
+        graph_G11 = torch.arange(spread, device=self.device).view(-1, 1, 1)
+        agent_N = torch.arange(self.num_agents, device=self.device)
+        if self.layout is Layout.DENSE:
+            return graph_G11, agent_N.view(1, -1, 1), agent_N.view(1, 1, -1)
+        if self.layout is Layout.REGULAR:
+            return graph_G11, self.neighbors, agent_N.view(1, -1, 1)
+        sender_E, receiver_E = self.edge_index % self.num_agents
+        if num_graphs is not None and self.num_graphs == 1:
+            return graph_G11.view(-1, 1), sender_E, receiver_E
+        return self.batch, sender_E, receiver_E
+
+    def __repr__(self) -> str:
+        shared = " (shared by all environments)" if self.num_graphs == 1 else ""
+        features = "".join(
+            f", {name}={checks.shape_of(value)}"
+            for name, value in (("attr", self.attr), ("weight", self.weight))
+            if value is not None
+        )
+        return (
+            f"CommGraph({self.num_graphs} graph(s){shared} of {self.num_agents} agents, "
+            f"{self.num_edges} edges, {self.layout}{features})"
+        )

@@ -1,0 +1,47 @@
+"""From a configuration to a policy."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from gnncomm import channel, topology
+from gnncomm.layers import NONE, CommStack, make_layer
+from gnncomm.learn.config import TrainConfig
+from gnncomm.policy import GRU, LSTM, CentralCritic, CommPolicy, LocalCritic, Memory
+from gnncomm.topology import Empty
+from gnncomm.types import VectorEnv
+from gnncomm.wire import Wire
+
+MEMORIES: dict[str, type[Memory]] = {"none": Memory, "gru": GRU, "lstm": LSTM}
+
+
+def build_policy(config: TrainConfig, env: VectorEnv) -> CommPolicy:
+    """The policy that ``config`` describes for ``env``, with weights drawn from ``config.seed``.
+
+    ``comm="none"`` keeps the layers and takes the topology ``Empty()``: the same capacity, nothing on the wire.
+    """
+    silent = config.comm == NONE
+    spec = "mean" if silent else config.comm
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        if config.share_rounds:
+            layers = [make_layer(spec, config.hidden)] * config.rounds
+        else:
+            layers = [make_layer(spec, config.hidden) for _ in range(config.rounds)]
+        critic = (
+            CentralCritic(config.hidden, env.num_agents) if config.algo == "mappo" else LocalCritic(config.hidden)
+        )
+        policy = CommPolicy(
+            env.obs_dim,
+            env.num_actions,
+            CommStack(layers, nn.Tanh()),
+            MEMORIES[config.memory](config.hidden),
+            config.integration,
+            Wire(
+                topology=Empty() if silent else topology.resolve(config.topology),
+                channel=channel.resolve(config.channel),
+            ),
+            critic,
+        )
+    return policy.to(config.device)

@@ -1,0 +1,74 @@
+"""One training, described: what ``config.json`` of a run holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gnncomm.errors import ConfigError
+from gnncomm.learn.ppo import PPOConfig
+
+Setting = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Settings of one training."""
+
+    env: str = "predator_prey"
+    """Environment, see ``gnncomm list``."""
+    env_settings: Mapping[str, Setting] = field(default_factory=dict)
+    """Settings of the environment that differ from its defaults."""
+    comm: str = "attention"
+    """Communication layer, for instance attention, attention:heads=2, mean, gatv2; or none."""
+    rounds: int = 1
+    """Rounds of communication per step, each with its own weights."""
+    share_rounds: bool = False
+    """Use the same weights in every round."""
+    topology: str = "full"
+    """Who could hear whom, for instance full, ring, knn:k=4, radius:r=2."""
+    channel: str = "ideal"
+    """What the medium does, for instance ideal, loss:p=0.2."""
+    integration: Literal["previous", "before", "after"] = "after"
+    """Communication on the memory of the step before, before the memory, or after it."""
+    memory: Literal["none", "gru", "lstm"] = "gru"
+    """What an agent remembers."""
+    hidden: int = 64
+    """Width of a row."""
+    algo: Literal["ippo", "mappo"] = "ippo"
+    """PPO with a local critic (ippo) or a central one (mappo)."""
+    observation: Literal["flat", "sparse"] = "sparse"
+    """Form of the observations; same result, other speed."""
+    num_envs: int = 256
+    """Environments that run side by side."""
+    rollout: int = 20
+    """Environment steps between updates."""
+    steps: int = 2_000_000
+    """Environment steps in all, over all environments."""
+    seed: int = 0
+    """Seed of weights, environments, actions and minibatches."""
+    device: str = "cpu"
+    """Where tensors live."""
+    save_every: int = 50
+    """Updates between checkpoints."""
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+
+    def __post_init__(self) -> None:
+        counts = ("rounds", "hidden", "num_envs", "rollout", "steps", "save_every")
+        for name in counts:
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} must be a whole number >= 1, got {value!r}.")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must be a whole number in [0, 2^63), got {self.seed!r}.")
+        if self.ppo.minibatches > self.num_envs:
+            raise ConfigError(
+                f"ppo.minibatches={self.ppo.minibatches} is more than num_envs={self.num_envs}: a minibatch is a set "
+                "of environments."
+            )
+
+    @property
+    def updates(self) -> int:
+        """Updates in all; the last rollout is always complete."""
+        return -(-self.steps // (self.num_envs * self.rollout))

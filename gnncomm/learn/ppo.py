@@ -1,0 +1,205 @@
+"""Proximal policy optimisation for teams: IPPO with a local critic, MAPPO with a central one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from gnncomm import random
+from gnncomm.errors import ConfigError, NonFiniteError
+from gnncomm.learn.returns import ReturnNorm, gae
+from gnncomm.learn.rollout import Rollout
+from gnncomm.policy import CommPolicy, Evaluation
+from gnncomm.shapes import Bool, Float
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Settings of PPO."""
+
+    lr: float = 1e-3
+    """Learning rate of Adam."""
+    lr_schedule: Literal["constant", "linear"] = "linear"
+    """"linear" goes to zero at the end of training."""
+    gamma: float = 0.99
+    """Discount per step."""
+    lam: float = 0.95
+    """Lambda of generalised advantage estimation."""
+    clip: float = 0.2
+    """Clipping range of the probability ratio, and of the value around the old one."""
+    epochs: int = 4
+    """Passes over a rollout."""
+    minibatches: int = 4
+    """Minibatches per pass; each is a set of environments."""
+    entropy: float = 0.01
+    """Weight of the entropy bonus at the beginning."""
+    entropy_end: float = 0.001
+    """Weight of the entropy bonus at the end; linear in between."""
+    value_coef: float = 0.5
+    """Weight of the value loss."""
+    value_clip: bool = True
+    """Clip the change of the value (Schulman et al. 2017 released code)."""
+    max_grad_norm: float = 0.5
+    """Gradients are scaled down to this norm."""
+    shared_reward: float = 0.5
+    """Share of the team mean in each agent's reward: 0 individual, 1 common."""
+    normalise_returns: bool = True
+    """Train the critic on returns of running mean 0 and variance 1."""
+    normalise_advantages: bool = True
+    """Scale the advantages of each rollout to mean 0 and variance 1."""
+
+    def __post_init__(self) -> None:
+        unit = {"gamma": self.gamma, "lam": self.lam, "shared_reward": self.shared_reward}
+        for name, value in unit.items():
+            if not 0.0 <= value <= 1.0:
+                raise ConfigError(f"ppo.{name} must be within [0, 1], got {value}.")
+        positive = {"lr": self.lr, "clip": self.clip, "max_grad_norm": self.max_grad_norm}
+        for name, value in positive.items():
+            if not 0.0 < value < float("inf"):
+                raise ConfigError(f"ppo.{name} must be a positive finite number, got {value}.")
+        for name, value in {"entropy": self.entropy, "entropy_end": self.entropy_end, "value_coef": self.value_coef}.items():
+            if not 0.0 <= value < float("inf"):
+                raise ConfigError(f"ppo.{name} must be a finite number >= 0, got {value}.")
+        for name, count in {"epochs": self.epochs, "minibatches": self.minibatches}.items():
+            if count < 1:
+                raise ConfigError(f"ppo.{name} must be at least 1, got {count}.")
+
+
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of x where mask is True; 0 where nothing is."""
+    return torch.where(mask, x, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def policy_loss(
+    log_prob: Float[Tensor, "*any"],
+    old_log_prob: Float[Tensor, "*any"],
+    advantage: Float[Tensor, "*any"],
+    mask: Bool[Tensor, "*any"],
+    clip: float,
+) -> Float[Tensor, ""]:
+    r"""Clipped surrogate (Schulman et al. 2017, eq. 7), negated: :math:`-\min(\rho A, \mathrm{clip}(\rho) A)`."""
+    # The ratio of the dead is 1 by choice, before exp: theirs may be anything.
+    ratio = torch.where(mask, log_prob - old_log_prob, 0.0).exp()
+    return -masked_mean(torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage), mask)
+
+
+def value_loss(
+    value: Float[Tensor, "*any"],
+    old_value: Float[Tensor, "*any"],
+    target: Float[Tensor, "*any"],
+    mask: Bool[Tensor, "*any"],
+    clip: float | None,
+) -> Float[Tensor, ""]:
+    """Half the squared error, the larger of plain and clipped around the old value where ``clip`` is given."""
+    error = (value - target).square()
+    if clip is not None:
+        near = old_value + (value - old_value).clamp(-clip, clip)
+        error = torch.maximum(error, (near - target).square())
+    return 0.5 * masked_mean(error, mask)
+
+
+class PPO:
+    """Learner: ``update(rollout) -> metrics`` is its only verb.
+
+    Args:
+        policy: what is trained, in place.
+        config: settings.
+        total_updates: how many updates a training has, for the schedules.
+        seed: names the stream of minibatch permutations, a pure function of (seed, update, epoch).
+    """
+
+    def __init__(self, policy: CommPolicy, config: PPOConfig, total_updates: int, seed: int = 0) -> None:
+        self.policy, self.config, self.total_updates, self.seed = policy, config, total_updates, seed
+        self.return_norm = ReturnNorm().to(policy.actor.weight.device)
+        self.optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5)
+        self.updates = 0
+
+    def update(self, rollout: Rollout) -> dict[str, float]:
+        """Improve the policy by one rollout.
+
+        Raises:
+            NonFiniteError: the loss or the gradient is not finite; the parameters are then those from before.
+        """
+        config = self.config
+        progress = self.updates / max(self.total_updates, 1)
+        self._set_lr(progress)
+        entropy_coef = config.entropy + (config.entropy_end - config.entropy) * min(progress, 1.0)
+        alive_TBN = rollout.timestep.alive
+        advantage_TBN, target_TBN = self._targets(rollout, alive_TBN)
+        sums: dict[str, float] = {}
+        num_envs = rollout.done.shape[1]
+        for epoch in range(config.epochs):
+            draw = random.bits(self.seed, self.updates, epoch, torch.arange(num_envs, device=rollout.done.device))
+            for chunk in draw.argsort().tensor_split(min(config.minibatches, num_envs)):
+                evaluation = self.policy.unroll(
+                    rollout.timestep.select(chunk, dim=1), rollout.action[:, chunk], rollout.state.select(chunk)
+                )
+                mask = alive_TBN[:, chunk]
+                losses = self._losses(evaluation, rollout, chunk, advantage_TBN[:, chunk], target_TBN[:, chunk], mask)
+                loss = losses["policy_loss"] + config.value_coef * losses["value_loss"]
+                loss = loss - entropy_coef * losses["entropy"]
+                losses["grad_norm"] = self._step(loss)
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, 0.0) + float(value.detach())
+        self.updates += 1
+        count = config.epochs * min(config.minibatches, num_envs)
+        return {name: total / count for name, total in sums.items()} | {"lr": self.optimizer.param_groups[0]["lr"]}
+
+    def _targets(self, rollout: Rollout, alive_TBN: Tensor) -> tuple[Tensor, Tensor]:
+        config = self.config
+        share = config.shared_reward
+        reward_TBN = (1 - share) * rollout.reward + share * rollout.reward.mean(-1, keepdim=True)
+        value_TBN, next_value_TBN = rollout.value, rollout.next_value
+        if config.normalise_returns:
+            value_TBN, next_value_TBN = self.return_norm.restore(value_TBN), self.return_norm.restore(next_value_TBN)
+        advantage_TBN = gae(
+            reward_TBN, value_TBN, next_value_TBN, rollout.discount, rollout.done, config.gamma, config.lam
+        )
+        target_TBN = advantage_TBN + value_TBN
+        if config.normalise_returns:
+            self.return_norm.update(target_TBN[alive_TBN])
+            target_TBN = self.return_norm.normalise(target_TBN)
+        if config.normalise_advantages:
+            centred = advantage_TBN - masked_mean(advantage_TBN, alive_TBN)
+            advantage_TBN = centred / (masked_mean(centred.square(), alive_TBN).sqrt() + 1e-8)
+        return advantage_TBN, target_TBN
+
+    def _losses(
+        self, now: Evaluation, rollout: Rollout, chunk: Tensor, advantage: Tensor, target: Tensor, mask: Tensor
+    ) -> dict[str, Tensor]:
+        clip, old_log_prob = self.config.clip, rollout.log_prob[:, chunk]
+        with torch.no_grad():
+            log_ratio = torch.where(mask, now.log_prob - old_log_prob, 0.0)
+        return {
+            "policy_loss": policy_loss(now.log_prob, old_log_prob, advantage, mask, clip),
+            "value_loss": value_loss(
+                now.value, rollout.value[:, chunk], target, mask, clip if self.config.value_clip else None
+            ),
+            "entropy": masked_mean(now.entropy, mask),
+            # Schulman's k3 estimator, >= 0 by construction.
+            "approx_kl": masked_mean(log_ratio.exp() - 1 - log_ratio, mask),
+            "clip_fraction": masked_mean(((log_ratio.exp() - 1).abs() > clip).float(), mask),
+        }
+
+    def _step(self, loss: Tensor) -> Tensor:
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
+        if not bool(loss.isfinite() & norm.isfinite()):
+            broken = [name for name, p in self.policy.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+            self.optimizer.zero_grad()
+            raise NonFiniteError(
+                f"Update {self.updates}: expected a finite loss and gradient, got loss {float(loss):g}, gradient norm "
+                f"{float(norm):g} (first parameter: {broken[0] if broken else 'none'}). Nothing was applied; "
+                "lower the learning rate or look for the cause in rewards and observations."
+            )
+        self.optimizer.step()
+        return norm
+
+    def _set_lr(self, progress: float) -> None:
+        factor = max(1.0 - progress, 0.0) if self.config.lr_schedule == "linear" else 1.0
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.lr * factor

@@ -1,0 +1,107 @@
+"""A training in progress, as a value that can be saved between any two updates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gnncomm.errors import CheckpointMismatchError
+from gnncomm.learn.build import build_policy
+from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.ppo import PPO
+from gnncomm.learn.rollout import begin, collect
+from gnncomm.types import VectorEnv
+
+Groups = dict[str, dict[str, Tensor]]
+"""Tensors by name, in groups: one file of a checkpoint each."""
+
+
+class Training:
+    """Environments, policy and learner, advanced one update at a time.
+
+    Everything random is a function of the seed and of counters, so the tensors and counters of ``state`` are all that
+    the future depends on.
+    """
+
+    def __init__(self, config: TrainConfig, env: VectorEnv) -> None:
+        self.config, self.env = config, env
+        self.policy = build_policy(config, env)
+        self.learner = PPO(self.policy, config.ppo, config.updates, config.seed)
+        self.carry, self.tally = begin(env, self.policy, config.seed)
+
+    @property
+    def finished(self) -> bool:
+        return self.learner.updates >= self.config.updates
+
+    @property
+    def env_steps(self) -> int:
+        return self.learner.updates * self.config.rollout * self.config.num_envs
+
+    def advance(self) -> dict[str, float]:
+        """Collect one rollout, learn from it, and say how it went."""
+        rollout, self.carry = collect(
+            self.env, self.policy, self.carry, self.config.rollout, self.config.seed, self.tally
+        )
+        losses = self.learner.update(rollout)
+        return {"update": self.learner.updates, "env_steps": self.env_steps} | self.tally.flush() | losses
+
+    def state(self) -> tuple[Groups, dict[str, Any]]:
+        """``(tensors by group, counters)``: what a checkpoint holds."""
+        optimizer = self.learner.optimizer.state_dict()["state"]
+        groups = {
+            "model": dict(self.policy.state_dict()),
+            "optimizer": {
+                f"{index}.{name}": value for index, slots in optimizer.items() for name, value in slots.items()
+            },
+            "returns": dict(self.learner.return_norm.state_dict()),
+            "env": self.env.state_dict(),
+            "carry": self.carry.tensors() | {"running_return": self.tally.running_return},
+        }
+        return groups, {"updates": self.learner.updates, "env_steps": self.env_steps}
+
+    def restore(self, groups: Mapping[str, Mapping[str, Tensor]], counters: Mapping[str, Any]) -> None:
+        """Continue from what ``state`` gave.
+
+        Raises:
+            CheckpointMismatchError: tensors are missing or of another shape; lists each.
+        """
+        load_weights(self.policy, groups["model"])
+        self.learner.return_norm.load_state_dict(dict(groups["returns"]))
+        slots: dict[int, dict[str, Tensor]] = {}
+        for name, value in groups["optimizer"].items():
+            index, _, slot = name.partition(".")
+            slots.setdefault(int(index), {})[slot] = value.clone()
+        whole = self.learner.optimizer.state_dict()
+        self.learner.optimizer.load_state_dict(whole | {"state": slots})
+        self.learner.updates = int(counters["updates"])
+        self.env.load_state_dict(groups["env"])
+        self.carry = self.carry.with_tensors(groups["carry"])
+        self.tally.running_return = groups["carry"]["running_return"].clone()
+
+
+def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """``load_state_dict`` that lists every difference in one error."""
+    own = module.state_dict()
+    problems = [f"{name} is missing" for name in own.keys() - weights.keys()]
+    problems += [f"{name} is unknown" for name in weights.keys() - own.keys()]
+    problems += [
+        f"{name}: expected {tuple(own[name].shape)} {own[name].dtype}, got {tuple(weights[name].shape)} {weights[name].dtype}"
+        for name in own.keys() & weights.keys()
+        if own[name].shape != weights[name].shape or own[name].dtype != weights[name].dtype
+    ]
+    if problems:
+        raise CheckpointMismatchError(
+            f"These weights do not fit this policy: {'; '.join(sorted(problems))}. "
+            "Use the configuration the checkpoint was trained with."
+        )
+    module.load_state_dict(dict(weights))
+
+
+
+def updates(training: Training) -> Iterator[dict[str, float]]:
+    """Train to the end; yields the metrics of each update."""
+    while not training.finished:
+        yield training.advance()

@@ -1,0 +1,81 @@
+"""Observations to rows."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gnncomm.errors import DtypeError, NonFiniteError, ShapeError
+from gnncomm.types import Observation, SparseObs
+
+
+class Encoder(nn.Module):
+    """``ReLU(W o + b)``, for flat observations and for the sparse form of the same vectors.
+
+    The sparse form sums the columns of W that its indices name (an embedding bag): same weights, same result, without
+    the dense vector.
+
+    Shapes:
+        flat ``[*lead, N, D]`` or ``SparseObs`` with ``[*lead, N, K]`` -> ``[*lead, N, H]``.
+
+    Raises:
+        ShapeError: the width is not D. DtypeError: the observation is no floating-point tensor.
+    """
+
+    def __init__(self, obs_dim: int, hidden: int) -> None:
+        super().__init__()
+        self.obs_dim, self.hidden = obs_dim, hidden
+        self.weight = nn.Parameter(torch.empty(obs_dim, hidden))
+        self.bias = nn.Parameter(torch.zeros(hidden))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.orthogonal_(self.weight, gain=math.sqrt(2.0))
+        nn.init.zeros_(self.bias)
+
+    def forward(self, obs: Observation) -> Tensor:
+        if isinstance(obs, SparseObs):
+            self._check_width(obs.width)
+            rows, count = obs.index.shape[:-1], obs.index.shape[-1]
+            summed = F.embedding_bag(
+                obs.index.reshape(-1, count),
+                self.weight,
+                per_sample_weights=obs.value.reshape(-1, count).to(self.weight.dtype),
+                mode="sum",
+            )
+            return F.relu(summed.view(*rows, self.hidden) + self.bias)
+        if not obs.is_floating_point():
+            raise DtypeError(f"Expected floating-point observations, got {obs.dtype}: use obs.float().")
+        self._check_width(obs.shape[-1])
+        return F.relu(obs.to(self.weight.dtype) @ self.weight + self.bias)
+
+    def _check_width(self, width: int) -> None:
+        if width != self.obs_dim:
+            raise ShapeError(f"The policy expected observations of width {self.obs_dim}, got {width}.")
+
+
+def living_obs(obs: Observation, alive: Tensor) -> Observation:
+    """The observations of the living, zeros for the rest, chosen at the entrance so that no NaN gradient follows.
+
+    Raises:
+        NonFiniteError: a living agent observes NaN or infinity.
+    """
+    values = obs.value if isinstance(obs, SparseObs) else obs
+    chosen = torch.where(alive.unsqueeze(-1), values, torch.zeros((), dtype=values.dtype, device=values.device))
+    if not bool(chosen.sum().isfinite()):
+        check_finite(chosen)
+    return SparseObs(obs.index, chosen, obs.width) if isinstance(obs, SparseObs) else chosen
+
+
+def check_finite(values: Tensor) -> None:
+    """Name the first environment, agent and feature that is not finite."""
+    bad = (~values.isfinite()).nonzero()
+    if len(bad):
+        *lead, agent, feature = bad[0].tolist()
+        raise NonFiniteError(
+            f"Expected finite observations, got {values[tuple(bad[0])].item()} for environment {lead[-1] if lead else 0}, "
+            f"agent {agent}, feature {feature} ({len(bad)} such numbers in all): mend the environment."
+        )

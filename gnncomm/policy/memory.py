@@ -1,0 +1,102 @@
+"""What an agent remembers: none, GRU or LSTM. State is a value of width ``state_dim``, one row per agent."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from gnncomm.policy.recurrence import gru_sequence, lstm_sequence
+
+
+class Memory(nn.Module):
+    """No memory: the row passes through. Base of the others.
+
+    ``step(x [R, H], state [R, S]) -> (out [R, H], state)`` advances R agents by one step;
+    ``unroll(x [T, R, H], state [R, S], first [T, R]) -> (out, state)`` by T, with a fresh state where ``first``.
+    """
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.hidden = hidden
+
+    @property
+    def state_dim(self) -> int:
+        return 0
+
+    def output(self, state: Tensor) -> Tensor:
+        """What the last ``step`` gave out, read from its state (zeros at the beginning)."""
+        return state.new_zeros(*state.shape[:-1], self.hidden)
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return x, state
+
+    def unroll(self, x_TRH: Tensor, state_RS: Tensor, first_TR: Tensor) -> tuple[Tensor, Tensor]:
+        return x_TRH, state_RS
+
+
+class _Gated(Memory):
+    """Weights in PyTorch's layout, ``gates`` blocks of H rows."""
+
+    def __init__(self, hidden: int, gates: int) -> None:
+        super().__init__(hidden)
+        self.weight_ih = nn.Parameter(torch.empty(gates * hidden, hidden))
+        self.weight_hh = nn.Parameter(torch.empty(gates * hidden, hidden))
+        self.bias_ih = nn.Parameter(torch.zeros(gates * hidden))
+        self.bias_hh = nn.Parameter(torch.zeros(gates * hidden))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        bound = 1.0 / math.sqrt(self.hidden)
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def _gates(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.linear(x, self.weight_ih, self.bias_ih)
+
+
+class GRU(_Gated):
+    """Gated recurrent unit (Cho et al. 2014, eq. 5-8, in PyTorch's form with two biases); state = h."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__(hidden, gates=3)
+
+    @property
+    def state_dim(self) -> int:
+        return self.hidden
+
+    def output(self, state: Tensor) -> Tensor:
+        return state
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.gru_cell(x, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        return h, h
+
+    def unroll(self, x_TRH: Tensor, state_RS: Tensor, first_TR: Tensor) -> tuple[Tensor, Tensor]:
+        out = gru_sequence(self._gates(x_TRH), state_RS, first_TR, self.weight_hh, self.bias_hh)
+        return out, out[-1]
+
+
+class LSTM(_Gated):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997, with forget gate); state = [h, c]."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__(hidden, gates=4)
+
+    @property
+    def state_dim(self) -> int:
+        return 2 * self.hidden
+
+    def output(self, state: Tensor) -> Tensor:
+        return state[..., : self.hidden]
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        h, c = torch.lstm_cell(
+            x, state.chunk(2, -1), self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
+        )
+        return h, torch.cat([h, c], -1)
+
+    def unroll(self, x_TRH: Tensor, state_RS: Tensor, first_TR: Tensor) -> tuple[Tensor, Tensor]:
+        out, cell = lstm_sequence(self._gates(x_TRH), state_RS, first_TR, self.weight_hh, self.bias_hh)
+        return out, torch.cat([out[-1], cell], -1)

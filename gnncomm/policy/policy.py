@@ -1,0 +1,267 @@
+"""CommPolicy: encoder, memory, rounds of communication, heads."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from gnncomm import random
+from gnncomm.errors import ActionMaskError, ConfigError, ShapeError
+from gnncomm.graph import CommGraph
+from gnncomm.layers import CommLayer, CommStack
+from gnncomm.policy.critic import Critic, LocalCritic
+from gnncomm.policy.encoder import Encoder, living_obs
+from gnncomm.policy.memory import GRU, Memory
+from gnncomm.types import Batch, Observation, SparseObs, TimeStep
+from gnncomm.wire import Wire
+
+
+class Integration(StrEnum):
+    """Where communication stands among the parts of a policy, with x = encoder(o) and memory state s."""
+
+    PREVIOUS = "previous"
+    """Rounds run on the memory of the step before; what was received joins x (CommNet, IC3Net, TarMAC)."""
+    BEFORE = "before"
+    """Rounds run on x; the result enters the memory."""
+    AFTER = "after"
+    """Rounds run on what the memory gave out; the heads read the result (MAGIC, DICG)."""
+
+
+@dataclass(frozen=True)
+class PolicyState(Batch):
+    """What a team carries from step to step."""
+
+    memory: Tensor  # [B, N, S]
+
+
+@dataclass(frozen=True)
+class Decision(Batch):
+    """What a team decided at one step."""
+
+    action: Tensor  # [B, N] int64
+    log_prob: Tensor  # [B, N]
+    value: Tensor  # [B, N], as the critic says it (normalised where the learner normalises returns)
+    logits: Tensor  # [B, N, A], -inf where masked
+    state: PolicyState
+    graph: CommGraph
+    rows: tuple[Tensor, ...]  # [B, N, F] before each round
+
+
+@dataclass(frozen=True)
+class Evaluation(Batch):
+    """What the policy now thinks of recorded actions."""
+
+    log_prob: Tensor  # [T, B, N]
+    entropy: Tensor  # [T, B, N]
+    value: Tensor  # [T, B, N]
+
+
+class CommPolicy(nn.Module):
+    """One set of weights for all agents: ``act`` for a step, ``unroll`` for a rollout, tied by the law of ratio one.
+
+    Args:
+        obs_dim: D, width of a flat observation.
+        num_actions: A.
+        comm: the rounds of communication; every width is H.
+        memory: ``Memory`` (none), ``GRU`` or ``LSTM`` of width H.
+        integration: where communication stands, see ``Integration``.
+        wire: topology, scheduler and channel.
+        critic: ``LocalCritic`` or ``CentralCritic`` of width H.
+    """
+
+    def __init__(
+        self,
+        obs_dim: int,
+        num_actions: int,
+        comm: CommStack | CommLayer,
+        memory: Memory | None = None,
+        integration: Integration | str = Integration.BEFORE,
+        wire: Wire | None = None,
+        critic: Critic | None = None,
+    ) -> None:
+        super().__init__()
+        comm = CommStack([comm]) if isinstance(comm, CommLayer) else comm
+        hidden = comm.in_channels
+        self.memory = GRU(hidden) if memory is None else memory
+        if not hidden == comm.out_channels == self.memory.hidden:
+            raise ConfigError(
+                f"CommPolicy needs one width for all its parts, got comm {comm.in_channels} -> {comm.out_channels} "
+                f"and memory {self.memory.hidden}."
+            )
+        self.obs_dim, self.num_actions, self.hidden = obs_dim, num_actions, hidden
+        self.encoder = Encoder(obs_dim, hidden)
+        self.comm = comm
+        self.integration = Integration(integration)
+        if self.integration is Integration.PREVIOUS and self.memory.state_dim == 0:
+            raise ConfigError(
+                "Integration.PREVIOUS sends what an agent remembers, but this policy has no memory, so nothing would "
+                "be said: expected GRU or LSTM, got Memory. Give one, or use Integration.BEFORE."
+            )
+        self.wire = Wire() if wire is None else wire
+        self.actor = nn.Linear(hidden, num_actions)
+        self.critic = LocalCritic(hidden) if critic is None else critic
+        nn.init.orthogonal_(self.actor.weight, gain=0.01)
+        nn.init.zeros_(self.actor.bias)
+
+    def with_wire(self, wire: Wire) -> Self:
+        """The same weights (shared, not copied) on another wire."""
+        twin = copy.copy(self)
+        twin._modules = dict(self._modules)
+        twin.wire = wire
+        return twin
+
+    def initial_state(self, num_envs: int, num_agents: int) -> PolicyState:
+        return PolicyState(self.actor.weight.new_zeros(num_envs, num_agents, self.memory.state_dim))
+
+    # The parts that see one row each. A LocalAgent calls the same functions.
+
+    def before_rounds(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """The row that enters the first round, and the memory then, from x = encoder(o): ``[..., H], [..., S]``."""
+        if self.integration is Integration.PREVIOUS:
+            return self.memory.output(memory), memory
+        if self.integration is Integration.BEFORE:
+            return x, memory
+        return self._remember(x, memory)
+
+    def after_rounds(self, x: Tensor, received: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """The features that the heads read, and the memory then, from the row after the last round."""
+        if self.integration is Integration.PREVIOUS:
+            return self._remember(x + received, memory)
+        if self.integration is Integration.BEFORE:
+            return self._remember(received, memory)
+        return received, memory
+
+    def _remember(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        out, state = self.memory.step(x.reshape(-1, self.hidden), memory.reshape(-1, memory.shape[-1]))
+        return out.view(x.shape), state.view(memory.shape)
+
+    # The part that crosses rows, over the wire.
+
+    def communicate(self, h: Tensor, graph: CommGraph, key: Tensor, step: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """All rounds over one graph: ``h [L, N, H]`` after them, and the rows before each."""
+        rows = []
+        for number, layer in enumerate(self.comm.rounds):
+            rows.append(h)
+            msg = self.wire.channel.transmit(layer.send(h), key, step, number)
+            h = self.comm.merge(h, layer.receive(h, msg, graph))
+        return h, tuple(rows)
+
+    def act(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None = None) -> Decision:
+        """Decide one step.
+
+        ``key`` names the stream of action draws, which are a pure function of (key, episode, step, agent); None takes
+        the most likely action.
+
+        Raises:
+            ShapeError: ``state`` is of another batch. NonFiniteError: a living agent observes NaN or infinity.
+            ActionMaskError: a living agent has no allowed action.
+        """
+        alive = timestep.alive
+        if state.memory.shape != (*alive.shape, self.memory.state_dim):
+            raise ShapeError(
+                f"Expected a policy state [B={alive.shape[0]}, N={alive.shape[1]}, S={self.memory.state_dim}], got "
+                f"{tuple(state.memory.shape)}: use initial_state for a new batch of environments."
+            )
+        memory = torch.where(timestep.first.view(-1, 1, 1), 0.0, state.memory)
+        x = self.encoder(living_obs(timestep.obs, alive))
+        h, memory = self.before_rounds(x, memory)
+        graph = self.wire.graph(h, alive, timestep.pos, timestep.step, timestep.key)
+        h, rows = self.communicate(h, graph, timestep.key, timestep.step)
+        features, memory = self.after_rounds(x, h, memory)
+        logits = self._logits(features, alive, timestep.action_mask)
+        agent = torch.arange(alive.shape[1], device=alive.device)
+        action = choose_action(logits, key, timestep.key.unsqueeze(-1), timestep.step.unsqueeze(-1), agent)
+        log_prob = logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        value = self.critic(features, alive)
+        return Decision(action, log_prob, value, logits, PolicyState(memory), graph, rows)
+
+    def unroll(self, timestep: TimeStep, action: Tensor, state: PolicyState) -> Evaluation:
+        """What ``act`` would have said of recorded actions: a ``[T, B, ...]`` time step, ``action [T, B, N]``."""
+        alive = timestep.alive
+        x = self.encoder(living_obs(timestep.obs, alive))
+        features = self._features(x, timestep, state)
+        logits = self._logits(features, alive, timestep.action_mask)
+        log_probs = logits.log_softmax(-1)
+        log_prob = log_probs.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        plogp = torch.where(logits.isfinite(), log_probs.exp() * log_probs, 0.0)
+        return Evaluation(log_prob, -plogp.sum(-1), self.critic(features, alive))
+
+    def _features(self, x_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
+        if self.integration is Integration.PREVIOUS:
+            return self._features_step_by_step(x_TBNH, timestep, state)
+        if self.integration is Integration.BEFORE:
+            return self._memory_sequence(self._fold_rounds(x_TBNH, timestep), timestep, state)
+        return self._fold_rounds(self._memory_sequence(x_TBNH, timestep, state), timestep)
+
+    def _fold_rounds(self, h_TBNH: Tensor, timestep: TimeStep) -> Tensor:
+        """A round is instantaneous, so time folds into the batch axis."""
+        h = h_TBNH.flatten(0, 1)
+        key, step = timestep.key.flatten(), timestep.step.flatten()
+        pos = None if timestep.pos is None else timestep.pos.flatten(0, 1)
+        graph = self.wire.graph(h, timestep.alive.flatten(0, 1), pos, step, key)
+        return self.communicate(h, graph, key, step)[0].view(h_TBNH.shape)
+
+    def _memory_sequence(self, x_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
+        num_agents = x_TBNH.shape[2]
+        first_TR = timestep.first.repeat_interleave(num_agents, dim=1)
+        out, _ = self.memory.unroll(x_TBNH.flatten(1, 2), state.memory.flatten(0, 1), first_TR)
+        return out.view(x_TBNH.shape)
+
+    def _features_step_by_step(self, x_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
+        memory, features = state.memory, []
+        for t, x in enumerate(x_TBNH):
+            now = timestep.map(lambda value, t=t: value[t])  # type: ignore[misc]  # mypy: lambda default
+            memory = torch.where(now.first.view(-1, 1, 1), 0.0, memory)
+            h, memory = self.before_rounds(x, memory)
+            graph = self.wire.graph(h, now.alive, now.pos, now.step, now.key)
+            h, _ = self.communicate(h, graph, now.key, now.step)
+            z, memory = self.after_rounds(x, h, memory)
+            features.append(z)
+        return torch.stack(features)
+
+    def _logits(self, features: Tensor, alive: Tensor, action_mask: Tensor | None) -> Tensor:
+        logits: Tensor = self.actor(features)
+        if action_mask is None:
+            return logits
+        return mask_logits(logits, action_mask, alive)
+
+
+def choose_action(logits: Tensor, key: int | Tensor | None, episode: Tensor, step: Tensor, agent: Tensor) -> Tensor:
+    """One action ``[...]`` for each row of ``logits [..., A]``: sampled by the Gumbel trick, or the best if no ``key``.
+
+    The draw is a pure function of (key, episode, step, agent, action); ``episode``, ``step`` and ``agent`` are integers
+    that broadcast to ``[...]``. The joint policy and a ``LocalAgent`` both choose here.
+    """
+    if key is None:
+        return logits.argmax(-1)
+    action = torch.arange(logits.shape[-1], device=logits.device)
+    counters = (counter.unsqueeze(-1) for counter in (episode, step, agent))
+    return (logits + random.gumbel(random.stream(key, "action"), *counters, action)).argmax(-1)
+
+
+def mask_logits(logits: Tensor, action_mask: Tensor, alive: Tensor) -> Tensor:
+    """``-inf`` where an action is not allowed; the dead may do anything (it is ignored)."""
+    if action_mask.dtype != torch.bool or action_mask.shape != logits.shape:
+        raise ActionMaskError(
+            f"Expected a bool action mask {tuple(logits.shape)}, got {action_mask.dtype} {tuple(action_mask.shape)}."
+        )
+    stuck = ~action_mask.any(-1)
+    if bool((stuck & alive).any()):
+        *lead, agent = (stuck & alive).nonzero()[0].tolist()
+        raise ActionMaskError(
+            f"Agent {agent} of environment {lead[-1]} has no allowed action"
+            f"{f' at step {lead[0]} of the rollout' if len(lead) > 1 else ''}: "
+            "allow at least one (for instance 'stay'), or mark the agent as not alive."
+        )
+    return torch.where(action_mask | stuck.unsqueeze(-1), logits, -torch.inf)
+
+
+def flat_row(obs: Observation, env: int, agent: int) -> Tensor:
+    """One agent's flat observation ``[D]`` out of a batch."""
+    flat = obs.to_flat() if isinstance(obs, SparseObs) else obs
+    return flat[env, agent]

@@ -1,0 +1,97 @@
+"""Counter-based random numbers: a draw is a pure function of its key and counters.
+
+``uniform(key, a, b, c)`` has one value for each combination of integers, whatever the batch it is computed in, the
+order of calls or the number of threads. So environment 7 draws the same alone and among 1024 others, a learner can
+recompute the wire its rollout saw, and a checkpoint needs no generator state.
+
+The hash absorbs one 64-bit counter after the other: ``x <- mix(x + PHI * (c + 1))``, with ``mix`` the finaliser of
+SplitMix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", section 4; constants of
+Stafford's variant 13) applied twice per key and once per counter. Arithmetic is modulo 2^64, carried in int64.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+import torch
+from torch import Tensor
+
+_PHI = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
+_M1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
+_M2 = -7723592293110705685  # 0x94D049BB133111EB
+
+Counter = int | Tensor
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Logical (not arithmetic) right shift of int64."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * _M1
+    x = (x ^ _shift(x, 27)) * _M2
+    return x ^ _shift(x, 31)
+
+
+def _wrap(value: int) -> int:
+    """A Python integer reduced to a signed 64-bit one."""
+    return ((value + 2**63) % 2**64) - 2**63
+
+
+def _as_int64(value: Counter, device: torch.device | None) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.to(torch.int64)
+    return torch.tensor(_wrap(value), dtype=torch.int64, device=device)
+
+
+def bits(key: Counter, *counters: Counter) -> Tensor:
+    """64 random bits (int64) for each element of the broadcast of ``key`` and ``counters``.
+
+    Counters are absorbed from left to right, so put small shapes first: ``bits(key, episode_B1, agents_N)`` hashes
+    ``[B, 1]`` and only then ``[B, N]``.
+    """
+    device = next((c.device for c in (key, *counters) if isinstance(c, Tensor)), None)
+    state = _mix(_mix(_as_int64(key, device) + _PHI))
+    for counter in counters:
+        state = _mix(state + (_as_int64(counter, device) + 1) * _PHI)
+    return state
+
+
+def uniform(key: Counter, *counters: Counter, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Uniform numbers in [0, 1): 24 random bits in float32, 53 in float64."""
+    precision = 53 if dtype == torch.float64 else 24
+    return _shift(bits(key, *counters), 64 - precision).to(dtype) * 2.0**-precision
+
+
+def normal(key: Counter, *counters: Counter, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Standard normal numbers (Box and Muller 1958), from two uniform draws of the same counters."""
+    radius = 1.0 - uniform(key, *counters, 0, dtype=dtype)
+    angle = uniform(key, *counters, 1, dtype=dtype)
+    return torch.sqrt(-2.0 * torch.log(radius)) * torch.cos(2.0 * torch.pi * angle)
+
+
+def gumbel(key: Counter, *counters: Counter, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Standard Gumbel numbers, ``-log(-log(u))``: ``argmax(logits + gumbel)`` samples from ``softmax(logits)``."""
+    half_step = 2.0**-54 if dtype == torch.float64 else 2.0**-25
+    # raised to half a step, not by half a step: the largest draw plus half a step rounds to 1, whose Gumbel is infinite
+    return -torch.log(-torch.log(uniform(key, *counters, dtype=dtype).clamp_min(half_step)))
+
+
+def integers(key: Counter, high: int | Tensor, *counters: Counter) -> Tensor:
+    """Uniform int64 in ``[0, high)``; bias below ``high / 2^53``."""
+    draw = uniform(key, *counters, dtype=torch.float64)
+    return (draw * high).to(torch.int64)
+
+
+def sample_without_replacement(key: Tensor, population: int, count: int, *counters: Counter) -> Tensor:
+    """``count`` different integers below ``population`` for each key ``[...]`` -> ``[..., count]``, in random order."""
+    items = torch.arange(population, device=key.device)
+    expanded = [c.unsqueeze(-1) if isinstance(c, Tensor) and c.dim() else c for c in counters]
+    score = uniform(key.unsqueeze(-1), *expanded, items, dtype=torch.float64)
+    return score.topk(count, dim=-1).indices
+
+
+def stream(key: Counter, name: str) -> Tensor:
+    """A key for one named purpose ("action", "channel", ...), independent of the streams of other names."""
+    return bits(key, zlib.crc32(name.encode()))

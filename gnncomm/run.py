@@ -1,0 +1,139 @@
+"""Runs: train into a directory, resume from it, load what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from gnncomm import environments
+from gnncomm.errors import CheckpointMismatchError
+from gnncomm.learn.build import build_policy
+from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.training import Training, load_weights
+from gnncomm.policy import CommPolicy
+from gnncomm.store import RunDir
+from gnncomm.types import VectorEnv
+
+Observer = Callable[[Training, dict[str, float]], None]
+"""Called after every update with the training and its metrics."""
+
+_MAY_CHANGE = ("steps", "save_every")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run holds: its configuration and the policy of its newest good checkpoint."""
+
+    config: TrainConfig
+    policy: CommPolicy
+    env_steps: int
+    rejected: tuple[str, ...] = ()
+    """Why newer checkpoints were passed over, one line each."""
+
+    def make_env(self, num_envs: int) -> VectorEnv:
+        return make_env(replace(self.config, num_envs=num_envs, ppo=replace(self.config.ppo, minibatches=1)))
+
+
+def make_env(config: TrainConfig) -> VectorEnv:
+    """The environments that ``config`` names."""
+    return environments.make(
+        config.env, config.num_envs, config.device, config.observation, **dict(config.env_settings)
+    )
+
+
+def default_config(env: str, **changes: Any) -> TrainConfig:
+    """The settings that are known to work for ``env``, with ``changes``."""
+    recipe = dict(environments.recipe(env))
+    base = TrainConfig(env=env)
+    ppo = replace(base.ppo, **recipe.pop("ppo", {}))
+    return replace(base, **recipe | {"ppo": ppo} | changes)
+
+
+def train(
+    config: TrainConfig,
+    out: str | Path | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    observer: Observer | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Training:
+    """Train as ``config`` says, and keep the run in ``out`` (None keeps nothing).
+
+    Args:
+        config: see ``default_config`` for settings that are known to work.
+        out: run directory: ``config.json``, ``metrics.jsonl``, ``checkpoints/step_<environment steps>/``.
+        resume: continue the run in ``out`` from its newest good checkpoint, bit for bit as if it had never stopped.
+        overwrite: replace the run in ``out``.
+        observer: called after every update.
+        stop: asked after every update; True saves and returns.
+
+    Raises:
+        RunExistsError: ``out`` is taken. RunLockedError: another process trains there.
+        CheckpointMismatchError: ``resume`` with another configuration than the run has.
+    """
+    if out is None:
+        training = Training(config, make_env(config))
+        _run(training, None, observer, stop)
+        return training
+    if not resume:
+        training = Training(config, make_env(config))
+        with RunDir.create(out, config, overwrite) as run:
+            _run(training, run, observer, stop)
+        return training
+    with RunDir.open(out, write=True) as run:
+        _check_same(run.config(TrainConfig), config)
+        training = Training(config, make_env(config))
+        _rewind(training, run)
+        _run(training, run, observer, stop)
+    return training
+
+
+def load(path: str | Path) -> Trained:
+    """The policy of the newest good checkpoint of a run, with its configuration. Runs no code from the run."""
+    run = RunDir.open(path)
+    config = run.config(TrainConfig)
+    checkpoint, rejected = run.latest()
+    policy = build_policy(config, make_env(replace(config, num_envs=1, ppo=replace(config.ppo, minibatches=1))))
+    load_weights(policy, checkpoint.group("model"))
+    policy.eval()
+    return Trained(config, policy, checkpoint.step, tuple(f"{path}: {reason}" for path, reason in rejected))
+
+
+def _run(training: Training, run: RunDir | None, observer: Observer | None, stop: Callable[[], bool]) -> None:
+    while not training.finished:
+        metrics = training.advance()
+        stopping = stop()
+        if run is not None:
+            run.log(metrics)
+            if stopping or training.finished or training.learner.updates % training.config.save_every == 0:
+                groups, counters = training.state()
+                run.save(training.env_steps, groups, counters)
+        if observer is not None:
+            observer(training, metrics)
+        if stopping:
+            return
+
+
+def _rewind(training: Training, run: RunDir) -> None:
+    if not any((run.path / "checkpoints").glob("step_*")):
+        run.rewind(None)
+        return
+    checkpoint, _ = run.latest()
+    training.restore(checkpoint.tensors, checkpoint.state)
+    run.rewind(checkpoint)
+
+
+def _check_same(old: TrainConfig, new: TrainConfig) -> None:
+    changed = [
+        f"{item.name}: {getattr(old, item.name)!r} -> {getattr(new, item.name)!r}"
+        for item in fields(TrainConfig)
+        if item.name not in _MAY_CHANGE and getattr(old, item.name) != getattr(new, item.name)
+    ]
+    if changed:
+        raise CheckpointMismatchError(
+            f"A resumed run keeps its configuration (only {' and '.join(_MAY_CHANGE)} may change), but these differ: "
+            f"{'; '.join(changed)}. Resume with the old settings, or start a new run with another --out."
+        )

@@ -1,0 +1,32 @@
+"""Run directories, checkpoints and configurations: what is on disk is whole, verified, and never executed."""
+
+from gnncomm.store.checkpoint import (
+    Checkpoint,
+    Rejected,
+    latest_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
+from gnncomm.store.config import from_json, read_json, to_json, write_json_atomic
+from gnncomm.store.metrics import MetricsLog
+from gnncomm.store.paths import safe_run_path
+from gnncomm.store.run import RunDir
+from gnncomm.store.tensors import require_match
+
+__all__ = [
+    "Checkpoint",
+    "MetricsLog",
+    "Rejected",
+    "RunDir",
+    "from_json",
+    "latest_checkpoint",
+    "list_checkpoints",
+    "load_checkpoint",
+    "read_json",
+    "require_match",
+    "safe_run_path",
+    "save_checkpoint",
+    "to_json",
+    "write_json_atomic",
+]

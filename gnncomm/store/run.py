@@ -1,0 +1,244 @@
+"""A run directory: ``config.json``, ``metrics.jsonl``, ``checkpoints/step_<n>/`` and ``run.lock``."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+from torch import Tensor
+
+from gnncomm.errors import (
+    CheckpointError,
+    CheckpointVersionError,
+    ConfigError,
+    RunExistsError,
+    StateError,
+    UnsafePathError,
+    did_you_mean,
+)
+from gnncomm.store import checkpoint as checkpoints
+from gnncomm.store.checkpoint import CHECKPOINTS, Checkpoint, Rejected
+from gnncomm.store.config import from_json, read_json, to_json, write_json_atomic
+from gnncomm.store.files import EX_NOINPUT, require_directory, sweep, with_exit_code
+from gnncomm.store.lock import RunLock
+from gnncomm.store.manifest import package_versions
+from gnncomm.store.metrics import MetricsLog, MetricValue
+from gnncomm.store.paths import safe_run_path
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
+
+CONFIG_NAME = "config.json"
+METRICS_NAME = "metrics.jsonl"
+LOCK_NAME = "run.lock"
+KIND = "gnncomm.run"
+FORMAT_VERSION = 1
+_POSITION = "metrics_position"
+
+
+class RunDir:
+    """One run on disk, open for reading, or held by this process for writing. Use it in a ``with`` statement."""
+
+    def __init__(self, path: Path, lock: RunLock | None) -> None:
+        self.path = path
+        self._lock = lock
+        self._log = MetricsLog(path / METRICS_NAME)
+
+    @classmethod
+    def create(cls, path: str | Path, config: DataclassInstance | Mapping[str, Any], overwrite: bool = False) -> Self:
+        """Begin a run and hold it for writing.
+
+        Args:
+            path: see ``safe_run_path``; an empty directory may exist there.
+            config: what the run is about; stored in ``config.json``.
+            overwrite: remove config, metrics and checkpoints of a run that is there. Other files stay.
+
+        Raises:
+            RunExistsError: something is there already; nothing is touched.
+            RunLockedError: another process writes there.
+            UnsafePathError, ConfigError: see ``safe_run_path`` and ``to_json``.
+        """
+        path = safe_run_path(path)
+        data = dict(config) if isinstance(config, Mapping) else to_json(config)
+        envelope = {"kind": KIND, "format_version": FORMAT_VERSION, "versions": package_versions(), "config": data}
+        taken = _is_taken(path)
+        if taken and not (overwrite and (path / CONFIG_NAME).exists()):
+            _refuse_taken(path)
+        if taken:
+            _read_envelope(path)  # only what gnncomm wrote is ever removed
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path, RunLock(path / LOCK_NAME))
+        try:
+            if not overwrite and _is_taken(path):
+                _refuse_taken(path)  # another process was faster
+            run._clear()
+            write_json_atomic(path / CONFIG_NAME, envelope)
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path, write: bool = False) -> Self:
+        """An existing run: for reading (also while another process writes), or held for writing to resume it.
+
+        Raises:
+            CheckpointError: no run at ``path`` (exit code 66).
+            CheckpointVersionError: a run of another format version, or no run of gnncomm.
+            RunLockedError: ``write`` while another process writes there.
+            UnsafePathError: see ``safe_run_path``.
+        """
+        path = safe_run_path(path)
+        if not path.is_dir():
+            names = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
+            hint = did_you_mean(path.name, names) if names else f"{path.parent} holds no runs."
+            raise with_exit_code(CheckpointError(f"There is no run at {path}. {hint}"), EX_NOINPUT)
+        _read_envelope(path)
+        if not write:
+            return cls(path, None)
+        run = cls(path, RunLock(path / LOCK_NAME))
+        try:
+            sweep(path, path / CHECKPOINTS)
+            run._log.cut_torn_line()
+        except BaseException:
+            run.close()
+            raise
+        return run
+
+    @overload
+    def config(self) -> dict[str, Any]: ...
+
+    @overload
+    def config(self, cls: type[ConfigT]) -> ConfigT: ...
+
+    def config(self, cls: type[ConfigT] | None = None) -> ConfigT | dict[str, Any]:
+        """The configuration as a JSON object, or as an instance of ``cls``."""
+        data: dict[str, Any] = _read_envelope(self.path)["config"]
+        return data if cls is None else from_json(cls, data)
+
+    def log(self, metrics: Mapping[str, MetricValue]) -> None:
+        """Append one line to ``metrics.jsonl``; see ``MetricsLog.append``."""
+        self._writer()
+        self._log.append(metrics)
+
+    @property
+    def metrics_position(self) -> int:
+        """Bytes in ``metrics.jsonl``."""
+        return self._log.position
+
+    def truncate_metrics(self, position: int) -> None:
+        """Forget the lines after ``position``; see ``MetricsLog.truncate``."""
+        self._writer()
+        self._log.truncate(position)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines of ``metrics.jsonl``; one that is being written just now is left out."""
+        return self._log.read()
+
+    def save(
+        self,
+        step: int,
+        tensors: Mapping[str, Mapping[str, Tensor]],
+        state: Mapping[str, Any],
+        keep_last: int = 3,
+    ) -> Path:
+        """``save_checkpoint`` here, with ``metrics_position`` added to ``state``.
+
+        Raises:
+            RunLockedError: this process no longer holds the run.
+            CheckpointError, NonFiniteError: see ``save_checkpoint``.
+        """
+        if _POSITION in state:
+            raise CheckpointError(f"state: the key {_POSITION!r} is set by RunDir.save. Rename yours.")
+        try:
+            self._writer().require()
+            self._log.flush()
+        except OSError as error:
+            raise checkpoints.write_error(self.path, error) from error
+        return checkpoints.save_checkpoint(
+            self.path, step, tensors, {**state, _POSITION: self.metrics_position}, keep_last
+        )
+
+    def latest(self) -> tuple[Checkpoint, list[Rejected]]:
+        """The newest good checkpoint and the newer ones passed over; see ``latest_checkpoint``."""
+        return checkpoints.latest_checkpoint(self.path)
+
+    def rewind(self, checkpoint: Checkpoint | None) -> None:
+        """Put the run where it stood when ``checkpoint`` was saved (None: at its beginning).
+
+        Metrics logged later are cut off, newer checkpoints are renamed to ``set_aside_*``: the resumed run logs and
+        saves these steps again.
+
+        Raises:
+            CheckpointCorruptError: ``metrics.jsonl`` is shorter than it was then.
+            CheckpointError: the checkpoint was not saved by ``RunDir.save``.
+        """
+        position = 0 if checkpoint is None else checkpoint.state.get(_POSITION)
+        if type(position) is not int:
+            raise CheckpointError(
+                f"{checkpoint and checkpoint.path}: expected {_POSITION!r} in its state. Use RunDir.save."
+            )
+        self.truncate_metrics(position)
+        checkpoints.set_aside_after(self.path, -1 if checkpoint is None else checkpoint.step)
+
+    def close(self) -> None:
+        """Release the lock; writing needs ``RunDir.open(write=True)`` from then on."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"RunDir({str(self.path)!r}, {'writing' if self._lock else 'reading'})"
+
+    def _writer(self) -> RunLock:
+        if self._lock is None:
+            raise StateError(f"{self.path} is open for reading. Open it with RunDir.open(path, write=True).")
+        return self._lock
+
+    def _clear(self) -> None:
+        """Checkpoints first, config last: whatever a kill leaves is still a run that can be overwritten."""
+        if (self.path / CHECKPOINTS).exists():
+            require_directory(self.path / CHECKPOINTS)
+            shutil.rmtree(self.path / CHECKPOINTS)
+        (self.path / METRICS_NAME).unlink(missing_ok=True)
+        sweep(self.path)
+
+
+def _is_taken(path: Path) -> bool:
+    """Anything but what a creation leaves that was killed before it wrote the config."""
+    if not path.exists():
+        return False
+    return any(entry.name != LOCK_NAME and not entry.name.startswith(".tmp-") for entry in path.iterdir())
+
+
+def _refuse_taken(path: Path) -> None:
+    if (path / CONFIG_NAME).exists():
+        raise RunExistsError(f"{path} holds a run already. Resume it, overwrite it, or choose another name.")
+    raise RunExistsError(f"{path} is not empty and holds no run of gnncomm: it is not touched. Choose another name.")
+
+
+def _read_envelope(path: Path) -> dict[str, Any]:
+    file = path / CONFIG_NAME
+    if not file.exists():
+        raise with_exit_code(CheckpointError(f"{path} is not a run: it has no {CONFIG_NAME}."), EX_NOINPUT)
+    if file.is_symlink():
+        raise UnsafePathError(f"{file}: expected a regular file, got a symbolic link. Not opened.")
+    envelope = read_json(file)
+    if envelope.get("kind") != KIND or envelope.get("format_version") != FORMAT_VERSION:
+        raise CheckpointVersionError(
+            f"{file}: expected {KIND!r} of format version {FORMAT_VERSION}, got {str(envelope.get('kind'))[:80]!r} of "
+            f"version {str(envelope.get('format_version'))[:80]}."
+        )
+    if not isinstance(envelope.get("config"), dict):
+        raise ConfigError(f"{file}: expected an object under 'config'.")
+    return envelope

@@ -1,0 +1,211 @@
+"""What passes between rooms: time steps, observations, scenes and the contract of an environment.
+
+Letters in shapes: T time, B environments, N agents, D observation width, A actions, P position coordinates,
+K non-zeros of a sparse observation, S width of the global state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from gnncomm.errors import (
+    ActionError,
+    ActionMaskError,
+    ConfigError,
+    DeviceError,
+    DtypeError,
+    EnvContractError,
+    GnnCommError,
+    NonFiniteError,
+    ShapeError,
+    StateError,
+    did_you_mean,
+)
+
+__all__ = [
+    "ActionError",
+    "ActionMaskError",
+    "Batch",
+    "ConfigError",
+    "DeviceError",
+    "DtypeError",
+    "EnvContractError",
+    "GnnCommError",
+    "NonFiniteError",
+    "Observation",
+    "Scene",
+    "ShapeError",
+    "SparseObs",
+    "StateError",
+    "TimeStep",
+    "VectorEnv",
+    "did_you_mean",
+    "stack",
+]
+
+
+class Batch:
+    """A frozen dataclass of tensors that share their leading axes; fields that are no tensors are carried along."""
+
+    def tensors(self, prefix: str = "") -> dict[str, Tensor]:
+        """Every tensor, those of nested batches too, under its dotted name."""
+        found: dict[str, Tensor] = {}
+        for item in fields(self):  # type: ignore[arg-type]  # a mixin: every subclass is a dataclass
+            value = getattr(self, item.name)
+            if isinstance(value, Tensor):
+                found[prefix + item.name] = value
+            elif isinstance(value, Batch):
+                found |= value.tensors(f"{prefix}{item.name}.")
+        return found
+
+    def with_tensors(self, tensors: Mapping[str, Tensor], prefix: str = "") -> Self:
+        """The inverse of ``tensors``: a copy in which each tensor is the one of its name."""
+        changes: dict[str, Any] = {}
+        for item in fields(self):  # type: ignore[arg-type]  # as above
+            value = getattr(self, item.name)
+            if isinstance(value, Tensor):
+                changes[item.name] = tensors[prefix + item.name]
+            elif isinstance(value, Batch):
+                changes[item.name] = value.with_tensors(tensors, f"{prefix}{item.name}.")
+        return replace(self, **changes)  # type: ignore[type-var]  # as above
+
+    def map(self, fn: Callable[[Tensor], Tensor]) -> Self:
+        """``fn`` of every tensor."""
+        return self.with_tensors({name: fn(value) for name, value in self.tensors().items()})
+
+    def select(self, index: Tensor, dim: int = 0) -> Self:
+        """Rows ``index`` (bool mask or integers) along the axis ``dim``."""
+        rows = index.nonzero().squeeze(-1) if index.dtype == torch.bool else index
+        return self.map(lambda x: x.index_select(dim, rows))
+
+    def where(self, condition: Tensor, other: Self) -> Self:
+        """``self`` in the rows ``b`` where ``condition [B]`` is True, ``other`` elsewhere."""
+        theirs = other.tensors()
+        return self.with_tensors(
+            {
+                name: torch.where(condition.view(-1, *[1] * (mine.dim() - 1)), mine, theirs[name])
+                for name, mine in self.tensors().items()
+            }
+        )
+
+
+BatchT = TypeVar("BatchT", bound=Batch)
+
+
+def stack(items: Sequence[BatchT], dim: int = 0) -> BatchT:
+    """One batch from many, with a new axis ``dim`` in every tensor."""
+    parts = [item.tensors() for item in items]
+    return items[0].with_tensors({name: torch.stack([part[name] for part in parts], dim) for name in parts[0]})
+
+
+@dataclass(frozen=True)
+class SparseObs(Batch):
+    """The few non-zeros of a flat observation vector of ``width`` entries.
+
+    ``flat[..., index[..., k]] += value[..., k]``: repeated indices add up, padding is any index with value 0.
+    """
+
+    index: Tensor  # [..., N, K] int64, in [0, width)
+    value: Tensor  # [..., N, K] float
+    width: int
+
+    def to_flat(self) -> Tensor:
+        """The dense vectors ``[..., N, width]``."""
+        flat = self.value.new_zeros(*self.index.shape[:-1], self.width)
+        return flat.scatter_add(-1, self.index, self.value)
+
+
+Observation = Tensor | SparseObs
+"""Flat ``[..., N, D]`` float, or the sparse form of the same vector."""
+
+
+@dataclass(frozen=True)
+class TimeStep(Batch):
+    """What B environments say after a reset or a step.
+
+    ``discount`` replaces ``done`` in learners: 0 where the return of an agent ends with this step (it died or
+    finished, or the episode terminated), else 1. A truncated episode (time limit) keeps 1: its return goes on, only
+    unobserved. ``key`` and ``step`` identify the moment for counter-based draws (``gnncomm.random``).
+    """
+
+    obs: Observation  # [B, N, D]
+    reward: Tensor  # [B, N] float
+    discount: Tensor  # [B, N] float
+    alive: Tensor  # [B, N] bool: takes part in the next decision
+    terminated: Tensor  # [B] bool: the episode ended by its rules
+    truncated: Tensor  # [B] bool: the episode was cut by its time limit
+    success: Tensor  # [B] bool: the task is solved; meaningful where the episode ended
+    first: Tensor  # [B] bool: this is the first step of an episode
+    key: Tensor  # [B] int64: identity of the episode
+    step: Tensor  # [B] int64: steps since the reset
+    pos: Tensor | None = None  # [B, N, P] float, for geometric topologies
+    action_mask: Tensor | None = None  # [B, N, A] bool: True where an action is allowed
+
+    @property
+    def done(self) -> Tensor:
+        """``[B]`` bool: the episode ended, one way or the other."""
+        return self.terminated | self.truncated
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What there is to draw at one instant, in grid cells (row, column)."""
+
+    size: tuple[int, int]
+    agents: Tensor  # [B, N, 2]
+    finished: Tensor  # [B, N] bool: the agent has done its part (drawn as an event when it turns True)
+    entities: Mapping[str, Tensor]  # name -> [B, M, 2]
+    active: Mapping[str, Tensor]  # name -> [B, M] bool: still there (drawn as an event when it turns False)
+    field: Tensor | None = None  # [B, rows, columns] float: a quantity drawn as background
+
+
+@runtime_checkable
+class VectorEnv(Protocol):
+    """B environments that advance together. They never reset themselves: call ``reset(where=timestep.done)``."""
+
+    id: str
+    num_envs: int
+    num_agents: int
+    num_actions: int
+    obs_dim: int
+    max_steps: int
+    device: torch.device
+    recipe: Mapping[str, Any]
+    """Training settings that are known to work here, as a (nested) part of a training configuration."""
+
+    def reset(self, seed: int | Tensor | None = None, where: Tensor | None = None) -> TimeStep:
+        """Begin new episodes, in all environments or in those ``where [B]`` is True.
+
+        ``seed`` (allowed without ``where`` only) gives environment b the seed ``seed + b``, or ``seed[b]``, and
+        restarts its count of episodes. The trajectory of b depends on its seed and its actions only.
+        """
+        ...
+
+    def step(self, action: Tensor) -> TimeStep:
+        """Advance by ``action [B, N]`` int64."""
+        ...
+
+    def floor_action(self, key: Tensor) -> Tensor:
+        """``[B, N]``: what a policy without skill does now (uniform random), drawn with ``key [B]``."""
+        ...
+
+    def ceiling_action(self) -> Tensor:
+        """``[B, N]``: what a policy that sees the whole state does now."""
+        ...
+
+    def scene(self) -> Scene:
+        """What there is to draw now."""
+        ...
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything the future depends on, for checkpoints."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> TimeStep:
+        """Continue from ``state``; returns the time step that was current then."""
+        ...

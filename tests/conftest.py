@@ -1,0 +1,134 @@
+"""One thread per process, fixed seeds, and array shapes checked while the tests run.
+
+Every function of ``gnncomm`` and ``envs`` with a jaxtyping annotation is checked with beartype: arguments on the way
+in, results on the way out. jaxtyping's own import hook is not used for two reasons: beartype refuses ``Self`` in
+methods that are decorated one by one, and a check before the call hides the library's own errors, which the tests for
+bad input are about. Here a wrong argument must be refused by the library itself (``GnnCommError``); where it is not,
+the violation surfaces.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, and for every subprocess a test starts
+
+import ast
+import functools
+import importlib.abc
+import importlib.machinery
+import random
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+from beartype import beartype
+from jaxtyping import TypeCheckError, jaxtyped
+
+PACKAGES = ("gnncomm", "envs")
+SHAPED = re.compile(r"\b(Bool|Float|Int)\[")
+DECORATOR = "__shape_checked__"
+JUDGED = "judged by the library"
+
+
+def shape_checked(function: FunctionType) -> Callable[..., Any]:
+    """``function`` with its jaxtyping annotations enforced; other annotations are mypy's business."""
+    annotations = function.__annotations__
+    function.__annotations__ = {name: hint for name, hint in annotations.items() if SHAPED.search(str(hint))}
+    strict = jaxtyped(function, typechecker=beartype)
+    function.__annotations__ = annotations
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        __tracebackhide__ = True
+        try:
+            return strict(*args, **kwargs)
+        except TypeCheckError as violation:
+            if JUDGED not in getattr(violation, "__notes__", []):
+                if "checking the parameters" in str(violation).partition("\n")[0]:
+                    _let_the_library_refuse(function, args, kwargs)
+                violation.add_note(JUDGED)
+            raise
+
+    return checked
+
+
+def _let_the_library_refuse(function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Call once without the check: the library's own error goes to the caller, accidents further on do not."""
+    from gnncomm.errors import GnnCommError  # late: the import hook below comes first
+
+    __tracebackhide__ = True
+    try:
+        function(*args, **kwargs)
+    except GnnCommError as refusal:
+        raise refusal from None
+    except Exception:  # the violation of the annotation is the better message
+        pass
+
+
+class _Decorate(ast.NodeTransformer):
+    """Adds the check as the innermost decorator of every function that has a shape in its signature."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        self.generic_visit(node)
+        arguments = node.args
+        hints = [a.annotation for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+        if any(SHAPED.search(ast.unparse(hint)) for hint in (*hints, node.returns) if hint is not None):
+            node.decorator_list.append(ast.copy_location(ast.Name(DECORATOR, ast.Load()), node))
+        return node
+
+
+class _Loader(SourceFileLoader):
+    """Compiles from source each time: decorated code must not end up in ``__pycache__``."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        path = self.get_filename(fullname)
+        tree = _Decorate().visit(ast.parse(self.get_data(path), path))
+        return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
+
+    def exec_module(self, module: ModuleType) -> None:
+        setattr(module, DECORATOR, shape_checked)
+        super().exec_module(module)
+
+
+class ShapeCheckFinder(importlib.abc.MetaPathFinder):
+    def __init__(self, packages: Sequence[str]) -> None:
+        self.packages = tuple(packages)
+
+    def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if fullname.partition(".")[0] not in self.packages:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and type(spec.loader) is importlib.machinery.SourceFileLoader:
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+assert not set(PACKAGES) & set(sys.modules), "imported before the shape check was installed"
+sys.meta_path.insert(0, ShapeCheckFinder(PACKAGES))
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def _seeds() -> Iterator[None]:
+    """The same weights in every order of the tests, on any number of workers."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    yield
+    assert torch.get_default_dtype() == torch.float32, "a test left another default dtype behind"
+
+
+@pytest.fixture
+def shape_check() -> type[ShapeCheckFinder]:
+    """The import hook, for its own tests."""
+    return ShapeCheckFinder

@@ -1,0 +1,151 @@
+"""Predator-Prey: floors and ceilings of the reference, and rules that the recordings do not show."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import envs
+from envs.predator_prey import PredatorPrey, PredatorPreyState
+from gnncomm.types import SparseObs
+
+FLOORS = json.loads((Path(__file__).parents[1] / "golden" / "envs" / "floors.json").read_text())["predator_prey"]
+EPISODES = 4096
+
+
+def episodes(env: Any, policy: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Length, success and summed return of one episode in each environment."""
+    step = env.reset(seed=20_000)
+    running = torch.ones(env.num_envs, dtype=torch.bool)
+    length, total = torch.zeros(env.num_envs), torch.zeros(env.num_envs)
+    success = torch.zeros(env.num_envs, dtype=torch.bool)
+    while bool(running.any()):
+        step = env.step(env.floor_action(step.key) if policy == "random" else env.ceiling_action())
+        length += running
+        total += torch.where(running, step.reward.sum(1), 0.0)
+        success |= running & step.done & step.success
+        running &= ~step.done
+        if bool(step.done.any()):
+            step = env.reset(where=step.done)
+    return length, success, total
+
+
+def agrees(mine: Tensor, recorded: dict[str, Any]) -> bool:
+    """Difference of two independent means within four standard errors of it."""
+    half_width = recorded.get("ci95") or max(abs(end - recorded["mean"]) for end in recorded["ci95_wilson"])
+    error = math.hypot(float(mine.std()) / math.sqrt(len(mine)), half_width / 1.96)
+    return abs(float(mine.mean()) - recorded["mean"]) <= 4 * error + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("id", "name"),
+    [
+        ("predator_prey/5x5-3-v0", "dim5_n3_T20_mixed"),
+        ("predator_prey/10x10-5-v0", "dim10_n5_T40_mixed"),
+        ("predator_prey/20x20-10-v0", "dim20_n10_T80_mixed"),
+    ],
+)
+@pytest.mark.parametrize("policy", ["random", "shortest_path_oracle"])
+def test_floor_and_ceiling_agree_with_the_reference(id: str, name: str, policy: str) -> None:
+    env = envs.make(id, num_envs=EPISODES, observation="sparse", vision=0)  # what is seen changes nothing here
+    length, success, total = episodes(env, policy)
+    recorded = FLOORS[name][policy]
+    assert agrees(length, recorded["steps"]), (length.mean(), recorded["steps"])
+    assert agrees(success.float(), recorded["success"]), (success.float().mean(), recorded["success"])
+    assert agrees(total, recorded["return_sum_agents"]), (total.mean(), recorded["return_sum_agents"])
+
+
+def test_beginnings_are_distinct_cells_and_uniform() -> None:
+    env = PredatorPrey(num_envs=EPISODES, dim=3, num_agents=3)
+    env.reset(seed=0)
+    state = env.state_dict()
+    place = torch.cat([state["state.pos"], state["state.prey"]], 1)
+    cell = place[..., 0] * 3 + place[..., 1]
+    assert all(len(set(row)) == 4 for row in cell.tolist())
+    for column in cell.unbind(1):
+        counts = torch.bincount(column, minlength=9).double()
+        chi_squared = float(((counts - EPISODES / 9) ** 2).sum() / (EPISODES / 9))
+        assert chi_squared < 31.8  # p = 1e-4 at 8 degrees of freedom
+
+
+def test_observation_by_hand() -> None:
+    """2 x 2 grid, vision 1, predators at (0, 0) and (0, 1), prey at (1, 1); vocabulary of 2 * 2 + 4 = 8."""
+    env = PredatorPrey(dim=2, num_agents=2, vision=1)
+    state = PredatorPreyState(
+        torch.tensor([[[0, 0], [0, 1]]]), torch.tensor([[[1, 1]]]), torch.zeros(1, 2, dtype=torch.bool)
+    )
+    seen = env.observe(state, "flat")
+    assert isinstance(seen, Tensor)
+    window = seen.view(2, 3, 3, 8)
+    outside = torch.tensor([0, 0, 0, 0, 0, 1, 0, 0.0])
+    assert torch.equal(window[0, 0, 0], outside)
+    assert torch.equal(window[0, 1, 1], torch.tensor([1, 0, 0, 0, 0, 0, 0, 1.0]))  # itself, on cell 0
+    assert torch.equal(window[0, 1, 2], torch.tensor([0, 1, 0, 0, 0, 0, 0, 1.0]))  # its neighbour, on cell 1
+    assert torch.equal(window[0, 2, 2], torch.tensor([0, 0, 0, 1, 0, 0, 1, 0.0]))  # the prey, on cell 3
+    assert torch.equal(window[1, 1, 2], outside)
+    assert torch.equal(window[1, 2, 1], torch.tensor([0, 0, 0, 1, 0, 0, 1, 0.0]))
+
+
+@pytest.mark.parametrize(
+    ("mode", "one", "two"), [("mixed", 0.0, 0.0), ("cooperative", 0.05, 0.1), ("competitive", 0.05, 0.025)]
+)
+def test_rewards_by_hand(mode: str, one: float, two: float) -> None:
+    """Predator 0 steps up onto the prey, then predator 1 does."""
+    env = PredatorPrey(dim=4, num_agents=3, mode=mode)
+    env.reset()
+    state = env.state_dict()
+    state["state.pos"] = torch.tensor([[[2, 1], [3, 1], [0, 3]]])
+    state["state.prey"] = torch.tensor([[[1, 1]]])
+    env.load_state_dict(state)
+    assert torch.equal(env.step(torch.tensor([[0, 0, 4]])).reward, torch.tensor([[one, -0.05, -0.05]]))
+    step = env.step(torch.tensor([[2, 0, 3]]))  # predator 0 wants to leave and cannot
+    assert torch.equal(step.reward, torch.tensor([[two, two, -0.05]]))
+    assert step.pos is not None
+    assert step.pos.tolist() == [[[1.0, 1.0], [1.0, 1.0], [0.0, 2.0]]]
+    assert env.scene().finished.tolist() == [[True, True, False]]
+    assert not bool(env.scene().active["prey"])
+
+
+@pytest.mark.parametrize("mode", ["cooperative", "competitive"])
+def test_only_mixed_ends_early(mode: str) -> None:
+    env = PredatorPrey(mode=mode)
+    env.reset(seed=1)
+    for _ in range(env.max_steps):
+        step = env.step(env.ceiling_action())
+        assert not bool(step.terminated)
+    assert bool(step.truncated)
+    assert bool(step.success)
+    assert step.discount.tolist() == [[1.0, 1.0, 1.0]]
+
+
+def test_without_stay_there_are_four_actions() -> None:
+    env = PredatorPrey(num_envs=32, no_stay=True)
+    step = env.reset(seed=0)
+    assert env.num_actions == 4
+    while not bool(step.done.any()):
+        step = env.step(env.ceiling_action())
+
+
+def test_several_prey_read_any_prey() -> None:
+    env = PredatorPrey(num_envs=64, num_agents=3, num_prey=2, observation="sparse")
+    step = env.reset(seed=0)
+    for _ in range(8):
+        assert isinstance(step.obs, SparseObs)
+        assert set(step.obs.value[..., 1].unique().tolist()) <= {0.0, 1.0}
+        if bool(step.done.any()):
+            step = env.reset(where=step.done)
+        step = env.step(env.ceiling_action())
+    assert env.scene().active["prey"].shape == (64, 2)
+
+
+def test_default_time_limits_are_those_of_the_protocol() -> None:
+    for protocol, settings in PredatorPrey.protocols.items():
+        made = envs.make(f"predator_prey/{protocol}")
+        assert made.max_steps == settings["max_steps"] == PredatorPrey(dim=settings["dim"]).max_steps
+    assert [envs.make(f"predator_prey/{p}").obs_dim for p in PredatorPrey.protocols] == [29, 936, 3636]
