@@ -23,14 +23,12 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 import torch
 from torch import Tensor
 
-from envs import settings
+from envs import inputs
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import (
-    ActionError,
     Batch,
     ConfigError,
-    DeviceError,
     DtypeError,
     Observation,
     Scene,
@@ -113,14 +111,14 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
     ) -> None:
         self.id = id
         self.config: dict[str, Any] = dict(config)
-        self.num_envs = settings.integer("num_envs", num_envs, 1)
-        self.num_agents = settings.integer("num_agents", num_agents, 1)
+        self.num_envs = inputs.integer("num_envs", num_envs, 1)
+        self.num_agents = inputs.integer("num_agents", num_agents, 1)
         self.num_actions = num_actions
         self.obs_dim = obs_dim
-        self.max_steps = settings.integer("max_steps", max_steps, 1)
-        self.device = settings.device(device)
+        self.max_steps = inputs.integer("max_steps", max_steps, 1)
+        self.device = inputs.device(device)
         self.form: Form = (
-            "sparse" if settings.choice("observation", observation, ("flat", "sparse")) == "sparse" else "flat"
+            "sparse" if inputs.choice("observation", observation, ("flat", "sparse")) == "sparse" else "flat"
         )
         self._seed = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
         self._episode = torch.zeros_like(self._seed)
@@ -182,7 +180,7 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
         if where is not None:
             return self._reset_rows(seed, where)
         if seed is not None:
-            self._seed = settings.seeds(seed, self.num_envs, self.device)
+            self._seed = inputs.seeds(seed, self.num_envs, self.device)
             self._episode = torch.zeros_like(self._episode)
         elif self._state is not None:
             self._episode = self._episode + 1
@@ -227,7 +225,7 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
                 f"step: expected running episodes, but those of environments {which} ended. Call "
                 "reset(where=timestep.done) first."
             )
-        action = self._checked(action, state)
+        action = inputs.actions(action, self.alive(state), self.num_actions)
         self._step = self._step + 1
         self._state, reward, flags = self.transition(state, action, self.draws(self._key, self._step))
         truncated = (self._step >= self.max_steps) & ~flags.terminated
@@ -270,20 +268,7 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
         nothing = self._nothing(self.num_envs)
         counters = {"seed": self._seed, "episode": self._episode, "step": self._step}
         expected = counters | nothing.tensors("outcome.") | blank.tensors("state.")
-        if state.keys() != expected.keys():
-            missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
-            raise StateError(
-                f"load_state_dict: expected the state of {self.id!r}, got one without {missing} and with unknown "
-                f"{unknown}. Load the state of the same environment."
-            )
-        for name, want in expected.items():
-            if state[name].shape != want.shape:
-                raise ShapeError(
-                    f"load_state_dict: expected {name} {list(want.shape)}, got {list(state[name].shape)}. Build the "
-                    "environment with the num_envs and settings it was saved with."
-                )
-            if state[name].dtype != want.dtype:
-                raise DtypeError(f"load_state_dict: expected {name} of {want.dtype}, got {state[name].dtype}.")
+        inputs.saved_state(state, expected, self.id)
         copied = {name: value.to(self.device, copy=True) for name, value in state.items()}
         self._seed, self._episode, self._step = copied["seed"], copied["episode"], copied["step"]
         self._key = self._keys(self._seed, self._episode)
@@ -307,27 +292,6 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
         if self._state is None:
             raise StateError(f"{verb}: expected a running episode, but there was no reset yet. Call reset() first.")
         return self._state
-
-    def _checked(self, action: Tensor, state: StateT) -> Tensor:
-        """``action`` with 0 in the places of agents that are not alive."""
-        wanted = f"an int64 tensor [num_envs={self.num_envs}, num_agents={self.num_agents}]"
-        if not isinstance(action, Tensor):
-            raise ActionError(f"step: expected {wanted}, got {type(action).__name__}. Use torch.as_tensor(action).")
-        if action.shape != (self.num_envs, self.num_agents):
-            raise ActionError(f"step: expected {wanted}, got shape {list(action.shape)}. Give each agent one action.")
-        if action.dtype != torch.int64:
-            raise ActionError(f"step: expected {wanted}, got {action.dtype}. Use action.long() if it holds integers.")
-        if action.device != self.device:
-            raise DeviceError(f"step: expected an action on {self.device}, got {action.device}. Use action.to(...).")
-        action = torch.where(self.alive(state), action, 0)
-        bad = (action < 0) | (action >= self.num_actions)
-        if bool(bad.any()):
-            env, agent = bad.nonzero()[0].tolist()
-            raise ActionError(
-                f"step: expected actions in [0, {self.num_actions}), got {int(action[env, agent])} from agent {agent} "
-                f"of environment {env}. Choose one of the {self.num_actions} actions."
-            )
-        return action
 
     def _timestep(self, state: StateT) -> TimeStep:
         """Fresh tensors throughout: what the caller does to them reaches neither the state nor the counters."""

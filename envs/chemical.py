@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import settings
+from envs import inputs
 from envs.base import Flags, Form, GridEnv
 from envs.diffusion import BOUNDARIES, Medium, diffuse_step, largest_dt, point_source_table
 from gnncomm import random
@@ -118,16 +118,16 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         noise: float = 0.05,
         floor_noise: float = 0.005,
     ) -> None:
-        self.dim = settings.integer("dim", dim, 2, _LARGEST_DIM)
-        self.num_sources = settings.integer("num_sources", num_sources, 1)
-        settings.integer("num_agents", num_agents, 1)
-        self.team = settings.integer("team", team, 1, num_agents)
-        self.time_cost = settings.number("time_cost", time_cost, 0.0)
-        self.emission = settings.number("emission", emission, 1e-6)
-        self.substeps = settings.integer("substeps", substeps, 1)
-        self.gain = settings.number("gain", gain, 1e-6)
-        self.noise = settings.number("noise", noise, 0.0)
-        self.floor_noise = settings.number("floor_noise", floor_noise, 0.0)
+        self.dim = inputs.integer("dim", dim, 2, _LARGEST_DIM)
+        self.num_sources = inputs.integer("num_sources", num_sources, 1)
+        inputs.integer("num_agents", num_agents, 1)
+        self.team = inputs.integer("team", team, 1, num_agents)
+        self.time_cost = inputs.number("time_cost", time_cost, 0.0)
+        self.emission = inputs.number("emission", emission, 1e-6)
+        self.substeps = inputs.integer("substeps", substeps, 1)
+        self.gain = inputs.number("gain", gain, 1e-6)
+        self.noise = inputs.number("noise", noise, 0.0)
+        self.floor_noise = inputs.number("floor_noise", floor_noise, 0.0)
         self.medium = self._medium(diffusion, wind, decay, dt, boundary)
         if num_agents + num_sources > dim * dim:
             raise ConfigError(
@@ -172,11 +172,11 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         if not isinstance(wind, list | tuple) or len(wind) != 2:
             raise ConfigError(f"wind: expected two numbers (rows, columns), got {wind!r}. Use (0.0, 0.0) for none.")
         medium = Medium(
-            diffusion=settings.number("diffusion", diffusion, 0.0),
-            wind=(settings.number("wind[0]", wind[0], -math.inf), settings.number("wind[1]", wind[1], -math.inf)),
-            decay=settings.number("decay", decay, 0.0),
-            dt=settings.number("dt", dt, 1e-9),
-            boundary=settings.choice("boundary", boundary, BOUNDARIES),
+            diffusion=inputs.number("diffusion", diffusion, 0.0),
+            wind=(inputs.number("wind[0]", wind[0], -math.inf), inputs.number("wind[1]", wind[1], -math.inf)),
+            decay=inputs.number("decay", decay, 0.0),
+            dt=inputs.number("dt", dt, 1e-9),
+            boundary=inputs.choice("boundary", boundary, BOUNDARIES),
         )
         if medium.dt > largest_dt(medium):
             raise ConfigError(

@@ -55,23 +55,28 @@ def diffuse_step(
     c: Float[Tensor, "*lead rows columns"], q: Float[Tensor, "*lead rows columns"], medium: Medium
 ) -> Float[Tensor, "*lead rows columns"]:
     """The concentration after one explicit step of ``medium.dt``; ``q`` is emitted per cell and unit of time."""
-    gain = _net_inflow(c, -2, medium.wind[0], medium) + _net_inflow(c, -1, medium.wind[1], medium)
-    return c + medium.dt * (gain - medium.decay * c + q)
+    after = c + medium.dt * (q - medium.decay * c)
+    _flow(after, c, -2, medium.wind[0], medium)
+    _flow(after, c, -1, medium.wind[1], medium)
+    return after
 
 
-def _net_inflow(c: Tensor, axis: int, wind: float, medium: Medium) -> Tensor:
-    """What flows into each cell minus what flows out, along one axis."""
-    size = c.shape[axis]
-    wall = torch.zeros_like(c.narrow(axis, 0, 1))
-    if medium.boundary == "periodic":
-        c = torch.cat([c.narrow(axis, size - 1, 1), c, c.narrow(axis, 0, 1)], axis)
-    elif medium.boundary == "absorb":
-        c = torch.cat([wall, c, wall], axis)
-    before, behind = c.narrow(axis, 0, c.shape[axis] - 1), c.narrow(axis, 1, c.shape[axis] - 1)
-    flux = (max(wind, 0.0) + medium.diffusion) * before - (medium.diffusion - min(wind, 0.0)) * behind
+def _flow(after: Tensor, c: Tensor, axis: int, wind: float, medium: Medium) -> None:
+    """Move in ``after`` what crosses the faces of one axis in a step; what leaves one cell enters its neighbour."""
+    forward = medium.dt * (medium.diffusion + max(wind, 0.0))
+    backward = medium.dt * (medium.diffusion - min(wind, 0.0))
+    last = c.shape[axis] - 1
+    flux = forward * c.narrow(axis, 0, last) - backward * c.narrow(axis, 1, last)
+    after.narrow(axis, 0, last).sub_(flux)
+    after.narrow(axis, 1, last).add_(flux)
     if medium.boundary == "reflect":
-        flux = torch.cat([wall, flux, wall], axis)
-    return flux.narrow(axis, 0, size) - flux.narrow(axis, 1, size)
+        return
+    out_at_end, out_at_start = forward * c.narrow(axis, last, 1), backward * c.narrow(axis, 0, 1)
+    after.narrow(axis, last, 1).sub_(out_at_end)
+    after.narrow(axis, 0, 1).sub_(out_at_start)
+    if medium.boundary == "periodic":
+        after.narrow(axis, 0, 1).add_(out_at_end)
+        after.narrow(axis, last, 1).add_(out_at_start)
 
 
 def point_source_table(rows: int, columns: int, medium: Medium) -> Float[Tensor, "cells rows columns"]:

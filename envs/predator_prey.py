@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import settings
+from envs import inputs
 from envs.base import Flags, Form, GridEnv
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
@@ -99,14 +99,14 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
         enemy_comm: bool = False,
         no_stay: bool = False,
     ) -> None:
-        self.dim = settings.integer("dim", dim, 1)
-        self.num_predators = settings.integer("num_agents", num_agents, 1)
-        self.vision = settings.integer("vision", vision, 0, dim)
-        self.mode = settings.choice("mode", mode, _MODES)
-        self.num_prey = settings.integer("num_prey", num_prey, 1)
-        self.enemy_comm = settings.flag("enemy_comm", enemy_comm)
-        no_stay = settings.flag("no_stay", no_stay)
-        max_steps = 4 * dim if max_steps is None else settings.integer("max_steps", max_steps, 1)
+        self.dim = inputs.integer("dim", dim, 1)
+        self.num_predators = inputs.integer("num_agents", num_agents, 1)
+        self.vision = inputs.integer("vision", vision, 0, dim)
+        self.mode = inputs.choice("mode", mode, _MODES)
+        self.num_prey = inputs.integer("num_prey", num_prey, 1)
+        self.enemy_comm = inputs.flag("enemy_comm", enemy_comm)
+        no_stay = inputs.flag("no_stay", no_stay)
+        max_steps = 4 * dim if max_steps is None else inputs.integer("max_steps", max_steps, 1)
         if num_agents + num_prey > dim * dim:
             raise ConfigError(
                 f"num_agents + num_prey: expected at most dim * dim = {dim * dim}, got {num_agents} + {num_prey}. Use "

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from envs import settings
+from envs import inputs
 from envs.base import Flags, Form, GridEnv
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
@@ -76,10 +76,10 @@ class Relay(GridEnv[RelayState, RelayDraws]):
         steps: int = 1,
         seen: str = "always",
     ) -> None:
-        self.num_symbols = settings.integer("num_symbols", num_symbols, 2)
-        self.steps = settings.integer("steps", steps, 1)
-        self.seen = settings.choice("seen", seen, ("always", "first"))
-        settings.integer("num_agents", num_agents, 1)
+        self.num_symbols = inputs.integer("num_symbols", num_symbols, 2)
+        self.steps = inputs.integer("steps", steps, 1)
+        self.seen = inputs.choice("seen", seen, ("always", "first"))
+        inputs.integer("num_agents", num_agents, 1)
         super().__init__(
             "relay",
             {"num_agents": num_agents, "num_symbols": num_symbols, "steps": steps, "seen": seen},

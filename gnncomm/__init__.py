@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from gnncomm.evaluate import Report, evaluate
     from gnncomm.graph import CommGraph
     from gnncomm.learn import PPO, PPOConfig, TrainConfig
-    from gnncomm.note import Agent, CommunicationGraph, MultiAgentLearner
+    from gnncomm.multiagent import Agent, CommunicationGraph, MultiAgentLearner
     from gnncomm.policy import CommPolicy
     from gnncomm.record import Episode, record
     from gnncomm.run import Trained, default_config, load, train
     from gnncomm.wire import Wire
 
 _HOME = {
-    "Agent": "gnncomm.note",
+    "Agent": "gnncomm.multiagent",
     "CommGraph": "gnncomm.graph",
     "CommPolicy": "gnncomm.policy",
-    "CommunicationGraph": "gnncomm.note",
+    "CommunicationGraph": "gnncomm.multiagent",
     "Episode": "gnncomm.record",
     "GnnCommError": "gnncomm.errors",
     "LocalAgent": "gnncomm.deploy",
-    "MultiAgentLearner": "gnncomm.note",
+    "MultiAgentLearner": "gnncomm.multiagent",
     "PPO": "gnncomm.learn",
     "PPOConfig": "gnncomm.learn",
     "Report": "gnncomm.evaluate",

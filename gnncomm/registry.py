@@ -226,7 +226,7 @@ def _format(name: str, parameter: str, value: Any, hint: Any) -> str:
     text = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
     text = text.lower() if value is None or isinstance(value, bool) else text
     try:
-        if _parse(name, parameter, text, hint) == value and not re.search(r"[|&(),=:\s]", text):
+        if text and not re.search(r"[|&(),=:\s]", text) and _parse(name, parameter, text, hint) == value:
             return text
     except ConfigError:
         pass

@@ -11,9 +11,9 @@ from gnncomm import environments
 from gnncomm.errors import CheckpointMismatchError
 from gnncomm.learn.build import build_policy
 from gnncomm.learn.config import TrainConfig
-from gnncomm.learn.training import Training, load_weights
+from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
-from gnncomm.store import RunDir
+from gnncomm.store import RunDir, require_match
 from gnncomm.types import VectorEnv
 
 Observer = Callable[[Training, dict[str, float]], None]
@@ -97,7 +97,8 @@ def load(path: str | Path) -> Trained:
     config = run.config(TrainConfig)
     checkpoint, rejected = run.latest()
     policy = build_policy(config, make_env(replace(config, num_envs=1, ppo=replace(config.ppo, minibatches=1))))
-    load_weights(policy, checkpoint.group("model"))
+    require_match(policy.state_dict(), checkpoint.group("model"), checkpoint.path)
+    policy.load_state_dict(checkpoint.group("model"))
     policy.eval()
     return Trained(config, policy, checkpoint.step, tuple(f"{path}: {reason}" for path, reason in rejected))
 
@@ -122,6 +123,9 @@ def _rewind(training: Training, run: RunDir) -> None:
         run.rewind(None)
         return
     checkpoint, _ = run.latest()
+    for name, expected in training.state()[0].items():
+        if name != "optimizer":  # a new optimiser holds nothing yet
+            require_match(expected, checkpoint.group(name), checkpoint.path)
     training.restore(checkpoint.tensors, checkpoint.state)
     run.rewind(checkpoint)
 

@@ -21,16 +21,16 @@ class Channel:
 
     aliases: ClassVar[tuple[str, ...]] = ()
 
-    def deliver(self, graph: CommGraph, key: Int[Tensor, " B"], step: Int[Tensor, " B"]) -> CommGraph:  # noqa: ARG002
+    def deliver(self, graph: CommGraph, key: Int[Tensor, " B"], step: Int[Tensor, " B"]) -> CommGraph:
         """The edges of ``graph`` over which messages arrive at this ``step`` of the episodes ``key``."""
         return graph
 
     def transmit(
         self,
         msg: Float[Tensor, "B N M"],
-        key: Int[Tensor, " B"],  # noqa: ARG002
-        step: Int[Tensor, " B"],  # noqa: ARG002
-        round: int,  # noqa: ARG002
+        key: Int[Tensor, " B"],
+        step: Int[Tensor, " B"],
+        round: int,
     ) -> Float[Tensor, "B N M"]:
         """What is left of the messages ``msg`` that are sent in communication round ``round`` of this ``step``."""
         return msg

@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from gnncomm.cli.parse import parse
 from gnncomm.evaluate import Report, evaluate
 from gnncomm.run import Trained, load
 from gnncomm.store import write_json_atomic
@@ -30,7 +31,7 @@ class EvalArgs:
 
 
 def run(words: list[str]) -> int:
-    args = tyro.cli(EvalArgs, args=words, prog="gnncomm eval")
+    args = parse(EvalArgs, words, "gnncomm eval")
     console = Console(highlight=False)
     trained = load(args.run)
     target = Path(args.json) if args.json else None
@@ -52,8 +53,7 @@ def show_report(
     env = trained.make_env(min(episodes, 1000))
     report = evaluate(trained.policy, env, episodes=episodes, seed=seed, greedy=greedy)
     console.print(report.table())
-    console.print(report.verdict())
     if json_file is not None:
-        write_json_atomic(json_file, report.to_json())
+        write_json_atomic(json_file, report.to_dict())
         console.print(f"numbers in {json_file}")
     return report

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import inspect
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 from gnncomm import channel, environments, schedule, topology
+from gnncomm.cli.parse import parse
 from gnncomm.layers import LAYERS, NONE
 
 
 def run(words: list[str]) -> int:
-    tyro.cli(_nothing, args=words, prog="gnncomm list", description="What there is to choose from.")
+    parse(_nothing, words, "gnncomm list")
     console = Console(highlight=False)
     layers = {name: line for name, (_, line) in LAYERS.items()} | {NONE: "nothing is sent"}
     console.print(_table("environments (gnncomm train ENV)", environments.summaries()))
@@ -24,7 +24,8 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def _nothing() -> None: ...
+def _nothing() -> None:
+    """What there is to choose from."""
 
 
 def _summaries(classes: dict[str, type]) -> dict[str, str]:

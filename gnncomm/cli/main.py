@@ -16,9 +16,11 @@ COMMANDS = {
     "replay": "record an episode of a trained team and draw it",
     "bench": "measure the speed of training on this machine",
 }
-USAGE = "usage: gnncomm COMMAND [options]\n\n" + "\n".join(
-    f"  {name:8} {line}" for name, line in COMMANDS.items()
-) + "\n\nOptions of a command: gnncomm COMMAND --help. With --debug an error shows its traceback."
+USAGE = (
+    "usage: gnncomm COMMAND [options]\n\n"
+    + "\n".join(f"  {name:8} {line}" for name, line in COMMANDS.items())
+    + "\n\nOptions of a command: gnncomm COMMAND --help. With --debug an error shows its traceback."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

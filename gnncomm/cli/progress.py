@@ -48,7 +48,9 @@ class TrainingProgress:
             self.first_step = training.env_steps - per_update
         seconds = time.monotonic() - self.started
         self.steps_per_second = (training.env_steps - self.first_step) / max(seconds, 1e-9)
-        self.latest = {name: metrics[name] if metrics[name] == metrics[name] else old for name, old in self.latest.items()}
+        self.latest = {
+            name: metrics[name] if metrics[name] == metrics[name] else old for name, old in self.latest.items()
+        }
         text = (
             f"{self.steps_per_second:,.0f} steps/s  success {self.latest['success']:.1%}  "
             f"return {self.latest['return']:.2f}  length {self.latest['length']:.1f}"
@@ -56,7 +58,7 @@ class TrainingProgress:
         self.bar.update(self.task, completed=training.env_steps, numbers=text)
         if not self.console.is_terminal and time.monotonic() - self.last_line > 10:
             self.last_line = time.monotonic()
-            left = (training.config.updates * training.config.num_envs * training.config.rollout - training.env_steps)
+            left = training.config.updates * training.config.num_envs * training.config.rollout - training.env_steps
             self.console.print(
                 f"{training.env_steps:>10,} steps  {text}  {left / self.steps_per_second:.0f} s left", soft_wrap=True
             )

@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
+from gnncomm.cli.parse import parse
 from gnncomm.record import record
 from gnncomm.run import Trained, load
 
@@ -27,7 +28,7 @@ class ReplayArgs:
 
 
 def run(words: list[str]) -> int:
-    args = tyro.cli(ReplayArgs, args=words, prog="gnncomm replay")
+    args = parse(ReplayArgs, words, "gnncomm replay")
     console = Console(highlight=False)
     trained = load(args.run)
     figure = Path(args.figure) if args.figure else Path(args.run) / "trajectories.png"
@@ -35,9 +36,7 @@ def run(words: list[str]) -> int:
     return 0
 
 
-def draw(
-    trained: Trained, figure: Path, seed: int, console: Console, episode_file: Path | None = None
-) -> None:
+def draw(trained: Trained, figure: Path, seed: int, console: Console, episode_file: Path | None = None) -> None:
     """Record one episode and draw it into ``figure``."""
     from gnncomm.record import trajectory_figure
 

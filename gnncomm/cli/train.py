@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 
 from gnncomm.cli.eval import show_report
+from gnncomm.cli.parse import parse
 from gnncomm.cli.progress import TrainingProgress
 from gnncomm.cli.replay import draw
 from gnncomm.cli.signals import StopSignal
@@ -45,9 +46,7 @@ def run(words: list[str]) -> int:
     total = config.updates * config.num_envs * config.rollout
     with StopSignal() as stop:
         with TrainingProgress(console, total) as progress:
-            training = train(
-                config, out, resume=args.resume, overwrite=args.overwrite, observer=progress, stop=stop
-            )
+            training = train(config, out, resume=args.resume, overwrite=args.overwrite, observer=progress, stop=stop)
         if stop():
             console.print(f"stopped; saved in {out} at {training.env_steps:,} steps; continue with --resume")
             return stop.exit_code
@@ -64,7 +63,7 @@ def run(words: list[str]) -> int:
 
 def _parse(words: list[str]) -> TrainArgs:
     """Twice: the environment first, then everything, with the recipe of the environment as default."""
-    first = tyro.cli(TrainArgs, args=[word for word in words if word not in ("-h", "--help")], prog="gnncomm train")
+    first = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], "gnncomm train")
     recipe = default_config(first.env)
     default = TrainArgs(**{item.name: getattr(recipe, item.name) for item in fields(TrainConfig)})
-    return tyro.cli(TrainArgs, args=words, prog="gnncomm train", default=default)
+    return parse(TrainArgs, words, "gnncomm train", default)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import torch
 
 from gnncomm.errors import ConfigError
-from gnncomm.evaluate.play import Evaluating, play, team
+from gnncomm.evaluate.play import evaluating, play, team
 from gnncomm.evaluate.report import Arm, Report
 from gnncomm.evaluate.shuffle import Shuffled
 from gnncomm.evaluate.statistics import paired_difference
@@ -47,13 +47,13 @@ def evaluate(
     muted = policy.with_wire(replace(wire, topology=Empty()))
     shuffled = policy.with_wire(replace(wire, channel=Shuffled(wire.channel)))
     key = None if greedy else seed
-    with Evaluating(policy):
+    with evaluating(policy):
         played = {
             "trained": play(env, team(policy, env, key), episodes, seed),
             "muted": play(env, team(muted, env, key), episodes, seed),
             "shuffled": play(env, team(shuffled, env, key), episodes, seed),
             "floor": play(env, lambda now: env.floor_action(now.key), episodes, seed),
-            "ceiling": play(env, lambda now: env.ceiling_action(), episodes, seed),  # noqa: ARG005
+            "ceiling": play(env, lambda now: env.ceiling_action(), episodes, seed),
         }
     gain = paired_difference(played["trained"].returns, played["shuffled"].returns)
     arms = {name: Arm.of(outcomes) for name, outcomes in played.items()}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,8 +43,8 @@ def team(policy: CommPolicy, env: VectorEnv, key: int | None) -> Actor:
 def play(env: VectorEnv, actor: Actor, episodes: int, seed: int) -> Outcomes:
     """Episodes 0 ... ``episodes - 1``; episode e is the first one of seed ``seed + e``.
 
-    They are played in waves of ``env.num_envs``, each to its end, so short ones are not favoured. An environment that is
-    done before its wave goes on with another episode that is not counted (its messages stay alive for ``Shuffled``).
+    They are played in waves of ``env.num_envs``, each to its end, so short ones are not favoured. An environment that
+    is done before its wave goes on with another episode that is not counted (its messages stay alive for ``Shuffled``).
 
     Raises:
         EnvContractError: an episode runs beyond ``env.max_steps``.
@@ -82,16 +82,13 @@ def _wave(env: VectorEnv, actor: Actor, count: int, seed: int) -> Outcomes:
     )
 
 
-class Evaluating:
-    """Within ``with Evaluating(policy):`` its modules are in evaluation mode; each gets its own mode back."""
-
-    def __init__(self, policy: CommPolicy) -> None:
-        self.policy = policy
-        self.modes = {module: module.training for module in policy.modules()}
-
-    def __enter__(self) -> None:
-        self.policy.eval()
-
-    def __exit__(self, *error: Any) -> None:
-        for module, training in self.modes.items():
+@contextmanager
+def evaluating(policy: CommPolicy) -> Iterator[None]:
+    """Within, the modules of ``policy`` are in evaluation mode; each gets its own mode back."""
+    modes = {module: module.training for module in policy.modules()}
+    policy.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
             module.training = training

@@ -33,7 +33,7 @@ class Shuffled(Channel):
         msg: Float[Tensor, "B N M"],
         key: Int[Tensor, " B"],
         step: Int[Tensor, " B"],
-        round: int,  # noqa: A002
+        round: int,
     ) -> Float[Tensor, "B N M"]:
         """The messages of the environment before.
 

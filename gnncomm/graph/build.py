@@ -139,7 +139,7 @@ class BuiltGraph(StoredGraph):
         order_E = views.edge_ids(edges_2E, num_agents).argsort(stable=True)
         edges_2E = edges_2E[:, order_E]
         if coalesce and attr is None and weight is None:
-            edges_2E = torch.unique_consecutive(edges_2E, dim=1)
+            edges_2E = views.without_repeats(edges_2E, num_agents)
         elif validate:
             checks.check_no_duplicates(edges_2E, num_agents)
         return cls(

@@ -113,10 +113,12 @@ class CommGraph(BuiltGraph):
         if self.num_graphs != 1:
             raise ShapeError(f"Only one graph can be spread: expected num_graphs={self.num_graphs}, got {num_graphs}.")
         if self.layout is not Layout.SPARSE:
-            return self._map_storage(lambda x: x.expand(num_graphs, *x.shape[1:]), num_graphs)
-        offset_G1 = torch.arange(num_graphs, device=self.device).unsqueeze(-1) * self.num_agents
+            graph = self._map_storage(lambda x: x.expand(num_graphs, *x.shape[1:]), num_graphs)
+            graph._remember_origin(self)
+            return graph
         position_E = torch.arange(self.edge_index.shape[1], device=self.device).repeat(num_graphs)
-        return self._sparse_rows(position_E, (self.edge_index.unsqueeze(1) + offset_G1).flatten(1), num_graphs)
+        edges_2E = views.repeat_edges(self.edge_index, num_graphs, self.num_agents)
+        return self._sparse_rows(position_E, edges_2E, num_graphs)
 
     def select(self, index: Tensor) -> CommGraph:
         """The graphs ``index`` (integers ``[S]`` or bool ``[G]``) of the batch, in this order.

@@ -63,6 +63,8 @@ class StoredGraph:
         """``[2, E]`` int64 over nodes ``g * N + n``, sorted by (graph, receiver, sender)."""
         if self.sparse_edges is not None:
             return self.sparse_edges
+        if "_origin" in self.__dict__:
+            return views.repeat_edges(self.__dict__["_origin"].edge_index, self.num_graphs, self.num_agents)
         if self.neighbor_index is not None:
             return views.edges_of_neighbors(self.neighbor_index, self.neighbor_present)
         assert self.adjacency is not None
@@ -138,6 +140,13 @@ class StoredGraph:
             if tensor is not None:
                 return tensor
         raise AssertionError("a graph without storage")
+
+    def _remember_origin(self, one: StoredGraph) -> None:
+        """This is ``one`` graph spread over environments, whose edges are cheaper to repeat than to find again.
+
+        Not a field, so that copies with other edges (``replace``) do not inherit it.
+        """
+        self.__dict__["_origin"] = one
 
     def _count(self, nodes_E: Tensor) -> Tensor:
         shape = (self.num_graphs, self.num_agents)

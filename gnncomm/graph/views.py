@@ -16,6 +16,14 @@ def edge_ids(edges_2E: Tensor, num_agents: int) -> Tensor:
     return edges_2E[1] * num_agents + edges_2E[0] % num_agents
 
 
+def without_repeats(edges_2E: Tensor, num_agents: int) -> Tensor:
+    """Sorted edges, each once."""
+    ids_E = edge_ids(edges_2E, num_agents)
+    first_E = torch.ones_like(ids_E, dtype=torch.bool)
+    first_E[1:] = ids_E[1:] != ids_E[:-1]
+    return edges_2E[:, first_E]
+
+
 def edges_of_dense(adjacency_GNN: Tensor) -> Tensor:
     """``[G, N, N]`` (sender, receiver) -> ``[2, E]``."""
     graph_E, receiver_E, sender_E = adjacency_GNN.transpose(1, 2).nonzero().unbind(1)
@@ -79,6 +87,12 @@ def own_where_absent(index_GNk: Tensor, present_GNk: Tensor) -> Tensor:
     """Let every absent slot point at its receiver."""
     own_N1 = torch.arange(index_GNk.shape[1], device=index_GNk.device).unsqueeze(-1)
     return torch.where(present_GNk, index_GNk, own_N1)
+
+
+def repeat_edges(edges_2E: Tensor, num_graphs: int, num_agents: int) -> Tensor:
+    """The edges of one graph, in each of ``num_graphs``."""
+    offset_G1 = torch.arange(num_graphs, device=edges_2E.device).unsqueeze(-1) * num_agents
+    return (edges_2E.unsqueeze(1) + offset_G1).flatten(1)
 
 
 def rows_of_graphs(edges_2E: Tensor, num_graphs: int, num_agents: int, index_S: Tensor) -> tuple[Tensor, Tensor]:

@@ -131,7 +131,8 @@ class AttentionComm(CommLayer):
 
     def _alpha(self, query_i: Tensor, key_j: Tensor, index: Tensor, ptr: OptTensor, size_i: int | None) -> Tensor:
         score = (query_i.view(-1, self.heads, self.key_channels) * key_j).sum(-1) / math.sqrt(self.key_channels)
-        return softmax(score, index, ptr, size_i)
+        alpha: Tensor = softmax(score, index, ptr, size_i)
+        return alpha
 
     def _split(self, msg: Tensor) -> tuple[Tensor, Tensor]:
         key, value = msg.split([self.heads * self.key_channels, self.heads * self.value_channels], dim=-1)

@@ -63,7 +63,7 @@ class CommLayer(MessagePassing):
         """What each receiver brings to its inbox: ``[..., F] -> [..., Q]``, row by row."""
         return h
 
-    def message(self, msg_j: Tensor) -> Tensor:  # noqa: D102  PyG's hook, see the class
+    def message(self, msg_j: Tensor) -> Tensor:
         return msg_j
 
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
@@ -99,12 +99,14 @@ class CommLayer(MessagePassing):
         self._check_rows(h)
         if graph.dim() != 2 or graph.shape[0] != 2:
             raise GraphError(f"Expected edge_index [2, E] or a CommGraph, got shape {tuple(graph.shape)}.")
-        inbox = self.edge_inbox(self.send(h), self.listen(h), graph, edge_attr, edge_weight)
+        inbox = self.edge_inbox(self.send(h), self.listen(h), graph, _like(edge_attr, h), _like(edge_weight, h))
         return self.combine(h, inbox)
 
     def receive(self, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
         """Everything after the wire: ``h [*lead, N, F]`` and delivered messages ``msg [*lead, N, M]``."""
         lead = h.shape[:-1]
+        if any(value is not None and value.dtype != h.dtype for value in (graph.attr, graph.weight)):
+            graph = graph.with_features(_like(graph.attr, h), _like(graph.weight, h))
         msg_GNM, query = msg.reshape(-1, graph.num_agents, msg.shape[-1]), self.listen(h)
         query_GNQ = query.reshape(-1, graph.num_agents, query.shape[-1])
         inbox = self._dense(msg_GNM, query_GNQ, graph) if graph.layout is Layout.DENSE else None
@@ -121,15 +123,16 @@ class CommLayer(MessagePassing):
         senders = torch.arange(num_senders, device=h.device)
         edge_index = torch.stack([senders, torch.zeros_like(senders)])
         row = h.unsqueeze(0)
-        inbox = self.edge_inbox(inbox_msg, self.listen(row), edge_index, edge_attr, edge_weight)
+        features = _like(edge_attr, h), _like(edge_weight, h)
+        inbox = self.edge_inbox(inbox_msg, self.listen(row), edge_index, *features)
         return self.combine(row, inbox).squeeze(0)
 
     def edge_inbox(
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor, edge_weight: OptTensor
     ) -> Tensor:
-        """Inboxes over an edge list: messages of ``S`` senders ``[S, M]`` and ``R`` receivers ``[R, Q]`` -> ``[R, I]``."""
+        """Inboxes ``[R, I]`` over an edge list, from messages ``[S, M]`` of S senders and queries ``[R, Q]``."""
         # propagate_type: (msg: OptPairTensor, h: OptPairTensor, edge_attr: OptTensor, edge_weight: OptTensor)
-        return self.propagate(
+        inbox: Tensor = self.propagate(
             edge_index,
             msg=(msg, None),
             h=(None, query),
@@ -137,6 +140,7 @@ class CommLayer(MessagePassing):
             edge_weight=edge_weight,
             size=(msg.shape[0], query.shape[0]),
         )
+        return inbox
 
     def _dense(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> Tensor | None:
         """``dense_inbox`` with messages made finite: a product with an absent edge must not carry NaN across."""
@@ -175,3 +179,8 @@ class CommLayer(MessagePassing):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, msg_channels={self.msg_channels})"
+
+
+def _like(features: OptTensor, rows: Tensor) -> OptTensor:
+    """Edge features in the type of the rows: positions are float32, whatever the weights are."""
+    return None if features is None else features.to(rows.dtype)

@@ -95,7 +95,7 @@ def _apply(
 ) -> Tensor:
     features = {"edge_attr": edge_attr, "edge_weight": edge_weight}
     extra = {name: value for name, value in features.items() if value is not None}
-    out: Tensor = conv((msg, rows), edge_index, size=(msg.shape[0], rows.shape[0]), **extra)
+    out: Tensor = conv((msg, rows), edge_index, **extra)
     return out
 
 

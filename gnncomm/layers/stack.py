@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -23,13 +24,11 @@ class CommStack(nn.Module):
         residual: whether a round adds to the row or replaces it.
     """
 
-    def __init__(
-        self, layers: Sequence[CommLayer], activation: nn.Module | None = None, residual: bool = True
-    ) -> None:
+    def __init__(self, layers: Sequence[CommLayer], activation: nn.Module | None = None, residual: bool = True) -> None:
         super().__init__()
         if not layers:
             raise ConfigError("CommStack needs at least one layer; for no communication use the topology Empty().")
-        for before, after in zip(layers, layers[1:], strict=False):
+        for before, after in pairwise(layers):
             if before.out_channels != after.in_channels:
                 raise ConfigError(f"CommStack cannot pass {before!r} on to {after!r}: the widths differ.")
         self.layers = nn.ModuleList(dict.fromkeys(layers))

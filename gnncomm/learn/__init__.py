@@ -5,7 +5,7 @@ from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.ppo import PPO, PPOConfig
 from gnncomm.learn.returns import ReturnNorm, gae
 from gnncomm.learn.rollout import Carry, EpisodeTally, Rollout, begin, collect
-from gnncomm.learn.training import Training, load_weights
+from gnncomm.learn.training import Training
 
 __all__ = [
     "PPO",
@@ -20,5 +20,4 @@ __all__ = [
     "build_policy",
     "collect",
     "gae",
-    "load_weights",
 ]

@@ -29,9 +29,7 @@ def build_policy(config: TrainConfig, env: VectorEnv) -> CommPolicy:
             layers = [make_layer(spec, config.hidden)] * config.rounds
         else:
             layers = [make_layer(spec, config.hidden) for _ in range(config.rounds)]
-        critic = (
-            CentralCritic(config.hidden, env.num_agents) if config.algo == "mappo" else LocalCritic(config.hidden)
-        )
+        critic = CentralCritic(config.hidden, env.num_agents) if config.algo == "mappo" else LocalCritic(config.hidden)
         policy = CommPolicy(
             env.obs_dim,
             env.num_actions,

@@ -60,7 +60,11 @@ class PPOConfig:
         for name, value in positive.items():
             if not 0.0 < value < float("inf"):
                 raise ConfigError(f"ppo.{name} must be a positive finite number, got {value}.")
-        for name, value in {"entropy": self.entropy, "entropy_end": self.entropy_end, "value_coef": self.value_coef}.items():
+        for name, value in {
+            "entropy": self.entropy,
+            "entropy_end": self.entropy_end,
+            "value_coef": self.value_coef,
+        }.items():
             if not 0.0 <= value < float("inf"):
                 raise ConfigError(f"ppo.{name} must be a finite number >= 0, got {value}.")
         for name, count in {"epochs": self.epochs, "minibatches": self.minibatches}.items():
@@ -186,10 +190,12 @@ class PPO:
 
     def _step(self, loss: Tensor) -> Tensor:
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch
+        loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
         if not bool(loss.isfinite() & norm.isfinite()):
-            broken = [name for name, p in self.policy.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+            broken = [
+                name for name, p in self.policy.named_parameters() if p.grad is not None and not p.grad.isfinite().all()
+            ]
             self.optimizer.zero_grad()
             raise NonFiniteError(
                 f"Update {self.updates}: expected a finite loss and gradient, got loss {float(loss):g}, gradient norm "

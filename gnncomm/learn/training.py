@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from gnncomm.errors import CheckpointMismatchError
 from gnncomm.learn.build import build_policy
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.ppo import PPO
@@ -63,12 +61,8 @@ class Training:
         return groups, {"updates": self.learner.updates, "env_steps": self.env_steps}
 
     def restore(self, groups: Mapping[str, Mapping[str, Tensor]], counters: Mapping[str, Any]) -> None:
-        """Continue from what ``state`` gave.
-
-        Raises:
-            CheckpointMismatchError: tensors are missing or of another shape; lists each.
-        """
-        load_weights(self.policy, groups["model"])
+        """Continue from what ``state`` gave; whoever calls has checked that names and shapes are the same."""
+        self.policy.load_state_dict(dict(groups["model"]))
         self.learner.return_norm.load_state_dict(dict(groups["returns"]))
         slots: dict[int, dict[str, Tensor]] = {}
         for name, value in groups["optimizer"].items():
@@ -80,28 +74,3 @@ class Training:
         self.env.load_state_dict(groups["env"])
         self.carry = self.carry.with_tensors(groups["carry"])
         self.tally.running_return = groups["carry"]["running_return"].clone()
-
-
-def load_weights(module: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """``load_state_dict`` that lists every difference in one error."""
-    own = module.state_dict()
-    problems = [f"{name} is missing" for name in own.keys() - weights.keys()]
-    problems += [f"{name} is unknown" for name in weights.keys() - own.keys()]
-    problems += [
-        f"{name}: expected {tuple(own[name].shape)} {own[name].dtype}, got {tuple(weights[name].shape)} {weights[name].dtype}"
-        for name in own.keys() & weights.keys()
-        if own[name].shape != weights[name].shape or own[name].dtype != weights[name].dtype
-    ]
-    if problems:
-        raise CheckpointMismatchError(
-            f"These weights do not fit this policy: {'; '.join(sorted(problems))}. "
-            "Use the configuration the checkpoint was trained with."
-        )
-    module.load_state_dict(dict(weights))
-
-
-
-def updates(training: Training) -> Iterator[dict[str, float]]:
-    """Train to the end; yields the metrics of each update."""
-    while not training.finished:
-        yield training.advance()

@@ -6,7 +6,6 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gnncomm.errors import DtypeError, NonFiniteError, ShapeError
 from gnncomm.types import Observation, SparseObs
@@ -40,17 +39,17 @@ class Encoder(nn.Module):
         if isinstance(obs, SparseObs):
             self._check_width(obs.width)
             rows, count = obs.index.shape[:-1], obs.index.shape[-1]
-            summed = F.embedding_bag(
+            summed = nn.functional.embedding_bag(
                 obs.index.reshape(-1, count),
                 self.weight,
                 per_sample_weights=obs.value.reshape(-1, count).to(self.weight.dtype),
                 mode="sum",
             )
-            return F.relu(summed.view(*rows, self.hidden) + self.bias)
+            return torch.relu(summed.view(*rows, self.hidden) + self.bias)
         if not obs.is_floating_point():
             raise DtypeError(f"Expected floating-point observations, got {obs.dtype}: use obs.float().")
         self._check_width(obs.shape[-1])
-        return F.relu(obs.to(self.weight.dtype) @ self.weight + self.bias)
+        return torch.relu(obs.to(self.weight.dtype) @ self.weight + self.bias)
 
     def _check_width(self, width: int) -> None:
         if width != self.obs_dim:
@@ -76,6 +75,7 @@ def check_finite(values: Tensor) -> None:
     if len(bad):
         *lead, agent, feature = bad[0].tolist()
         raise NonFiniteError(
-            f"Expected finite observations, got {values[tuple(bad[0])].item()} for environment {lead[-1] if lead else 0}, "
-            f"agent {agent}, feature {feature} ({len(bad)} such numbers in all): mend the environment."
+            f"Expected finite observations, got {values[tuple(bad[0])].item()} for environment "
+            f"{lead[-1] if lead else 0}, agent {agent}, feature {feature} ({len(bad)} such numbers in all): "
+            "mend the environment."
         )

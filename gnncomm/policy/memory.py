@@ -92,9 +92,7 @@ class LSTM(_Gated):
         return state[..., : self.hidden]
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        h, c = torch.lstm_cell(
-            x, state.chunk(2, -1), self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
-        )
+        h, c = torch.lstm_cell(x, state.chunk(2, -1), self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
         return h, torch.cat([h, c], -1)
 
     def unroll(self, x_TRH: Tensor, state_RS: Tensor, first_TR: Tensor) -> tuple[Tensor, Tensor]:

@@ -137,7 +137,8 @@ class CommPolicy(nn.Module):
         return received, memory
 
     def _remember(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        out, state = self.memory.step(x.reshape(-1, self.hidden), memory.reshape(-1, memory.shape[-1]))
+        rows = x.reshape(-1, self.hidden)
+        out, state = self.memory.step(rows, memory.reshape(rows.shape[0], memory.shape[-1]))
         return out.view(x.shape), state.view(memory.shape)
 
     # The part that crosses rows, over the wire.
@@ -188,8 +189,10 @@ class CommPolicy(nn.Module):
         logits = self._logits(features, alive, timestep.action_mask)
         log_probs = logits.log_softmax(-1)
         log_prob = log_probs.gather(-1, action.unsqueeze(-1)).squeeze(-1)
-        plogp = torch.where(logits.isfinite(), log_probs.exp() * log_probs, 0.0)
-        return Evaluation(log_prob, -plogp.sum(-1), self.critic(features, alive))
+        # Chosen before the product: exp(-inf) * -inf has no gradient. A masked action contributes nothing.
+        finite_log_probs = torch.where(logits == -torch.inf, 0.0, log_probs)
+        entropy = -(log_probs.exp() * finite_log_probs).sum(-1)
+        return Evaluation(log_prob, entropy, self.critic(features, alive))
 
     def _features(self, x_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
         if self.integration is Integration.PREVIOUS:

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def gru_sequence(gates_TRG: Tensor, h_RH: Tensor, first_TR: Tensor, weight_hh: Tensor, bias_hh: Tensor) -> Tensor:
@@ -14,7 +13,10 @@ def gru_sequence(gates_TRG: Tensor, h_RH: Tensor, first_TR: Tensor, weight_hh: T
 
     ``h`` is set to zero before each step that is ``first``.
     """
-    return _GRUSequence.apply(gates_TRG, h_RH, first_TR, weight_hh, bias_hh)  # type: ignore[no-any-return]
+    states: Tensor = _GRUSequence.apply(  # type: ignore[no-untyped-call]  # torch
+        gates_TRG, h_RH, first_TR, weight_hh, bias_hh
+    )
+    return states
 
 
 class _GRUSequence(torch.autograd.Function):
@@ -82,7 +84,7 @@ def lstm_sequence(
     outputs = []
     for gates, keep in zip(gates_TRG, keep_TR1, strict=True):
         h, c = torch.where(keep, h, 0.0), torch.where(keep, c, 0.0)
-        i, f, g, o = (gates + F.linear(h, weight_hh, bias_hh)).chunk(4, -1)
+        i, f, g, o = (gates + torch.nn.functional.linear(h, weight_hh, bias_hh)).chunk(4, -1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         h = o.sigmoid() * c.tanh()
         outputs.append(h)

@@ -14,9 +14,9 @@ class Always(Scheduler):
 
     def forward(
         self,
-        h: Float[Tensor, "B N F"],  # noqa: ARG002
+        h: Float[Tensor, "B N F"],
         graph: CommGraph,
-        key: Int[Tensor, " B"],  # noqa: ARG002
-        step: Int[Tensor, " B"],  # noqa: ARG002
+        key: Int[Tensor, " B"],
+        step: Int[Tensor, " B"],
     ) -> CommGraph:
         return graph

@@ -13,6 +13,7 @@ from gnncomm.store.metrics import MetricsLog
 from gnncomm.store.paths import safe_run_path
 from gnncomm.store.run import RunDir
 from gnncomm.store.tensors import require_match
+from gnncomm.store.tree import join_tree, split_tree
 
 __all__ = [
     "Checkpoint",
@@ -20,6 +21,7 @@ __all__ = [
     "Rejected",
     "RunDir",
     "from_json",
+    "join_tree",
     "latest_checkpoint",
     "list_checkpoints",
     "load_checkpoint",
@@ -27,6 +29,7 @@ __all__ = [
     "require_match",
     "safe_run_path",
     "save_checkpoint",
+    "split_tree",
     "to_json",
     "write_json_atomic",
 ]

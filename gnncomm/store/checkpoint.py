@@ -38,6 +38,7 @@ from gnncomm.store.files import (
     scratch_name,
     with_exit_code,
     write_durable,
+    write_error,
 )
 from gnncomm.store.manifest import STATE_NAME, TENSORS_SUFFIX, FileEntry, Manifest
 
@@ -171,14 +172,6 @@ def list_checkpoints(run_dir: str | Path) -> list[tuple[int, Path]]:
         return []
     matches = [(_STEP.fullmatch(entry.name), entry) for entry in parent.iterdir()]
     return sorted((int(match[1]), entry) for match, entry in matches if match)
-
-
-def write_error(target: Path, error: OSError) -> CheckpointError:
-    """What the operating system refused, as an error of this library (exit code 74)."""
-    reason = error.strerror or str(error)
-    return with_exit_code(
-        CheckpointError(f"Could not save {target}: {reason}. Earlier checkpoints are intact."), EX_IOERR
-    )
 
 
 def set_aside_after(run_dir: str | Path, step: int) -> list[Path]:

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import TypeVar
 
-from gnncomm.errors import GnnCommError, UnsafeContentError, UnsafePathError
+from gnncomm.errors import CheckpointError, GnnCommError, UnsafeContentError, UnsafePathError
 
 EX_DATAERR = 65
 EX_NOINPUT = 66
@@ -22,6 +22,14 @@ def with_exit_code(error: ErrorT, exit_code: int) -> ErrorT:
     """``error`` with an exit code of its own: one class of error may have several causes."""
     error.exit_code = exit_code
     return error
+
+
+def write_error(target: Path, error: OSError) -> CheckpointError:
+    """What the operating system refused, as an error of this library (exit code 74)."""
+    reason = error.strerror or str(error)
+    return with_exit_code(
+        CheckpointError(f"Could not save {target}: {reason}. Earlier checkpoints are intact."), EX_IOERR
+    )
 
 
 def scratch_name(prefix: str = ".tmp") -> str:

@@ -11,6 +11,7 @@ import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ class Manifest:
         return strict_json.dump(data | {_SELF: _hash(data)})
 
 
-def package_versions() -> dict[str, str]:
+@cache
+def package_versions() -> Mapping[str, str]:
     """What wrote a file: Python, gnncomm and the packages whose versions decide bits."""
     found = {"python": platform.python_version()}
     for name in ("gnncomm", "torch", "safetensors"):
@@ -113,13 +115,17 @@ def _check_kind(data: dict[str, Any], raw: bytes, path: Path) -> None:
     ours = {"kind": KIND, "format_version": FORMAT_VERSION}
     if all(type(data.get(key)) is type(value) and data[key] == value for key, value in ours.items()):
         return
-    expected = strict_json.dump(data | ours)
-    if len(expected) == len(raw) and sum((a ^ b).bit_count() for a, b in zip(expected, raw, strict=True)) == 1:
+    expected, lines = (text.replace(b",\n", b"\n").splitlines() for text in (strict_json.dump(ours), raw))
+    if any(_differ_in_one_bit(line, other) for line in lines for other in expected):
         raise CheckpointCorruptError(f"{path} is damaged: one bit of its kind or version is flipped.")
     raise CheckpointVersionError(
         f"{path}: expected {KIND!r} of format version {FORMAT_VERSION}, got {str(data.get('kind'))[:80]!r} of version "
         f"{str(data.get('format_version'))[:80]}. Load it with the version of gnncomm that wrote it."
     )
+
+
+def _differ_in_one_bit(left: bytes, right: bytes) -> bool:
+    return len(left) == len(right) and sum((a ^ b).bit_count() for a, b in zip(left, right, strict=True)) == 1
 
 
 def _check_safe(data: dict[str, Any], path: Path, max_bytes: int) -> None:
@@ -128,7 +134,9 @@ def _check_safe(data: dict[str, Any], path: Path, max_bytes: int) -> None:
         raise CheckpointCorruptError(f"{path} is damaged: it lists no files.")
     total = 0
     for name, entry in files.items():
-        if name.startswith("/") or ".." in name or "\\" in name or "\0" in name:
+        flipped = _FILE_NAME.fullmatch("o" + name[1:])  # one bit between "o" and "/": damage, for the hash to find
+        absolute = name.startswith("/") and not flipped
+        if absolute or ".." in name.split("/") or "\\" in name or "\0" in name:
             raise UnsafeContentError(f"{path} lists {name[:80]!r}, which leads out of its directory. Refused.")
         size = entry.get("size") if isinstance(entry, dict) else None
         total += size if type(size) is int and size > 0 else 0

@@ -21,7 +21,7 @@ from gnncomm.errors import (
 from gnncomm.store import checkpoint as checkpoints
 from gnncomm.store.checkpoint import CHECKPOINTS, Checkpoint, Rejected
 from gnncomm.store.config import from_json, read_json, to_json, write_json_atomic
-from gnncomm.store.files import EX_NOINPUT, require_directory, sweep, with_exit_code
+from gnncomm.store.files import EX_NOINPUT, require_directory, sweep, with_exit_code, write_error
 from gnncomm.store.lock import RunLock
 from gnncomm.store.manifest import package_versions
 from gnncomm.store.metrics import MetricsLog, MetricValue
@@ -64,7 +64,12 @@ class RunDir:
         """
         path = safe_run_path(path)
         data = dict(config) if isinstance(config, Mapping) else to_json(config)
-        envelope = {"kind": KIND, "format_version": FORMAT_VERSION, "versions": package_versions(), "config": data}
+        envelope = {
+            "kind": KIND,
+            "format_version": FORMAT_VERSION,
+            "versions": dict(package_versions()),
+            "config": data,
+        }
         taken = _is_taken(path)
         if taken and not (overwrite and (path / CONFIG_NAME).exists()):
             _refuse_taken(path)
@@ -158,7 +163,7 @@ class RunDir:
             self._writer().require()
             self._log.flush()
         except OSError as error:
-            raise checkpoints.write_error(self.path, error) from error
+            raise write_error(self.path, error) from error
         return checkpoints.save_checkpoint(
             self.path, step, tensors, {**state, _POSITION: self.metrics_position}, keep_last
         )

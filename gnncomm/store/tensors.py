@@ -13,8 +13,8 @@ from torch import Tensor
 from gnncomm.errors import CheckpointError, CheckpointMismatchError, NonFiniteError, UnsafeContentError
 from gnncomm.store import strict_json
 
-MAX_HEADER_BYTES = 4 << 20
-"""Limit for the table of names and shapes: about 40,000 tensors."""
+MAX_HEADER_BYTES = 1 << 20
+"""Limit for the table of names and shapes: about 10,000 tensors."""
 
 _DTYPES = {
     torch.bool: "BOOL",
@@ -36,7 +36,7 @@ def encode(tensors: Mapping[str, Tensor], source: str) -> bytes:
 
     Raises:
         CheckpointError: a tensor that the format does not hold (sparse, complex, quantised, without data), or a name
-            it reserves; also more names than a header of 4 MiB holds.
+            it reserves; also more names than a header of 1 MiB holds.
     """
     plain: dict[str, Tensor] = {}
     for name, tensor in tensors.items():

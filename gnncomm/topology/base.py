@@ -15,7 +15,7 @@ from gnncomm.graph import CommGraph, Layout
 from gnncomm.shapes import Bool, Float, Int
 
 DENSE_UP_TO = 64
-"""Static graphs of at most this many agents are stored dense."""
+"""Graphs of at most this many agents are stored dense."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class StaticTopology(Topology):
     def __call__(
         self,
         alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,  # noqa: ARG002
-        step: int | Int[Tensor, " B"] = 0,  # noqa: ARG002
-        key: Int[Tensor, " B"] | None = None,  # noqa: ARG002
+        pos: Float[Tensor, "B N P"] | None = None,
+        step: int | Int[Tensor, " B"] = 0,
+        key: Int[Tensor, " B"] | None = None,
     ) -> CommGraph:
         return static_graph(self, alive.shape[1], alive.device).among(alive)
 
@@ -101,8 +101,8 @@ class GeometricTopology(Topology):
         self,
         alive: Bool[Tensor, "B N"],
         pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,  # noqa: ARG002
-        key: Int[Tensor, " B"] | None = None,  # noqa: ARG002
+        step: int | Int[Tensor, " B"] = 0,
+        key: Int[Tensor, " B"] | None = None,
     ) -> CommGraph:
         return self.near(distances(type(self).__name__, alive, pos))
 
@@ -142,7 +142,7 @@ class Intersection(Topology):
 
 
 def distances(name: str, alive: Bool[Tensor, "B N"], pos: Float[Tensor, "B N P"] | None) -> Float[Tensor, "B N N"]:
-    """Euclidean distances between living agents; infinite from and to dead agents and from an agent to itself.
+    """Euclidean distances (float32) between living agents; infinite for dead agents and from an agent to itself.
 
     Raises:
         GraphError: there are no positions.
@@ -163,7 +163,8 @@ def distances(name: str, alive: Bool[Tensor, "B N"], pos: Float[Tensor, "B N P"]
             f"in environment {env}, agent {agent}, axis {axis}."
         )
     # Squares one by one: the matrix-product shortcut of cdist rounds, and equal distances would no longer be equal.
-    distance_BNN = torch.cdist(pos, pos, compute_mode="donot_use_mm_for_euclid_dist")
+    place_BNP = pos.to(torch.float32)
+    distance_BNN = torch.cdist(place_BNP, place_BNP, compute_mode="donot_use_mm_for_euclid_dist")
     own_NN = torch.eye(pos.shape[1], dtype=torch.bool, device=pos.device)
     pair_BNN = alive.unsqueeze(-1) & alive.unsqueeze(-2) & ~own_NN
     return torch.where(pair_BNN, distance_BNN, torch.inf)

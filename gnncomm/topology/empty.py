@@ -16,6 +16,6 @@ class Empty(StaticTopology):
 
     aliases = ("none",)
 
-    def edges(self, num_agents: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def edges(self, num_agents: int) -> tuple[Tensor, Tensor]:
         nobody = torch.empty(0, dtype=torch.int64)
         return nobody, nobody

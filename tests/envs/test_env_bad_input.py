@@ -129,11 +129,11 @@ def test_saved_state_of_another_environment() -> None:
     saved = env.state_dict()
     with pytest.raises(StateError, match="predator_prey"):
         env.load_state_dict(fresh("relay").state_dict())
-    with pytest.raises(StateError, match="outcome.reward"):
+    with pytest.raises(StateError, match=r"outcome\.reward"):
         env.load_state_dict({name: value for name, value in saved.items() if name != "outcome.reward"})
-    with pytest.raises(ShapeError, match=r"state.pos \[2, 3, 2\], got \[4, 3, 2\]|\[2\], got \[4\]"):
+    with pytest.raises(ShapeError, match=r"expected seed \[2\], got \[4\]"):
         env.load_state_dict(fresh(num_envs=4).state_dict())
-    with pytest.raises(DtypeError, match="state.pos"):
+    with pytest.raises(DtypeError, match=r"state\.pos"):
         env.load_state_dict({**saved, "state.pos": saved["state.pos"].float()})
 
 

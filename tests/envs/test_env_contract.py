@@ -114,6 +114,7 @@ def test_what_is_returned_shares_no_memory_with_the_environment(id: str, form: s
         overwrite(spoiled.tensors())
         scene = abused.scene()
         overwrite({"agents": scene.agents, "finished": scene.finished, **scene.entities})
+        overwrite({} if scene.field is None else {"field": scene.field})
         overwrite(dict(scene.active))
         overwrite(abused.state_dict())
         step, spoiled = untouched.reset(where=where), abused.reset(where=where)

@@ -37,7 +37,9 @@ def disturb() -> None:
     python_random.random()
 
 
-def play(env: GridEnv[Any, Any], step: TimeStep, seeds: Tensor, start: int, stop: int, noisy: bool = False) -> Trajectory:
+def play(
+    env: GridEnv[Any, Any], step: TimeStep, seeds: Tensor, start: int, stop: int, noisy: bool = False
+) -> Trajectory:
     """Time steps ``start + 1 ... stop``, ended episodes reset at once."""
     seen = []
     for t in range(start, stop):
@@ -71,6 +73,7 @@ def violations(build: Build) -> list[str]:
             found.append(f"alone or in a batch: {size}")
     few, env = seeds[:3], build(3)
     env.reset(seed=99)
+    env.reset()
     env.step(actions(env, few, 5))
     if not same(reference, full(env, few), slice(0, 3)):
         found.append("same instance, reseeded")
@@ -102,6 +105,8 @@ def continuations(build: Build, seeds: Tensor, reference: Trajectory) -> list[st
     saved, clone = env.state_dict(), copy.deepcopy(env)
     fresh = build(3)
     step = fresh.load_state_dict(saved)
+    for value in saved.values():
+        value.fill_(True if value.dtype == torch.bool else 3)
     now = step.tensors()
     if not same([reference[middle]], [now], rows):
         found.append("time step after load_state_dict")

@@ -18,13 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 RANKS = (
     ("errors", "shapes"),
     ("random", "types"),
-    ("graph", "registry"),
+    ("graph", "registry", "environments"),
     ("topology", "schedule", "channel"),
     ("wire",),
     ("layers",),
     ("policy",),
     ("learn", "methods"),
     ("evaluate", "record", "store", "deploy"),
+    ("run", "multiagent"),
     ("integrations", "testing"),
     ("cli",),
 )

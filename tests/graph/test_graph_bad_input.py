@@ -93,9 +93,7 @@ def test_duplicate_neighbors() -> None:
     [
         lambda: CommGraph.from_edge_list([(1, 1), (0, 1)], 2),
         lambda: CommGraph.from_dense(torch.tensor([[0, 1], [0, 1]])),
-        lambda: CommGraph.from_neighbors(
-            torch.tensor([[0, 0], [0, 1]]), torch.tensor([[False, False], [True, True]])
-        ),
+        lambda: CommGraph.from_neighbors(torch.tensor([[0, 0], [0, 1]]), torch.tensor([[False, False], [True, True]])),
     ],
 )
 def test_a_self_loop_is_an_edge_like_any_other(build: Any) -> None:

@@ -94,7 +94,9 @@ def test_from_data_without_edges_or_batch() -> None:
     from torch_geometric.data import Data
 
     assert CommGraph.from_data(Data(x=torch.zeros(3, 2))).num_edges == 0
-    graph = CommGraph.from_data(Data(x=torch.zeros(3, 2), edge_index=torch.tensor([[0], [2]]), edge_attr=torch.ones(1, 4)))
+    graph = CommGraph.from_data(
+        Data(x=torch.zeros(3, 2), edge_index=torch.tensor([[0], [2]]), edge_attr=torch.ones(1, 4))
+    )
     assert (graph.num_agents, graph.num_graphs) == (3, 1)
     assert graph.edge_attr is not None
     assert graph.edge_attr.shape == (1, 4)

@@ -50,6 +50,31 @@ def test_keep_is_a_subset_that_carries_its_features(layout: Layout, num_graphs: 
     assert torch.equal(kept.edge_index, CommGraph.from_dense(truth).edge_index)
     assert kept.edge_attr is not None
     assert torch.equal(kept.edge_attr[:, 1:].long(), (kept.edge_index % 6).t())
+    weighted = graph.with_features(weight=torch.ones(graph.shape)).keep(stays)
+    assert weighted.weight is not None
+    assert weighted.weight.sum() == kept.num_edges, "0 where the edge is gone"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_many_agents(layout: Layout) -> None:
+    """Large enough for the algorithms that torch keeps for large arrays."""
+    graph = random_graph(150, 2, 0.3, seed=4)
+    other = graph.to_layout(layout)
+    for last in LAYOUTS:
+        again = other.to_layout(last)
+        assert torch.equal(again.edge_index, graph.edge_index)
+        assert torch.equal(again.dense, graph.dense)
+        senders = again.neighbors.masked_fill(~again.present, 150)
+        assert torch.equal(senders, senders.sort(dim=-1).values)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_graph_spread_over_environments_and_thinned(layout: Layout) -> None:
+    graph = CommGraph.from_dense(torch.ones(3, 3)).to_layout(layout).expand(2)
+    assert torch.equal(graph.edge_index, CommGraph.from_dense(torch.ones(2, 3, 3)).edge_index)
+    left = graph.among(torch.tensor([[True, False, True], [True, True, True]]))
+    assert left.edge_index.tolist() == CommGraph.from_dense(left.dense).edge_index.tolist()
+    assert left.num_edges == 4 + 9
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -103,8 +128,11 @@ def test_weights_stay_differentiable(layout: Layout, target: Layout) -> None:
     weight = torch.rand(graph.shape, dtype=torch.float64, requires_grad=True)
     for _ in range(2):
         weight.grad = None
-        kept = graph.with_features(weight=weight).to_layout(target).expand(3).among(
-            torch.tensor([[True] * 4, [False] * 4, [True, True, True, False]])
+        kept = (
+            graph.with_features(weight=weight)
+            .to_layout(target)
+            .expand(3)
+            .among(torch.tensor([[True] * 4, [False] * 4, [True, True, True, False]]))
         )
         assert kept.edge_weight is not None
         kept.edge_weight.square().sum().backward()
@@ -126,7 +154,9 @@ def test_views_first_seen_in_inference_mode_serve_training(layout: Layout, targe
     h = torch.rand(8, 3, requires_grad=True)
     sender, receiver = graph.edge_index
     out = torch.zeros(8, 3).index_add(0, receiver, h[sender] * graph.in_degree.view(-1)[receiver].unsqueeze(-1))
-    heard = torch.where(graph.present.view(8, -1, 1), h.view(2, 4, 3)[graph.batch[0], graph.neighbors].view(8, -1, 3), 0)
+    heard = torch.where(
+        graph.present.view(8, -1, 1), h.view(2, 4, 3)[graph.batch[0], graph.neighbors].view(8, -1, 3), 0
+    )
     (out.sum() + heard.sum() + torch.where(graph.dense, h.sum(), 0).sum()).backward()
     assert h.grad is not None
 

@@ -449,3 +449,15 @@ def test_loading_runs_nothing_and_writes_nothing(saved: Path, tmp_path: Path) ->
         forge(saved, name, original)
     (saved / "manifest.json").write_bytes(payload)
     assert events_of(lambda: load_checkpoint(saved)) == []
+
+
+def test_the_manual_reads_a_checkpoint_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "store.md").read_text(encoding="utf-8")
+    block = manual.split("## Reading a checkpoint by hand")[1].split("```python")[1].split("```")[0]
+    (tmp_path / "runs" / "ring_seed0").mkdir(parents=True)
+    save_checkpoint(tmp_path / "runs" / "ring_seed0", 40, groups(4), STATE)
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(compile(block, "docs/store.md", "exec"), found)
+    assert found["state"] == STATE
+    assert torch.equal(found["weights"]["encoder.weight"], groups(4)["model"]["encoder.weight"])

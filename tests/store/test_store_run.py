@@ -80,7 +80,7 @@ def test_reading_does_not_allow_writing(tmp_path: Path) -> None:
 def test_values_that_are_no_metrics(tmp_path: Path) -> None:
     with RunDir.create(tmp_path / "run", {}) as run:
         for bad in (torch.ones(1), [1], {"a": 1}):
-            with pytest.raises(DtypeError, match="Metric 'loss'.*got"):
+            with pytest.raises(DtypeError, match=r"Metric 'loss'.*got"):
                 run.log({"loss": bad})  # type: ignore[dict-item]  # what the test is about
         assert run.metrics_position == 0
         with pytest.raises(CheckpointError, match="metrics_position"):

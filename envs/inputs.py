@@ -1,14 +1,14 @@
-"""Checks of settings: each returns the value it accepts and raises ``ConfigError`` (or ``DeviceError``) otherwise."""
+"""Checks of what users pass in: settings, seeds, actions, saved states. What is wrong is refused, never mended."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
-from gnncomm.types import ConfigError, DeviceError, did_you_mean
+from gnncomm.types import ActionError, ConfigError, DeviceError, DtypeError, ShapeError, StateError, did_you_mean
 
 _MAX_SEED = 2**63 - 1
 
@@ -77,3 +77,47 @@ def seeds(value: object, num_envs: int, where: torch.device) -> Tensor:
         return value.to(where, copy=True)
     first = integer("seed", value, 0, _MAX_SEED - num_envs)
     return torch.arange(first, first + num_envs, device=where)
+
+
+def actions(value: object, alive: Tensor, num_actions: int) -> Tensor:
+    """int64 ``[B, N]`` in ``[0, num_actions)``, with 0 in the places of agents that are not ``alive [B, N]``."""
+    num_envs, num_agents = alive.shape
+    wanted = f"an int64 tensor [num_envs={num_envs}, num_agents={num_agents}]"
+    if not isinstance(value, Tensor):
+        raise ActionError(f"step: expected {wanted}, got {type(value).__name__}. Use torch.as_tensor(action).")
+    if value.shape != alive.shape:
+        raise ActionError(f"step: expected {wanted}, got shape {list(value.shape)}. Give each agent one action.")
+    if value.dtype != torch.int64:
+        raise ActionError(f"step: expected {wanted}, got {value.dtype}. Use action.long() if it holds integers.")
+    if value.device != alive.device:
+        raise DeviceError(f"step: expected an action on {alive.device}, got {value.device}. Use action.to(...).")
+    taken = torch.where(alive, value, 0)
+    bad = (taken < 0) | (taken >= num_actions)
+    if bool(bad.any()):
+        env, agent = bad.nonzero()[0].tolist()
+        raise ActionError(
+            f"step: expected actions in [0, {num_actions}), got {int(taken[env, agent])} from agent {agent} of "
+            f"environment {env}. Choose one of the {num_actions} actions."
+        )
+    return taken
+
+
+def saved_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], id: str) -> None:
+    """The names, shapes and types of ``expected``."""
+    if state.keys() != expected.keys():
+        missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+        raise StateError(
+            f"load_state_dict: expected the state of {id!r}, got one without {missing} and with unknown {unknown}. "
+            "Load the state of the same environment."
+        )
+    for name, want in expected.items():
+        if state[name].shape != want.shape:
+            raise ShapeError(
+                f"load_state_dict: expected {name} {list(want.shape)}, got {list(state[name].shape)}. Build the "
+                "environment with the num_envs and settings it was saved with."
+            )
+        if state[name].dtype != want.dtype:
+            raise DtypeError(
+                f"load_state_dict: expected {name} of {want.dtype}, got {state[name].dtype}. Load the dict as it was "
+                "saved."
+            )

@@ -1,0 +1,12 @@
+"""The same training under other graphs: who can hear whom is one argument."""
+
+from dataclasses import replace
+
+from gnncomm import default_config, evaluate, train
+from gnncomm.run import make_env
+
+config = replace(default_config("relay"), steps=20_000)
+for topology in ("line", "ring", "star", "full", "empty"):
+    training = train(replace(config, topology=topology))
+    report = evaluate(training.policy, make_env(replace(config, num_envs=500)), episodes=500)
+    print(f"{topology:6} success {report.trained.success.mean:6.1%}   channel used: {report.channel_used}")

@@ -1,0 +1,1 @@
+"""The parts of the page that ``trajectory_figure`` draws. Needs matplotlib."""

@@ -1,0 +1,288 @@
+"""Law 6 for environments, and the contract of ``gnncomm.types.VectorEnv``."""
+
+from __future__ import annotations
+
+import random as python_random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnncomm.policy.policy import choose_action
+from gnncomm.testing.contract import check_reset_flags, check_step_flags, check_timestep
+from gnncomm.testing.law import require, require_bits, require_same_tensors
+from gnncomm.types import TimeStep, VectorEnv
+
+EnvFactory = Callable[[int], VectorEnv]
+"""``factory(num_envs) -> VectorEnv``."""
+
+T = TypeVar("T")
+
+_SLOTS = ("environment", "agent")
+
+
+def check_env(factory: EnvFactory, num_envs: int = 3, steps: int | None = None, seed: int = 0) -> None:
+    """The contract of ``VectorEnv`` and law 6, with random actions.
+
+    Args:
+        factory: builds the same environment for any number of slots, for instance
+            ``lambda num_envs: MyEnv(num_envs=num_envs)``.
+        num_envs: slots of the trials, at least 2.
+        steps: length of the trials; None takes ``max_steps + 2``, so that episodes end and are reset in them.
+        seed: of the trials, at least 0.
+
+    Raises:
+        LawError: names the law, the tensor, the environment and the agent.
+    """
+    require(num_envs > 1, "independent slots", "expected num_envs >= 2, to have something to compare.")
+    steps = factory(1).max_steps + 2 if steps is None else steps
+    check_contract(factory, num_envs, steps, seed)
+    check_trajectory_determinism(factory, num_envs, steps, seed)
+    check_independent_slots(factory, num_envs, steps, seed)
+    check_no_aliasing(factory, num_envs, steps, seed)
+    check_reset(factory, num_envs, seed)
+    check_state_dict(factory, num_envs, steps, seed)
+
+
+def _trial_actions(env: VectorEnv, now: TimeStep, identity: Tensor, count: int) -> Tensor:
+    """``[B, N]`` allowed random actions, a function of each slot's ``identity [B]`` and of ``count``."""
+    shape = (*now.alive.shape, env.num_actions)
+    logits = torch.zeros(shape, device=now.alive.device)
+    if now.action_mask is not None:
+        # Who is not alive may have nothing to do.
+        logits = torch.where(now.action_mask | ~now.alive.unsqueeze(-1), logits, -torch.inf)
+    agent = torch.arange(shape[1], device=now.alive.device)
+    return choose_action(logits, 31, identity.unsqueeze(-1), torch.tensor(count), agent)
+
+
+@dataclass
+class _Play:
+    """An environment that is played with trial actions, with resets where episodes end."""
+
+    env: VectorEnv
+    identity: Tensor  # [B]
+    now: TimeStep
+    count: int = 0
+
+    @classmethod
+    def begin(cls, env: VectorEnv, seed: int | Tensor, identity: Sequence[int]) -> _Play:
+        return cls(env, torch.tensor(identity, device=env.device), env.reset(seed=seed))
+
+    def advance(self) -> TimeStep:
+        """One step."""
+        after = self.env.step(_trial_actions(self.env, self.now, self.identity, self.count))
+        self.count += 1
+        self.now = after
+        return after
+
+    def renew(self, after: TimeStep) -> list[TimeStep]:
+        """The time step after a reset where episodes ended; none if none did."""
+        if not bool(after.done.any()):
+            return []
+        self.now = self.env.reset(where=after.done)
+        return [self.now]
+
+    def step(self) -> list[TimeStep]:
+        """What comes back from a step, and from the reset if an episode ended."""
+        after = self.advance()
+        return [after, *self.renew(after)]
+
+    def trajectory(self, steps: int) -> list[TimeStep]:
+        """Copies of all that is seen, from now on."""
+        seen = [_copy(self.now)]
+        for _ in range(steps):
+            seen += [_copy(each) for each in self.step()]
+        return seen
+
+
+def _copy(timestep: TimeStep) -> TimeStep:
+    return timestep.map(torch.clone)
+
+
+def _require_same(law: str, got: Sequence[TimeStep], want: Sequence[TimeStep], why: str) -> None:
+    for number, (mine, theirs) in enumerate(zip(got, want, strict=False)):
+        require_same_tensors(law, mine.tensors(), theirs.tensors(), _SLOTS, f"{why} (time step {number} of the trial)")
+    require(len(got) == len(want), law, f"episodes ended at other moments: {why}.")
+
+
+def check_contract(factory: EnvFactory, num_envs: int, steps: int, seed: int = 0) -> None:
+    """Names, shapes, types, finite numbers and flags of every time step; see ``gnncomm.types``."""
+    env = factory(num_envs)
+    name = type(env).__name__
+    require(isinstance(env, VectorEnv), "the contract", f"{name} lacks members of gnncomm.types.VectorEnv.")
+    require(env.num_envs == num_envs, "the contract", f"env.num_envs is {env.num_envs}, expected {num_envs}.")
+    play = _Play.begin(env, seed, range(num_envs))
+    check_timestep(env, play.now)
+    check_reset_flags(play.now, torch.ones(num_envs, dtype=torch.bool, device=env.device))
+    for _ in range(steps):
+        before = _copy(play.now)
+        _check_reference_actions(env, before)
+        seen = play.step()
+        for each in seen:
+            check_timestep(env, each)
+        check_step_flags(env, before, seen[0])
+        if len(seen) > 1:
+            check_reset_flags(seen[1], seen[0].done)
+
+
+def _check_reference_actions(env: VectorEnv, now: TimeStep) -> None:
+    floor = env.floor_action(now.key)
+    why = "floor_action is a function of key and the current moment"
+    require_bits("determinism", "floor_action", env.floor_action(now.key), floor, _SLOTS, why)
+    for name, action in (("floor_action", floor), ("ceiling_action", env.ceiling_action())):
+        fits = action.dtype == torch.int64 and action.shape == now.alive.shape
+        wanted = f"expected int64 {list(now.alive.shape)}"
+        require(fits, "the contract", f"{name} is {action.dtype} {list(action.shape)}, {wanted}.")
+        inside = (action >= 0) & (action < env.num_actions)
+        require((inside | ~now.alive).all(), "the contract", f"{name} is outside [0, {env.num_actions}).")
+
+
+def check_trajectory_determinism(factory: EnvFactory, num_envs: int, steps: int, seed: int = 0) -> None:
+    """Law 6: equal seeds and actions give equal bits, and the global generators are neither read nor moved."""
+    runs = []
+    for global_seed in (1, 2):
+        env = factory(num_envs)
+        runs.append(_with_global_seed(global_seed, partial(_fresh_trajectory, env, seed, steps)))
+    _require_same("determinism", runs[1], runs[0], "the same seed and actions were played twice")
+
+
+def _fresh_trajectory(env: VectorEnv, seed: int, steps: int) -> list[TimeStep]:
+    return _Play.begin(env, seed, range(env.num_envs)).trajectory(steps)
+
+
+def _with_global_seed(seed: int, work: Callable[[], T]) -> T:
+    """Run ``work`` with all global generators seeded; they must stand still, and are put back as they were."""
+    kept = torch.get_rng_state(), np.random.get_state(), python_random.getstate()
+    try:
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        python_random.seed(seed)
+        before = _global_states()
+        result = work()
+        for name, state in _global_states().items():
+            message = f"the global generator of {name} was used: draw with gnncomm.random from the episode's key."
+            require(state == before[name], "determinism", message)
+        return result
+    finally:
+        torch.set_rng_state(kept[0])
+        np.random.set_state(kept[1])
+        python_random.setstate(kept[2])
+
+
+def _global_states() -> dict[str, object]:
+    numpy_state: Any = np.random.get_state()  # a tuple, by its default argument
+    return {
+        "torch": torch.get_rng_state().numpy().tobytes(),
+        "numpy": (numpy_state[1].tobytes(), *numpy_state[2:]),
+        "random": python_random.getstate(),
+    }
+
+
+def check_independent_slots(factory: EnvFactory, num_envs: int, steps: int, seed: int = 0) -> None:
+    """Laws 3 and 6: slot b plays as it plays alone with the seed ``seed + b``, whatever happens in other slots."""
+    together = _Play.begin(factory(num_envs), seed, range(num_envs)).trajectory(steps)
+    for b in range(num_envs):
+        alone = _Play.begin(factory(1), seed + b, [b]).trajectory(steps)
+        why = f"slot {b} was played alone, with its own seed and actions"
+        _require_same("independent slots", _ends_of(alone, 0), _ends_of(together, b), why)
+    elsewhere = [0, *range(num_envs, 2 * num_envs - 1)]
+    busy = _Play.begin(factory(num_envs), seed, elsewhere).trajectory(steps)
+    why = "only the actions in other slots were other ones"
+    _require_same("independent slots", _ends_of(busy, 0), _ends_of(together, 0), why)
+
+
+def _ends_of(trajectory: Sequence[TimeStep], slot: int) -> list[TimeStep]:
+    """What slot b saw, without the repetitions that resets of other slots bring."""
+    own = [each.select(torch.tensor([slot], device=each.step.device)) for each in trajectory]
+    kept = own[:1]
+    for each in own[1:]:
+        last = kept[-1].tensors()
+        if any(not _same_bits(value, last[name]) for name, value in each.tensors().items()):
+            kept.append(each)
+    return kept
+
+
+def _same_bits(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def check_no_aliasing(factory: EnvFactory, num_envs: int, steps: int, seed: int = 0) -> None:
+    """Time steps stay as they were given, and writing into them reaches neither the environment nor its future."""
+    want = []
+    play = _Play.begin(factory(num_envs), seed, range(num_envs))
+    given = [play.now]
+    for _ in range(steps + 1):
+        want += [_copy(each) for each in given]
+        held = play.now
+        after = play.advance()
+        why = "a time step changed when the environment went on"
+        require_same_tensors("no aliasing", held.tensors(), want[-1].tensors(), _SLOTS, why)
+        kept = _copy(after)
+        given = [after, *play.renew(after)]
+        why = "a time step changed when the environment was reset"
+        require_same_tensors("no aliasing", after.tensors(), kept.tensors(), _SLOTS, why)
+    play = _Play.begin(factory(num_envs), seed, range(num_envs))
+    given, got = [play.now], []
+    for _ in range(steps + 1):
+        got += [_copy(each) for each in given]
+        play.now = got[-1]
+        for each in given:
+            _spoil(each)
+        given = play.step()
+    _require_same("no aliasing", got, want, "the caller wrote into time steps it was given")
+
+
+def _spoil(timestep: TimeStep) -> None:
+    """Overwrite every tensor in place, where that is possible (expanded tensors refuse)."""
+    for value in timestep.tensors().values():
+        try:
+            value.logical_not_() if value.dtype == torch.bool else value.add_(1)
+        except RuntimeError:
+            continue
+
+
+def check_reset(factory: EnvFactory, num_envs: int, seed: int = 0) -> None:
+    """``reset(where)`` begins episodes there and leaves the other rows alone; ``reset(seed)`` starts all over."""
+    env = factory(num_envs)
+    first = _copy(env.reset(seed=seed))
+    now = first
+    if env.max_steps > 1:
+        now = _copy(env.step(_trial_actions(env, first, torch.arange(num_envs, device=env.device), 0)))
+    nobody = torch.zeros(num_envs, dtype=torch.bool, device=env.device)
+    same = env.reset(where=nobody).tensors()
+    require_same_tensors("resets", same, now.tensors(), _SLOTS, "reset(where) was called with no True in it")
+    last = nobody.clone()
+    last[-1] = True
+    after = _copy(env.reset(where=last))
+    check_reset_flags(after, last)
+    why = "reset(where) was called for the last environment only"
+    require_same_tensors("resets", after.select(~last).tensors(), now.select(~last).tensors(), _SLOTS, why)
+    why = "reset was called with the seed of the beginning"
+    require_same_tensors("resets", env.reset(seed=seed).tensors(), first.tensors(), _SLOTS, why)
+    seeds = seed + torch.arange(num_envs, device=env.device)
+    why = "reset was called with the seeds [seed, seed + 1, ...] as a tensor"
+    require_same_tensors("resets", env.reset(seed=seeds).tensors(), first.tensors(), _SLOTS, why)
+    why = "reset was called without a seed, for the next episode of each slot"
+    require(bool((env.reset().key != first.key).all()), "resets", f"key is that of the episode before: {why}.")
+
+
+def check_state_dict(factory: EnvFactory, num_envs: int, steps: int, seed: int = 0) -> None:
+    """``state_dict`` in the middle of episodes, loaded elsewhere, continues bit for bit."""
+    play = _Play.begin(factory(num_envs), seed, range(num_envs))
+    for _ in range(max(steps // 3, 1)):
+        play.step()
+    now = _copy(play.now)
+    state = play.env.state_dict()
+    kept = {name: value.clone() for name, value in state.items()}
+    want = _Play(play.env, play.identity, now, play.count).trajectory(steps)
+    require_same_tensors("saved states", state, kept, (), "a state changed when the environment went on")
+    twin = factory(num_envs)
+    loaded = twin.load_state_dict(kept)
+    why = "load_state_dict should give the time step that was current"
+    require_same_tensors("saved states", loaded.tensors(), now.tensors(), _SLOTS, why)
+    got = _Play(twin, play.identity, loaded, play.count).trajectory(steps)
+    _require_same("saved states", got, want, "the environment went on from a loaded state")

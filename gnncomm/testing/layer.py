@@ -1,0 +1,273 @@
+"""Laws 1 to 4 for communication layers: permutation, locality, independence of environments, empty inboxes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gnncomm import random
+from gnncomm.graph import CommGraph, Layout
+from gnncomm.layers import CommLayer, CommStack
+from gnncomm.testing.law import LawError, require, require_bits, require_close, require_finite
+
+CommModule = CommLayer | CommStack
+
+_ROW = ("environment", "agent")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Rows and a graph over them."""
+
+    name: str
+    h: Tensor  # [B, N, F]
+    graph: CommGraph
+
+
+def check_layer(
+    layer: CommModule,
+    num_agents: int = 5,
+    num_envs: int = 2,
+    edge_dim: int = 0,
+    weighted: bool = False,
+    seed: int = 0,
+) -> None:
+    """Laws 1 to 4 over random, directed-line, full and empty graphs, static and one per environment, and N = 1.
+
+    Works on a float64 copy, in the mode it is in (a dropout in training mode breaks determinism: call ``eval()``).
+
+    Args:
+        layer: a ``CommLayer`` or ``CommStack``, yours or ours.
+        num_agents, num_envs: sizes of the trials; at least 3 and 2.
+        edge_dim: D of the edge features that the layer expects, 0 for none.
+        weighted: whether the graphs carry edge weights.
+        seed: of the trials.
+
+    Raises:
+        LawError: names the law, the tensor, the agent and the graph.
+    """
+    subject = copy.deepcopy(layer).double()
+    for case in cases(subject.in_channels, num_agents, num_envs, edge_dim, weighted, seed):
+        try:
+            _check_case(subject, case)
+        except LawError as broken:
+            broken.add_note(f"graph: {case.name}, {case.graph!r}")
+            raise
+
+
+def _check_case(layer: CommModule, case: Case) -> None:
+    h, graph = case.h, case.graph
+    check_determinism(layer, h, graph)
+    check_empty_inbox(layer, h, graph)
+    check_batch_independence(layer, h, graph)
+    for layout in Layout:
+        laid = graph.to_layout(layout)
+        check_poison(layer, h, laid)
+        check_jacobian(layer, h, laid)
+    check_split_brain(layer, h, graph)
+    check_permutation(layer, h, graph)
+    check_edge_order(layer, h, graph)
+    check_layouts_agree(layer, h, graph)
+
+
+def cases(channels: int, num_agents: int, num_envs: int, edge_dim: int, weighted: bool, seed: int) -> Iterator[Case]:
+    """Rows ``[B, N, F]`` in float64 with the graphs that the laws are tried on.
+
+    Features of edges that do not exist are NaN: they mean nothing and must not be read.
+    """
+    draw = random.uniform(seed, 0, torch.arange(num_envs * num_agents**2)).view(num_envs, num_agents, num_agents)
+    no_loops = ~torch.eye(num_agents, dtype=torch.bool)
+    line = torch.diag(torch.ones(num_agents - 1, dtype=torch.bool), 1)
+    full = no_loops.expand(num_envs, -1, -1)
+    edges = {
+        "random, one for each environment": (draw < 0.35) & no_loops,
+        "random with self-loops, shared": (draw < 0.3)[:1],
+        "a directed line, shared": line[None],
+        "full": full,
+        "empty": torch.zeros_like(full),
+        "one agent alone": torch.zeros(num_envs, 1, 1, dtype=torch.bool),
+    }
+    for number, (name, adjacency) in enumerate(edges.items()):
+        shape = tuple(adjacency.shape)
+        attr = _edge_features(adjacency, (*shape, edge_dim), seed, number, 1) if edge_dim else None
+        weight = _edge_features(adjacency, shape, seed, number, 2).abs() if weighted else None
+        h = _normal((num_envs, shape[-1], channels), seed, number, 3)
+        yield Case(name, h, CommGraph.from_dense(adjacency, attr, weight))
+
+
+def _normal(shape: tuple[int, ...], *key: int) -> Tensor:
+    return random.normal(*key, torch.arange(torch.Size(shape).numel()), dtype=torch.float64).view(shape)
+
+
+def _edge_features(adjacency: Tensor, shape: tuple[int, ...], *key: int) -> Tensor:
+    exists = adjacency.unsqueeze(-1) if len(shape) > adjacency.dim() else adjacency
+    return torch.where(exists, _normal(shape, *key), torch.nan)
+
+
+def _probe(shape: torch.Size) -> Tensor:
+    """A fixed direction that no sensible gradient is orthogonal to."""
+    return _normal(tuple(shape), 7)
+
+
+def _out_and_gradient(layer: CommModule, h: Tensor, graph: CommGraph) -> tuple[Tensor, Tensor]:
+    leaf = h.clone().requires_grad_()
+    out: Tensor = layer(leaf, graph)
+    (gradient,) = torch.autograd.grad((out * _probe(out.shape)).sum(), leaf)
+    return out.detach(), gradient
+
+
+def _orders(count: int, key: int) -> tuple[Tensor, Tensor]:
+    """Two permutations: the reversal, which turns every pair around, and a random one."""
+    return torch.arange(count).flip(0), random.uniform(key, torch.arange(count)).argsort()
+
+
+@torch.no_grad()
+def check_permutation(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
+    """Law 1: permute the agents in, and the outputs come permuted."""
+    dense, out = graph.to_layout(Layout.DENSE), layer(h, graph)
+    for order in _orders(h.shape[1], 11):
+        attr, weight = (None if value is None else value[:, order][:, :, order] for value in (dense.attr, dense.weight))
+        moved = CommGraph.from_dense(dense.dense[:, order][:, :, order], attr, weight)
+        why = f"the agents came in the order {order.tolist()}, and the outputs should come in that order"
+        require_close("permutation", "output", layer(h[:, order], moved), out[:, order], _ROW, why)
+
+
+@torch.no_grad()
+def check_edge_order(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
+    """Law 1: ``layer(x, edge_index)`` with the edges in any order equals ``layer(h, graph)``."""
+    spread, want = graph.expand(h.shape[0]), layer(h, graph)
+    for order in _orders(spread.num_edges, 12):
+        features = [None if value is None else value[order] for value in (spread.edge_attr, spread.edge_weight)]
+        out: Tensor = layer(h.flatten(0, 1), spread.edge_index[:, order], *features)
+        why = "the same edges came in another order"
+        require_close("edge order", "output", out.view(*h.shape[:2], -1), want, _ROW, why)
+
+
+def check_layouts_agree(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
+    """Law 1: dense, regular and sparse graphs, shared or one for each environment, give equal values and gradients."""
+    want, want_gradient = _out_and_gradient(layer, h, graph.to_layout(Layout.SPARSE).expand(h.shape[0]))
+    for layout in Layout:
+        for laid in (graph.to_layout(layout), graph.to_layout(layout).expand(h.shape[0])):
+            got, gradient = _out_and_gradient(layer, h, laid)
+            why = f"the graph is stored {layout} for {laid.num_graphs} environment(s) instead of sparse for each"
+            require_close("layouts", "output", got, want, _ROW, why)
+            require_close("layouts", "gradient", gradient, want_gradient, _ROW, why)
+
+
+@torch.no_grad()
+def check_poison(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
+    """Law 2: NaN in every row that cannot reach agent i in K rounds leaves row i bit-equal."""
+    clean = layer(h, graph)
+    reaches = graph.reach(len(layer.rounds)).expand(h.shape[0], -1, -1)
+    for i in range(h.shape[1]):
+        poisoned = torch.where(reaches[:, :, i].unsqueeze(-1), h, torch.nan)
+        why = f"only rows that cannot reach agent {i} in {len(layer.rounds)} round(s) were changed, to NaN"
+        require_bits("poison", f"output of agent {i}", layer(poisoned, graph)[:, i], clean[:, i], _ROW[:1], why)
+
+
+def check_jacobian(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
+    """Law 2: d out_i / d h_j is exactly zero outside the K-hop in-neighbourhood of i, not zero somewhere inside."""
+    leaf = h.clone().requires_grad_()
+    out: Tensor = layer(leaf, graph)
+    projected = (out * _probe(out.shape[-1:])).sum((0, 2))
+    sensitivity_BNN = torch.stack(
+        [torch.autograd.grad(row, leaf, retain_graph=True)[0].abs().sum(-1) for row in projected], -1
+    )
+    require_local(sensitivity_BNN, graph.reach(len(layer.rounds)), "h", len(layer.rounds))
+
+
+def require_local(sensitivity_BNN: Tensor, reach_GNN: Tensor, name: str, rounds: int) -> None:
+    """Zero where j does not reach i, not zero at some j that does: ``[B, sender j, receiver i]``."""
+    outside = (sensitivity_BNN != 0) & ~reach_GNN
+    if bool(outside.any()):
+        env, j, i = outside.nonzero()[0].tolist()
+        raise LawError(
+            "the jacobian",
+            f"the output of agent {i} changes with {name} of agent {j} (derivative {sensitivity_BNN[env, j, i]:.3g}, "
+            f"environment {env}), which cannot reach it in {rounds} round(s).",
+        )
+    others = reach_GNN & ~torch.eye(reach_GNN.shape[-1], dtype=torch.bool, device=reach_GNN.device)
+    heard = bool((sensitivity_BNN.masked_fill(~others, 0.0) != 0).any())
+    require(
+        heard or not bool(others.any()),
+        "the jacobian",
+        f"no output depends on {name} of any neighbour, though messages arrive: nothing is communicated.",
+    )
+
+
+@torch.no_grad()
+def check_split_brain(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
+    """Law 2: ``send`` on one row and ``hear`` with one inbox give what all rows at once gave."""
+    stack = CommStack([layer], residual=False) if isinstance(layer, CommLayer) else layer
+    want = layer(h, graph)
+    for b, rows in enumerate(h):
+        one = graph.select(torch.tensor([b])) if graph.num_graphs > 1 else graph
+        alone = list(rows)
+        for each in stack.rounds:
+            messages = torch.stack([each.send(row) for row in alone])
+            alone = [stack.merge(row, _heard(each, row, i, messages, one)) for i, row in enumerate(alone)]
+        why = "each agent computed its row alone, from its own row and the messages that reached it"
+        require_close("split-brain", f"output in environment {b}", torch.stack(alone), want[b], _ROW[1:], why)
+
+
+def _heard(layer: CommLayer, row: Tensor, receiver: int, messages: Tensor, graph: CommGraph) -> Tensor:
+    sender_E, receiver_E = graph.edge_index
+    arrives = receiver_E == receiver
+    attr, weight = graph.edge_attr, graph.edge_weight
+    return layer.hear(
+        row,
+        messages[sender_E[arrives]],
+        None if attr is None else attr[arrives],
+        None if weight is None else weight[arrives],
+    )
+
+
+@torch.no_grad()
+def check_batch_independence(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
+    """Law 3: a batch of environments equals one by one, and NaN in one leaves the others bit-equal."""
+    together = layer(h, graph)
+    for b in range(h.shape[0]):
+        alone = layer(h[b : b + 1], graph.select(torch.tensor([b])))
+        why = f"environment {b} was computed without the others"
+        require_close("batch independence", "output", alone[0], together[b], _ROW[1:], why)
+        others = torch.arange(h.shape[0]) != b
+        spoilt = layer(torch.where(others.view(-1, 1, 1), torch.nan, h), graph)
+        why = f"only environments other than {b} were changed, to NaN"
+        require_bits("batch independence", "output", spoilt[b], together[b], _ROW[1:], why)
+
+
+def check_empty_inbox(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
+    """Law 4: finite values and gradients, also of the parameters; who hears nothing computes what it computes alone."""
+    leaf = h.clone().requires_grad_()
+    out: Tensor = layer(leaf, graph)
+    require_finite("empty inboxes", "output", out.detach(), _ROW, "the rows are finite")
+    inputs = {"h": leaf, **{name: p for name, p in layer.named_parameters() if p.requires_grad}}
+    gradients = torch.autograd.grad(out.sum(), list(inputs.values()), allow_unused=True)
+    for name, gradient in zip(inputs, gradients, strict=True):
+        if gradient is not None:
+            require_finite("empty inboxes", f"gradient of {name}", gradient, (), "rows and weights are finite")
+    if graph.num_edges == 0:
+        alone = torch.zeros(1, 1, 1, dtype=torch.bool)
+        nobody = CommGraph.from_dense(alone, *_no_features(graph))
+        rows = layer(h.detach().flatten(0, 1).unsqueeze(1), nobody).view(out.shape)
+        why = "an agent with an empty inbox should compute what it computes alone"
+        require_close("empty inboxes", "output", rows.detach(), out.detach(), _ROW, why)
+
+
+def _no_features(graph: CommGraph) -> tuple[Tensor | None, Tensor | None]:
+    attr = None if graph.attr is None else graph.attr.new_zeros(1, 1, 1, graph.attr.shape[-1])
+    return attr, None if graph.weight is None else graph.weight.new_zeros(1, 1, 1)
+
+
+@torch.no_grad()
+def check_determinism(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
+    """Law 6: the same rows give the same bits, and a forward pass changes nothing in the layer."""
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    first, second = layer(h, graph), layer(h, graph)
+    require_bits("determinism", "output", second, first, _ROW, "the same call was made twice")
+    for name, value in layer.state_dict().items():
+        require_bits("determinism", name, value, before[name], (), "a forward pass must not change the layer")

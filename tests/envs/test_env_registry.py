@@ -1,0 +1,110 @@
+"""Finding environments by name: bundled ones and those of other packages."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint
+from typing import Any, ClassVar
+
+import pytest
+
+import envs
+from envs import registry
+from envs.relay import Relay
+from gnncomm.types import ConfigError, EnvContractError
+
+
+class Mine(Relay):
+    """What a user's package would bring."""
+
+    protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {"long-v0": {"num_agents": 6}}
+    recipe: Mapping[str, Any] = {"learner": {"lr": 0.01}}
+
+
+@pytest.fixture
+def entries(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
+    module = types.ModuleType("users_package")
+    module.Mine, module.number = Mine, 3  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "users_package", module)
+    found: list[EntryPoint] = []
+
+    def entry_points(group: str) -> list[EntryPoint]:
+        assert group == "gnncomm.envs"
+        return found
+
+    monkeypatch.setattr(registry, "entry_points", entry_points)
+    return found
+
+
+def entry(name: str, value: str) -> EntryPoint:
+    return EntryPoint(name, value, "gnncomm.envs")
+
+
+def test_bundled_names_without_any_installed_package(entries: list[EntryPoint]) -> None:
+    assert envs.names() == [
+        "chemical",
+        "predator_prey",
+        "predator_prey/10x10-5-v0",
+        "predator_prey/20x20-10-v0",
+        "predator_prey/5x5-3-v0",
+        "relay",
+    ]
+
+
+def test_a_users_environment_is_found(entries: list[EntryPoint]) -> None:
+    entries.append(entry("mine", "users_package:Mine"))
+    assert {"mine", "mine/long-v0"} <= set(envs.names())
+    assert type(envs.make("mine")) is Mine
+    env = envs.make("mine/long-v0", num_envs=2, num_symbols=3)
+    assert (env.id, env.num_agents, env.num_actions) == ("mine/long-v0", 6, 3)
+    assert envs.make("mine/long-v0", num_agents=2).num_agents == 2
+    assert envs.recipe("mine/long-v0") == {"learner": {"lr": 0.01}}
+
+
+def test_one_name_for_two_environments(entries: list[EntryPoint]) -> None:
+    entries += [entry("relay", "envs.relay:Relay"), entry("relay", "envs.relay:Relay")]
+    envs.make("relay")
+    entries.append(entry("relay", "users_package:Mine"))
+    with pytest.raises(ConfigError, match="one environment 'relay'"):
+        envs.make("relay")
+
+
+def test_an_entry_that_is_no_environment(entries: list[EntryPoint]) -> None:
+    entries.append(entry("three", "users_package:number"))
+    with pytest.raises(EnvContractError, match="users_package:number"):
+        envs.make("three")
+
+
+@pytest.mark.parametrize(
+    ("id", "said"),
+    [
+        ("predator_pray", "Did you mean 'predator_prey'"),
+        ("predator_prey/5x5-3-v1", "Did you mean 'predator_prey/5x5-3-v0'"),
+        ("predator_prey/", "got 'predator_prey/'"),
+        ("relay/5x5-3-v0", "got 'relay/5x5-3-v0'"),
+        ("", "Known: chemical"),
+        ("../relay", "Known: chemical"),
+    ],
+)
+def test_unknown_id(id: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        envs.make(id)
+    with pytest.raises(ConfigError):
+        envs.recipe(id)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"visoin": 1}, "Did you mean 'vision'"), ({"wind": (0, 0)}, "got 'wind'"), ({"form": "flat"}, "got 'form'")],
+)
+def test_unknown_setting(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        envs.make("predator_prey", **settings)
+
+
+def test_attributes_of_the_package() -> None:
+    assert set(envs.__all__) <= set(dir(envs))
+    with pytest.raises(AttributeError, match="no attribute 'mke'"):
+        envs.mke  # noqa: B018

@@ -1,0 +1,107 @@
+"""The single-environment interface."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import envs
+from envs import MultiAgentEnv
+from gnncomm.types import ActionError, ConfigError, StateError
+
+
+def test_the_loop_of_the_note() -> None:
+    env = MultiAgentEnv(num_agents=5, grid_size=10)
+    assert (env.num_agents, env.state_dim, env.action_dim) == (5, 8, 5)
+    assert env.success is None
+    for _ in range(2):
+        observations, done, steps = env.reset(), False, 0
+        assert observations.shape == (5, 8)
+        while not done:
+            observations, rewards, done = env.step(env.env.ceiling_action()[0])
+            assert observations.shape == (5, 8)
+            assert rewards.shape == (5,)
+            assert type(done) is bool
+            steps += 1
+        assert env.success is True
+        assert 1 < steps < 50
+
+
+@pytest.mark.parametrize("scenario", envs.names())
+def test_every_scenario_agrees_with_the_batched_environment(scenario: str) -> None:
+    """Same seed, same actions: the same numbers, over several episodes."""
+    settings = {} if "/" not in scenario else {"num_agents": envs.make(scenario).config["num_agents"]}
+    env = MultiAgentEnv(scenario=scenario, seed=7, **settings)
+    twin = envs.make(scenario, num_envs=1, **{"num_agents": 5, **settings})
+    for episode in range(3):
+        step = twin.reset(seed=7) if episode == 0 else twin.reset()
+        observations = env.reset()
+        assert torch.equal(observations, step.obs[0])
+        done = False
+        while not done:
+            action = twin.floor_action(step.key)
+            observations, rewards, done = env.step(action[0])
+            step = twin.step(action)
+            assert torch.equal(observations, step.obs[0])
+            assert torch.equal(rewards, step.reward[0])
+        assert bool(step.done)
+        assert env.success == bool(step.success)
+
+
+def test_seed_none_is_seed_zero() -> None:
+    assert torch.equal(MultiAgentEnv().reset(), MultiAgentEnv(seed=0).reset())
+    assert not torch.equal(MultiAgentEnv().reset(), MultiAgentEnv(seed=1).reset())
+
+
+def test_kinds_of_actions() -> None:
+    outcomes = []
+    for kind in (list, tuple, np.array, torch.tensor, lambda a: np.array(a, dtype=np.int32)):
+        env = MultiAgentEnv(seed=3)
+        env.reset()
+        outcomes.append(env.step(kind([0, 1, 2, 3, 4]))[0])
+    assert all(torch.equal(outcomes[0], other) for other in outcomes[1:])
+
+
+@pytest.mark.parametrize(
+    "actions",
+    [[0, 1, 2, 3], [0, 1, 2, 3, 5], [0, 1, 2, 3, -1], [0.0] * 5, [True] * 5, [[0]] * 5, [[0], [1, 2]], "up", None, 3],
+)
+def test_bad_actions(actions: Any) -> None:
+    env = MultiAgentEnv()
+    env.reset()
+    with pytest.raises(ActionError, match="expected"):
+        env.step(actions)
+
+
+def test_step_after_the_end() -> None:
+    env = MultiAgentEnv(scenario="relay")
+    env.reset()
+    assert env.step([0] * 5)[2] is True
+    with pytest.raises(StateError):
+        env.step([0] * 5)
+
+
+def test_grid_size_is_each_scenarios_own() -> None:
+    assert MultiAgentEnv(3, 7, "predator_prey").env.config["dim"] == 7  # type: ignore[attr-defined]
+    assert MultiAgentEnv(3, 7).env.config["dim"] == 7  # type: ignore[attr-defined]
+    assert MultiAgentEnv(3, None, "relay").num_agents == 3
+    with pytest.raises(ConfigError, match="grid_size: expected None for 'relay'"):
+        MultiAgentEnv(3, 7, "relay")
+    with pytest.raises(ConfigError, match="dim"):
+        MultiAgentEnv(3, 0)
+    with pytest.raises(ConfigError, match="Did you mean 'chemical'"):
+        MultiAgentEnv(scenario="chemica")
+    with pytest.raises(ConfigError, match="Did you mean 'team'"):
+        MultiAgentEnv(tean=2)
+
+
+def test_a_reset_in_the_middle_begins_the_next_episode() -> None:
+    env = MultiAgentEnv()
+    first = env.reset()
+    env.step([4] * 5)
+    assert not torch.equal(env.reset(), first)
+    assert "Chemical" in repr(env)
+    assert bool(env.timestep.first)

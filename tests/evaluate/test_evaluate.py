@@ -1,0 +1,345 @@
+"""Evaluation on ``relay``, where every number is known, and on a countdown whose episodes differ in length."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+import envs
+import gnncomm
+from gnncomm import random
+from gnncomm.channel import Loss
+from gnncomm.errors import ConfigError, EnvContractError, GnnCommError, NonFiniteError
+from gnncomm.evaluate import Report, Shuffled, evaluate, play
+from gnncomm.layers import AttentionComm, CommStack, MeanComm
+from gnncomm.policy import GRU, CommPolicy, Memory
+from gnncomm.topology import Empty, Full, Line
+from gnncomm.types import Scene, TimeStep, VectorEnv
+from gnncomm.wire import Wire
+
+SYMBOLS = 8
+
+
+def relay(num_envs: int = 64, num_agents: int = 2) -> VectorEnv:
+    return envs.make("relay", num_envs=num_envs, num_agents=num_agents, num_symbols=SYMBOLS)
+
+
+def relay_policy(env: VectorEnv, wire: Wire | None = None, listens: bool = True) -> CommPolicy:
+    """Agent 0 says its symbol, agent 1 names what it hears (or 0 if it does not listen): weights set by hand."""
+    layer = MeanComm(SYMBOLS, SYMBOLS)
+    policy = CommPolicy(env.obs_dim, SYMBOLS, layer, Memory(SYMBOLS), wire=wire or Wire(Line()))
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.zero_()
+        policy.encoder.weight[:SYMBOLS] = torch.eye(SYMBOLS)
+        policy.actor.weight.copy_(torch.eye(SYMBOLS))
+        if listens:
+            _speak_as_is(layer)
+    return policy
+
+
+def _speak_as_is(layer: MeanComm) -> None:
+    """Messages are the sender's row, and what arrives is passed on unchanged."""
+    for linear in layer.modules():
+        if isinstance(linear, nn.Linear) and linear is not layer.lin_self:
+            linear.weight.copy_(torch.eye(SYMBOLS))
+
+
+def symbols(env: VectorEnv, episodes: int, seed: int) -> Tensor:
+    """The symbol of each episode: the ceiling names it."""
+    found = []
+    for start in range(0, episodes, env.num_envs):
+        env.reset(seed=seed + start)
+        found.append(env.ceiling_action()[:, 0])
+    return torch.cat(found)[:episodes]
+
+
+def test_a_team_that_relays_is_measured_exactly() -> None:
+    env = relay()
+    report = evaluate(relay_policy(env), env, episodes=128, seed=5)
+    symbol = symbols(env, 128, 5)
+    assert report.trained.success.mean == report.ceiling.success.mean == 1.0
+    assert report.trained.returns.mean == 1.0
+    assert report.trained.length.mean == 1.0
+    # Muted, agent 1 sees nothing and names symbol 0; shuffled, it names the symbol of the environment before.
+    assert report.muted.success.mean == float((symbol == 0).double().mean())
+    before = symbol.view(2, 64).roll(1, dims=1).flatten()
+    assert report.shuffled.success.mean == pytest.approx(float((symbol == before).double().mean()))
+    assert report.gain.mean == pytest.approx(1.0 - report.shuffled.returns.mean)
+    assert report.channel_used
+    assert "CHANNEL UNUSED" not in report.verdict()
+
+
+def test_floor_is_a_random_guess() -> None:
+    env = relay(num_envs=512)
+    report = evaluate(relay_policy(env), env, episodes=4096)
+    assert report.floor.success.low < 1 / SYMBOLS < report.floor.success.high
+    assert report.muted.success.low < 1 / SYMBOLS < report.muted.success.high
+    assert report.shuffled.success.low < 1 / SYMBOLS < report.shuffled.success.high
+
+
+def test_lost_messages_cost_what_they_must() -> None:
+    """Success under loss p of one hop, with 0 named where nothing came: (1 - p) + p / S."""
+    env = relay(num_envs=512)
+    report = evaluate(relay_policy(env, Wire(Line(), channel=Loss(0.3))), env, episodes=4096)
+    assert report.trained.success.low < 0.7 + 0.3 / SYMBOLS < report.trained.success.high
+
+
+@pytest.mark.parametrize("greedy", [True, False])
+def test_a_team_that_does_not_listen_leaves_the_channel_unused(greedy: bool) -> None:
+    env = relay()
+    report = evaluate(relay_policy(env, listens=False), env, episodes=200, greedy=greedy)
+    assert report.gain.mean == 0.0
+    assert report.trained == report.muted == report.shuffled
+    assert not report.channel_used
+    assert "CHANNEL UNUSED" in report.verdict()
+
+
+def test_a_negative_gain_is_no_use_of_the_channel() -> None:
+    env = relay()
+    report = evaluate(relay_policy(env), env, episodes=64)
+    worse = replace(report, gain=replace(report.gain, mean=-report.gain.mean))
+    assert not worse.channel_used
+
+
+class Countdown:
+    """Ends after 1 + (seed mod 5) steps; reward 1 a step to agent 0 and 3 to agent 1, success where that is odd."""
+
+    id = "countdown"
+    num_agents, num_actions, obs_dim, max_steps = 2, 3, 4, 5
+    recipe: Mapping[str, Any] = {}
+    device = torch.device("cpu")
+
+    def __init__(self, num_envs: int, endless: bool = False, reward: float = 1.0) -> None:
+        self.num_envs, self.endless, self.reward = num_envs, endless, reward
+        self.seed, self.t = torch.zeros(num_envs, dtype=torch.int64), torch.zeros(num_envs, dtype=torch.int64)
+
+    def reset(self, seed: int | Tensor | None = None, where: Tensor | None = None) -> TimeStep:
+        if where is not None:
+            self.t = torch.where(where, 0, self.t)
+            self.seed = torch.where(where, self.seed + 1, self.seed)  # uncounted episodes are longer ones
+        else:
+            assert isinstance(seed, int)
+            self.t, self.seed = torch.zeros_like(self.t), seed + torch.arange(self.num_envs)
+        return self._now()
+
+    def step(self, action: Tensor) -> TimeStep:
+        self.t = self.t + 1
+        return self._now()
+
+    def _now(self) -> TimeStep:
+        length, rows = 1 + self.seed % 5, (self.num_envs, 2)
+        done = (self.t >= length) & (not self.endless)
+        return TimeStep(
+            obs=torch.ones(*rows, 4),
+            reward=torch.tensor([1.0, 3.0]).expand(rows) * self.reward,
+            discount=torch.ones(rows),
+            alive=torch.ones(rows, dtype=torch.bool),
+            terminated=done,
+            truncated=torch.zeros_like(done),
+            success=done & (length % 2 == 1),
+            first=self.t == 0,
+            key=random.bits(self.seed),
+            step=self.t.clone(),
+        )
+
+    def floor_action(self, key: Tensor) -> Tensor:
+        return torch.zeros(self.num_envs, 2, dtype=torch.int64)
+
+    def ceiling_action(self) -> Tensor:
+        return torch.zeros(self.num_envs, 2, dtype=torch.int64)
+
+    def scene(self) -> Scene:
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> TimeStep:
+        raise NotImplementedError
+
+
+def still(now: TimeStep) -> Tensor:
+    return torch.zeros(now.alive.shape, dtype=torch.int64)
+
+
+@pytest.mark.parametrize("num_envs", [1, 2, 3, 7, 10, 64])
+def test_each_episode_is_counted_once_short_or_long(num_envs: int) -> None:
+    """Lengths 1 2 3 4 5 1 2 ...: counting what ends first would see too many short ones."""
+    played = play(Countdown(num_envs), still, episodes=10, seed=0)
+    assert played.length.tolist() == [1, 2, 3, 4, 5, 1, 2, 3, 4, 5]
+    assert played.returns.tolist() == [2.0 * length for length in played.length.tolist()]
+    assert played.success.tolist() == [True, False, True, False, True] * 2
+
+
+def test_an_endless_episode_is_an_error() -> None:
+    with pytest.raises(EnvContractError, match="max_steps=5"):
+        play(Countdown(4, endless=True), still, episodes=4, seed=0)
+
+
+def small_policy(env: VectorEnv, seed: int = 0) -> CommPolicy:
+    torch.manual_seed(seed)
+    policy = CommPolicy(env.obs_dim, env.num_actions, CommStack([AttentionComm(16, 16)], nn.Tanh()), GRU(16))
+    with torch.no_grad():
+        policy.actor.weight.mul_(100)  # decisive, so that messages change actions
+    return policy
+
+
+def test_a_broken_reward_is_named() -> None:
+    env = Countdown(4, reward=float("nan"))
+    with pytest.raises(NonFiniteError, match="episode 0"):
+        evaluate(small_policy(env), env, episodes=4)
+
+
+@pytest.mark.parametrize("greedy", [True, False])
+def test_the_same_episodes_in_any_number_of_environments(greedy: bool) -> None:
+    reports = []
+    for num_envs in (2, 13, 40):
+        env = envs.make("predator_prey", num_envs=num_envs)
+        reports.append(evaluate(small_policy(env), env, episodes=40, seed=9, greedy=greedy))
+    first = reports[0]
+    for report in reports[1:]:
+        for arm in ("trained", "muted", "floor", "ceiling"):
+            assert report.arms[arm] == first.arms[arm], arm
+
+
+def test_seeds_are_other_episodes_and_sampling_is_not_greedy() -> None:
+    env = envs.make("predator_prey", num_envs=40)
+    policy = small_policy(env)
+    greedy, again = (evaluate(policy, env, episodes=40, seed=9) for _ in range(2))
+    assert greedy == again
+    assert evaluate(policy, env, episodes=40, seed=9, greedy=False).trained != greedy.trained
+    assert evaluate(policy, env, episodes=40, seed=900).ceiling != greedy.ceiling
+
+
+def test_the_policy_stays_as_it_is() -> None:
+    env = relay()
+    policy = relay_policy(env)
+    policy.train()
+    policy.comm.eval()
+    wire = policy.wire
+    bits = {name: value.clone() for name, value in policy.state_dict().items()}
+    modes = [module.training for module in policy.modules()]
+    evaluate(policy, env, episodes=64)
+    assert [module.training for module in policy.modules()] == modes
+    assert policy.wire is wire
+    assert all(torch.equal(value, bits[name]) for name, value in policy.state_dict().items())
+    assert all(parameter.grad is None for parameter in policy.parameters())
+
+
+class _Broken(CommPolicy):
+    def act(self, *args: Any, **kwargs: Any) -> Any:
+        raise GnnCommError("planted")
+
+
+def test_modes_come_back_after_an_error() -> None:
+    env = relay()
+    policy = _Broken(env.obs_dim, SYMBOLS, MeanComm(8, 8), Memory(8))
+    with pytest.raises(GnnCommError, match="planted"):
+        evaluate(policy, env, episodes=4)
+    assert policy.training
+
+
+class _Dropping(Memory):
+    """Zeroes everything while training."""
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return (torch.zeros_like(x) if self.training else x), state
+
+
+def test_modules_are_in_evaluation_mode_meanwhile() -> None:
+    env = relay()
+    policy = relay_policy(env)
+    policy.memory = _Dropping(SYMBOLS)
+    assert policy.training
+    assert evaluate(policy, env, episodes=64).trained.success.mean == 1.0
+
+
+def test_shuffled_messages_are_the_same_agents_from_another_episode() -> None:
+    msg = torch.arange(24.0).view(4, 3, 2)
+    key, step = torch.arange(4), torch.zeros(4, dtype=torch.int64)
+    heard = Shuffled().transmit(msg, key, step, 0)
+    assert sorted(heard[:, 0, 0].tolist()) == sorted(msg[:, 0, 0].tolist())
+    for b in range(4):
+        assert torch.equal(heard[b], msg[b - 1])
+        assert not torch.equal(heard[b], msg[b])
+
+
+def test_shuffled_keeps_what_the_medium_does() -> None:
+    graph = Full()(torch.ones(4, 3, dtype=torch.bool))
+    key, step = torch.arange(4), torch.zeros(4, dtype=torch.int64)
+    inner = Loss(0.5)
+    assert torch.equal(Shuffled(inner).deliver(graph, key, step).edge_index, inner.deliver(graph, key, step).edge_index)
+    with pytest.raises(ConfigError, match="num_envs=2"):
+        Shuffled().transmit(torch.zeros(1, 3, 2), key[:1], step[:1], 0)
+
+
+def test_bad_requests_are_refused() -> None:
+    env = relay()
+    policy = relay_policy(env)
+    with pytest.raises(ConfigError, match="at least 2 episodes"):
+        evaluate(policy, env, episodes=1)
+    with pytest.raises(ConfigError, match="at least 2 environments"):
+        evaluate(policy, relay(num_envs=1))
+    with pytest.raises(ConfigError, match="trained in"):
+        evaluate(policy, relay(num_agents=3))
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    env = relay()
+    return evaluate(relay_policy(env), env, episodes=64)
+
+
+def test_json_has_the_documented_keys(report: Report) -> None:
+    found = json.loads(report.to_json())
+    assert list(found) == [
+        "schema",
+        "env",
+        "episodes",
+        "seed",
+        "greedy",
+        "trained",
+        "muted",
+        "shuffled",
+        "floor",
+        "ceiling",
+        "communication_gain",
+        "communication_gain_interval",
+        "channel_used",
+    ]
+    for arm in ("trained", "muted", "shuffled", "floor", "ceiling"):
+        assert list(found[arm]) == ["success", "return", "length"]
+        for value in found[arm].values():
+            assert value["low"] <= value["mean"] <= value["high"]
+    assert found["env"] == "relay"
+    assert found["episodes"] == 64
+    assert found["channel_used"] is True
+    gain = found["communication_gain_interval"]
+    assert gain["low"] < found["communication_gain"] < gain["high"]
+    assert found["communication_gain"] == pytest.approx(
+        found["trained"]["return"]["mean"] - found["shuffled"]["return"]["mean"]
+    )
+
+
+def test_table_names_all_arms_and_ends_with_the_verdict(report: Report) -> None:
+    console = Console(width=100, file=io.StringIO())
+    console.print(report.table())
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    for word in ("trained", "muted", "shuffled", "floor", "ceiling", "100.0 %", "Communication gains"):
+        assert word in text
+
+
+def test_the_package_is_the_function() -> None:
+    env = relay()
+    assert gnncomm.evaluate(relay_policy(env), env, episodes=4).episodes == 4
+    assert gnncomm.evaluate(relay_policy(env, Wire(Empty())), env, episodes=4).gain.mean == 0.0

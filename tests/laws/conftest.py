@@ -1,0 +1,91 @@
+"""An environment with all that the bundled ones lack: deaths, action masks, early ends and time limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from envs import GridEnv
+from envs.base import Flags, Form
+from gnncomm import random
+from gnncomm.types import Batch, Observation, Scene, SparseObs, TimeStep
+
+
+@dataclass(frozen=True)
+class MortalDraws(Batch):
+    numbers: Tensor  # [B, N, 3] uniform
+
+
+@dataclass(frozen=True)
+class MortalState(Batch):
+    seen: Tensor  # [B, N, 3]
+    life: Tensor  # [B, N] steps left
+    t: Tensor  # [B]
+
+
+class Mortal(GridEnv[MortalState, MortalDraws]):
+    """N agents see three random numbers each, live for 1 to 9 steps (0 in one slot of ten), and may not always do 0.
+
+    The episode terminates when all are dead, and is truncated after six steps.
+    """
+
+    def __init__(self, num_envs: int = 1, device: str = "cpu", observation: str = "flat", num_agents: int = 4) -> None:
+        super().__init__(
+            "mortal",
+            {"num_agents": num_agents},
+            num_envs=num_envs,
+            num_agents=num_agents,
+            num_actions=3,
+            obs_dim=3,
+            max_steps=6,
+            device=device,
+            observation=observation,
+        )
+
+    def draws(self, key: Tensor, t: Tensor | int) -> MortalDraws:
+        agent, number = torch.arange(self.num_agents).view(-1, 1), torch.arange(3)
+        now = t.view(-1, 1, 1) if isinstance(t, Tensor) else t
+        return MortalDraws(random.uniform(key.view(-1, 1, 1), now, agent, number))
+
+    def initial(self, draws: MortalDraws) -> MortalState:
+        life = (draws.numbers[..., 0] * 10).long()
+        life[:, 0] = life[:, 0].clamp(min=1)
+        return MortalState(draws.numbers, life, torch.zeros(len(life), dtype=torch.int64))
+
+    def transition(self, state: MortalState, action: Tensor, draws: MortalDraws) -> tuple[MortalState, Tensor, Flags]:
+        life = (state.life - 1 - (action == 2).long()).clamp(min=0)
+        reward = torch.where(state.life > 0, action.float() - 0.5, 0.0)
+        over = (life == 0).all(1)
+        return MortalState(draws.numbers, life, state.t + 1), reward, Flags(over, torch.zeros_like(over))
+
+    def alive(self, state: MortalState) -> Tensor:
+        return state.life > 0
+
+    def observe(self, state: MortalState, form: Form) -> Observation:
+        index = torch.arange(3).expand_as(state.seen).clone()
+        return SparseObs(index, state.seen.clone(), 3) if form == "sparse" else state.seen.clone()
+
+    def positions(self, state: MortalState) -> Tensor:
+        return state.seen[..., :2].clone()
+
+    def describe(self, state: MortalState) -> Scene:
+        return Scene((1, 1), self.positions(state), ~self.alive(state), {}, {})
+
+    def solve(self, state: MortalState) -> Tensor:
+        return torch.ones_like(state.life)
+
+    def _timestep(self, state: MortalState) -> TimeStep:
+        now = super()._timestep(state)
+        mask = torch.ones(*now.alive.shape, 3, dtype=torch.bool)
+        mask[..., 0] = state.seen[..., 0] > 0.5
+        # The dead have nothing they could do.
+        return replace(now, action_mask=mask & now.alive.unsqueeze(-1))
+
+
+@pytest.fixture
+def mortal() -> Callable[..., Mortal]:
+    return Mortal

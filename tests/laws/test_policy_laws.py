@@ -1,0 +1,200 @@
+"""Laws 2 to 6 over everything that is listed.
+
+The full product of layers, topologies, memories, integrations, channels, schedulers, critics, observation forms and
+environments has tens of thousands of members. Tried is a pairwise cover: every two choices meet in some policy.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import networkx as nx
+import pytest
+from torch import Tensor, nn
+from torch_geometric.nn import GINEConv
+
+import envs
+from gnncomm import channel, schedule, topology
+from gnncomm import policy as policies
+from gnncomm.channel import Channel
+from gnncomm.graph import CommGraph
+from gnncomm.layers import AttentionComm, CommLayer, CommStack, ConvComm, MeanComm
+from gnncomm.layers.names import LAYERS, make_layer
+from gnncomm.learn import PPO, PPOConfig, begin, collect
+from gnncomm.policy import GRU, LSTM, CentralCritic, CommPolicy, Integration, LocalCritic, Memory
+from gnncomm.testing import check_policy
+from gnncomm.topology import Topology
+from gnncomm.types import VectorEnv
+from gnncomm.wire import Wire
+
+H = 8
+COMM: dict[str, Callable[[], CommLayer | CommStack]] = {
+    **{name: lambda name=name: make_layer(name, H) for name in LAYERS},
+    "two rounds": lambda: CommStack([AttentionComm(H, H, heads=2), MeanComm(H, H, 3)], nn.Tanh()),
+    "three shared rounds": lambda: CommStack([MeanComm(H, H)] * 3, residual=False),
+}
+TOPOLOGY: dict[str, Callable[[int], Topology]] = {
+    "empty": lambda n: topology.Empty(),
+    "from_networkx": lambda n: topology.FromNetworkx(nx.path_graph(n, create_using=nx.DiGraph)),
+    "full": lambda n: topology.Full(),
+    "k_nearest": lambda n: topology.KNearest(1),
+    "line": lambda n: topology.Line(),
+    "radius": lambda n: topology.Radius(1.0),
+    "ring": lambda n: topology.Ring(),
+    "star": lambda n: topology.Star(),
+    "a | b": lambda n: topology.Star() | topology.KNearest(1),
+    "a & b": lambda n: topology.Radius(3.0) & topology.Line(),
+}
+CHANNEL: dict[str, Callable[[], Channel]] = {"ideal": channel.Ideal, "loss": lambda: channel.Loss(0.4)}
+SCHEDULER: dict[str, Callable[[], schedule.Scheduler]] = {"always": schedule.Always}
+MEMORY: dict[str, type[Memory]] = {"Memory": Memory, "GRU": GRU, "LSTM": LSTM}
+CRITIC = ["LocalCritic", "CentralCritic"]
+ENV: dict[str, dict[str, Any]] = {
+    "relay": {"steps": 3},
+    "predator_prey": {"max_steps": 5},
+    "chemical": {"max_steps": 4, "num_agents": 3},
+}
+FACTORS = {
+    "comm": list(COMM),
+    "topology": list(TOPOLOGY),
+    "cell": [f"{i} {m}" for i in Integration for m in MEMORY if (i, m) != (Integration.PREVIOUS, "Memory")],
+    "channel": list(CHANNEL),
+    "scheduler": list(SCHEDULER),
+    "critic": CRITIC,
+    "env": [f"{name} {form}" for name in ENV for form in ("flat", "sparse")],
+}
+
+
+def build(choice: dict[str, str], env: VectorEnv) -> CommPolicy:
+    integration, memory = choice["cell"].split()
+    wire = Wire(
+        TOPOLOGY[choice["topology"]](env.num_agents), SCHEDULER[choice["scheduler"]](), CHANNEL[choice["channel"]]()
+    )
+    critic = LocalCritic(H) if choice["critic"] == "LocalCritic" else CentralCritic(H, env.num_agents)
+    comm = COMM[choice["comm"]]()
+    return CommPolicy(env.obs_dim, env.num_actions, comm, MEMORY[memory](H), integration, wire, critic)
+
+
+@cache
+def environment(name: str) -> VectorEnv:
+    short, form = name.split()
+    return envs.make(short, num_envs=3, observation=form, **ENV[short])
+
+
+def all_pairs(factors: dict[str, list[str]]) -> list[dict[str, str]]:
+    """Rows that hold every pair of values of two factors at least once (greedy, in a fixed order)."""
+    names = list(factors)
+    missing = {
+        ((a, x), (b, y)) for i, a in enumerate(names) for b in names[i + 1 :] for x in factors[a] for y in factors[b]
+    }
+    rows = []
+    while missing:
+        row = dict(min(missing))
+        for name in names:
+            if name not in row:
+                row[name] = max(factors[name], key=lambda x: (_gain(missing, row, name, x), factors[name].index(x)))
+        missing -= {(p, q) for p, q in missing if row[p[0]] == p[1] and row[q[0]] == q[1]}
+        rows.append(row)
+    return rows
+
+
+def _gain(missing: set[tuple[tuple[str, str], tuple[str, str]]], row: dict[str, str], name: str, value: str) -> int:
+    mine = (name, value)
+    return sum(((mine, other) in missing) + ((other, mine) in missing) for other in row.items())
+
+
+COVER = all_pairs(FACTORS)
+
+
+@pytest.mark.parametrize("choice", COVER, ids=lambda choice: ", ".join(choice.values()))
+def test_laws_hold(choice: dict[str, str]) -> None:
+    env = environment(choice["env"])
+    check_policy(build(choice, env), env)
+
+
+def test_every_pair_of_choices_is_tried() -> None:
+    for a, b in itertools.combinations(FACTORS, 2):
+        tried = {(choice[a], choice[b]) for choice in COVER}
+        assert tried == set(itertools.product(FACTORS[a], FACTORS[b]))
+
+
+def test_everything_that_is_listed_is_tried() -> None:
+    assert set(topology.names()) <= set(TOPOLOGY)
+    assert set(channel.names()) <= set(CHANNEL)
+    assert set(schedule.names()) <= set(SCHEDULER)
+    public = [value for value in vars(policies).values() if inspect.isclass(value)]
+    assert {value.__name__ for value in public if issubclass(value, Memory)} == set(MEMORY)
+    assert {value.__name__ for value in public if value.__name__.endswith("Critic")} == set(CRITIC)
+    assert {name for name in envs.names() if "/" not in name} == set(ENV)
+
+
+@pytest.mark.parametrize("integration", Integration)
+@pytest.mark.parametrize("form", ["flat", "sparse"])
+def test_laws_hold_with_deaths_masks_and_time_limits(
+    mortal: Callable[..., VectorEnv], integration: Integration, form: str
+) -> None:
+    env = mortal(num_envs=4, observation=form)
+    comm = CommStack([AttentionComm(H, H, heads=2), MeanComm(H, H)], nn.Tanh())
+    for memory, critic in ((GRU(H), CentralCritic(H, env.num_agents)), (LSTM(H), LocalCritic(H))):
+        wire = Wire(topology.KNearest(2), channel=channel.Loss(0.3))
+        check_policy(CommPolicy(3, 3, comm, memory, integration, wire, critic), env, length=20)
+
+
+@dataclass(frozen=True)
+class Distances(Topology):
+    """Everyone hears everyone; the distance is a feature of the edge."""
+
+    def __call__(
+        self, alive: Tensor, pos: Tensor | None = None, step: int | Tensor = 0, key: Tensor | None = None
+    ) -> CommGraph:
+        assert pos is not None
+        graph = topology.Full()(alive).to_layout("dense").expand(len(alive))
+        return graph.with_features(attr=(pos.unsqueeze(2) - pos.unsqueeze(1)).norm(dim=-1, keepdim=True))
+
+
+@dataclass(frozen=True)
+class Closeness(Distances):
+    """Messages from afar count less."""
+
+    def __call__(
+        self, alive: Tensor, pos: Tensor | None = None, step: int | Tensor = 0, key: Tensor | None = None
+    ) -> CommGraph:
+        graph = super().__call__(alive, pos, step, key)
+        assert graph.attr is not None
+        return graph.with_features(weight=1 / (1 + graph.attr.squeeze(-1)))
+
+
+@pytest.mark.parametrize("integration", Integration)
+def test_laws_hold_with_edge_features(integration: Integration) -> None:
+    env = environment("predator_prey flat")
+    layer = ConvComm(GINEConv(nn.Sequential(nn.Linear(H, H), nn.Tanh()), edge_dim=1), in_channels=H, edge_dim=1)
+    wire = Wire(Distances(), channel=channel.Loss(0.3))
+    check_policy(CommPolicy(env.obs_dim, env.num_actions, layer, GRU(H), integration, wire), env)
+
+
+@pytest.mark.parametrize("layer", [MeanComm, AttentionComm])
+def test_laws_hold_with_edge_weights(layer: Callable[[int, int], CommLayer]) -> None:
+    env = environment("predator_prey flat")
+    wire = Wire(Closeness(), channel=channel.Loss(0.3))
+    check_policy(CommPolicy(env.obs_dim, env.num_actions, layer(H, H), GRU(H), wire=wire), env)
+
+
+def test_laws_hold_for_one_agent() -> None:
+    env = envs.make("predator_prey", num_envs=2, num_agents=1, max_steps=4)
+    check_policy(CommPolicy(env.obs_dim, env.num_actions, AttentionComm(H, H)), env)
+
+
+def test_laws_hold_after_training() -> None:
+    env = environment("predator_prey sparse")
+    policy = CommPolicy(env.obs_dim, env.num_actions, AttentionComm(H, H), GRU(H), wire=Wire(topology.Ring()))
+    learner = PPO(policy, PPOConfig(lr=0.01, minibatches=1), total_updates=3)
+    carry, tally = begin(env, policy, seed=0)
+    for _ in range(3):
+        rollout, carry = collect(env, policy, carry, 8, 0, tally)
+        learner.update(rollout)
+    check_policy(policy, env)
