@@ -29,10 +29,8 @@ from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import (
     Batch,
     ConfigError,
-    DtypeError,
     Observation,
     Scene,
-    ShapeError,
     StateError,
     TimeStep,
 )
@@ -193,12 +191,8 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
     def _reset_rows(self, seed: int | Tensor | None, where: Tensor) -> TimeStep:
         if seed is not None:
             raise ConfigError("reset: expected seed or where, got both. Reset all environments to give new seeds.")
-        if where.shape != (self.num_envs,):
-            raise ShapeError(f"reset: expected where [{self.num_envs}], got {list(where.shape)}. Pass timestep.done.")
-        if where.dtype != torch.bool:
-            raise DtypeError(f"reset: expected where of bool, got {where.dtype}. Pass timestep.done.")
         state = self._current("reset(where=...)")
-        rows = where.to(self.device).nonzero().squeeze(-1)
+        rows = inputs.rows(where, self.num_envs).to(self.device).nonzero().squeeze(-1)
         if rows.numel():
             self._episode = self._episode.index_add(0, rows, torch.ones_like(rows))
             key = self._keys(self._seed[rows], self._episode[rows])
@@ -234,11 +228,7 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
 
     def floor_action(self, key: Int[Tensor, " B"]) -> Int[Tensor, "B N"]:
         """Uniformly random actions, a function of ``key [B]`` and the current step."""
-        if key.shape != (self.num_envs,) or key.dtype != torch.int64:
-            raise ShapeError(
-                f"floor_action: expected key int64 [{self.num_envs}], got {key.dtype} {list(key.shape)}. Pass "
-                "timestep.key, or one made from it."
-            )
+        key = inputs.keys(key, self.num_envs)
         agents = torch.arange(self.num_agents, device=self.device)
         return random.integers(random.stream(key, "floor")[:, None], self.num_actions, self._step[:, None], agents)
 

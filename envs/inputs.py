@@ -79,6 +79,25 @@ def seeds(value: object, num_envs: int, where: torch.device) -> Tensor:
     return torch.arange(first, first + num_envs, device=where)
 
 
+def rows(where: Tensor, num_envs: int) -> Tensor:
+    """A bool mask ``[B]``."""
+    if where.shape != (num_envs,):
+        raise ShapeError(f"reset: expected where [{num_envs}], got {list(where.shape)}. Pass timestep.done.")
+    if where.dtype != torch.bool:
+        raise DtypeError(f"reset: expected where of bool, got {where.dtype}. Pass timestep.done.")
+    return where
+
+
+def keys(value: Tensor, num_envs: int) -> Tensor:
+    """Keys of counter-based draws, int64 ``[B]``."""
+    if value.shape != (num_envs,) or value.dtype != torch.int64:
+        raise ShapeError(
+            f"floor_action: expected key int64 [{num_envs}], got {value.dtype} {list(value.shape)}. Pass timestep.key, "
+            "or one made from it."
+        )
+    return value
+
+
 def actions(value: object, alive: Tensor, num_actions: int) -> Tensor:
     """int64 ``[B, N]`` in ``[0, num_actions)``, with 0 in the places of agents that are not ``alive [B, N]``."""
     num_envs, num_agents = alive.shape

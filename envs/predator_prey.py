@@ -177,7 +177,7 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
         self,
         state: PredatorPreyState,
         action: Int[Tensor, "B M"],
-        draws: PredatorPreyDraws,  # noqa: ARG002  # nothing is drawn after the reset
+        draws: PredatorPreyDraws,  # nothing is drawn after the reset
     ) -> tuple[PredatorPreyState, Float[Tensor, "B M"], Flags]:
         moved = (state.pos + self._moves_A2[action[:, : self.num_predators]]).clamp_(0, self.dim - 1)
         pos = torch.where(state.reached[..., None], state.pos, moved)

@@ -106,7 +106,7 @@ class Relay(GridEnv[RelayState, RelayDraws]):
         self,
         state: RelayState,
         action: Int[Tensor, "B N"],
-        draws: RelayDraws,  # noqa: ARG002  # nothing is drawn after the reset
+        draws: RelayDraws,  # nothing is drawn after the reset
     ) -> tuple[RelayState, Float[Tensor, "B N"], Flags]:
         t = state.t + 1
         final = t >= self.steps

@@ -287,7 +287,8 @@ class MultiAgentLearner:
         past, self._past = self._past, []
 
         def cut(x: Tensor) -> Tensor:
-            return x.unflatten(0, (-1, self.segment)).transpose(0, 1)
+            segments: Tensor = x.unflatten(0, (-1, self.segment))
+            return segments.transpose(0, 1)
 
         value = torch.cat([moment.value for moment in past])
         done_TB = cut(torch.tensor([moment.done for moment in past]))

@@ -97,7 +97,7 @@ def load(path: str | Path) -> Trained:
     config = run.config(TrainConfig)
     checkpoint, rejected = run.latest()
     policy = build_policy(config, make_env(replace(config, num_envs=1, ppo=replace(config.ppo, minibatches=1))))
-    require_match(policy.state_dict(), checkpoint.group("model"), checkpoint.path)
+    require_match(policy.state_dict(), checkpoint.group("model"), str(checkpoint.path))
     policy.load_state_dict(checkpoint.group("model"))
     policy.eval()
     return Trained(config, policy, checkpoint.step, tuple(f"{path}: {reason}" for path, reason in rejected))
@@ -125,7 +125,7 @@ def _rewind(training: Training, run: RunDir) -> None:
     checkpoint, _ = run.latest()
     for name, expected in training.state()[0].items():
         if name != "optimizer":  # a new optimiser holds nothing yet
-            require_match(expected, checkpoint.group(name), checkpoint.path)
+            require_match(expected, checkpoint.group(name), str(checkpoint.path))
     training.restore(checkpoint.tensors, checkpoint.state)
     run.rewind(checkpoint)
 

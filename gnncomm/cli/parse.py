@@ -20,7 +20,8 @@ def parse(what: type[T] | Callable[[], T], words: list[str], prog: str, default:
     options: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(what, args=words, prog=prog, **options)
+            parsed: T = tyro.cli(what, args=words, prog=prog, **options)
+            return parsed
     except SystemExit as stop:
         if stop.code == 2:
             sys.stderr.write(f"error: {_one_line(said.getvalue())}\n")

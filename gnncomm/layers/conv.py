@@ -66,6 +66,8 @@ class ConvComm(CommLayer):
     def edge_inbox(
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor, edge_weight: OptTensor
     ) -> Tensor:
+        if edge_attr is None and edge_index.shape[1] == 0 and self.edge_dim:
+            edge_attr = msg.new_zeros(0, self.edge_dim)  # no edge lacks features
         if (edge_attr is not None) != (self.edge_dim > 0):
             raise ConfigError(
                 f"{self!r} expects edge features of width {self.edge_dim}, got "

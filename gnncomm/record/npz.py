@@ -35,7 +35,9 @@ def read(raw: bytes, max_bytes: int) -> dict[str, NDArray[Any]]:
             if len(set(names)) < len(names):
                 raise BadNpzError("Two arrays have the same name.")
             return {name: _array(name, archive.read(member)) for name, member in zip(names, members, strict=True)}
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError) as error:
+    except BadNpzError:
+        raise
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
         raise BadNpzError(f"The file is damaged or no .npz file ({error}).") from error
 
 

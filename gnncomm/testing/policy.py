@@ -158,8 +158,7 @@ def check_silence(policy: CommPolicy, now: TimeStep, state: PolicyState) -> None
     """Law 4: no edges, all dead, one alive: finite decisions and gradients."""
     mute = policy.with_wire(Wire(Empty(), policy.wire.scheduler, policy.wire.channel))
     nobody = torch.zeros_like(now.alive)
-    only_first = nobody.clone()
-    only_first[:, 0] = True
+    only_first = now.alive & (now.alive.cumsum(-1) == 1)
     for subject, alive, name in (
         (mute, now.alive, "no edges"),
         (policy, nobody, "all dead"),

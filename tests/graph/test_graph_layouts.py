@@ -168,3 +168,17 @@ def test_equal_sets_of_edges_give_equal_bits(layout: Layout) -> None:
     assert torch.equal(forwards.neighbors, backwards.neighbors)
     assert forwards.neighbors.tolist() == [[[1, 2], [0, 1], [2, 2]]]
     assert forwards.present.tolist() == [[[True, True], [True, False], [False, False]]]
+
+
+def test_slots_are_sorted_with_their_features() -> None:
+    """Receiver 0 hears 2 (weight 5) and 1 (weight 7); receiver 1 hears 0 only; receiver 2 hears 1 and 0."""
+    neighbors = torch.tensor([[2, 1], [9, 0], [1, 0]])
+    present = torch.tensor([[True, True], [False, True], [True, True]])
+    weight = torch.tensor([[5.0, 7.0], [8.0, 2.0], [3.0, 4.0]])
+    graph = CommGraph.from_neighbors(neighbors, present, attr=weight.unsqueeze(-1), weight=weight)
+    assert graph.edge_index.tolist() == [[1, 2, 0, 0, 1], [0, 0, 1, 2, 2]]
+    assert graph.edge_weight is not None
+    assert graph.edge_attr is not None
+    assert graph.edge_weight.tolist() == [7.0, 5.0, 2.0, 4.0, 3.0]
+    assert graph.edge_attr.tolist() == [[7.0], [5.0], [2.0], [4.0], [3.0]]
+    assert graph.neighbors[0, 1].tolist() == [0, 1], "the absent slot of receiver 1 points at itself"

@@ -36,20 +36,34 @@ def draw_paths(ax: Axes, episode: Episode, cell: float) -> None:
 
 
 def _tracks(episode: Episode, disc: float, entity: float) -> Places:
-    """``[T + 1, N, 2]``: start and end on their seats, in between in lanes that drift, so that ways back show."""
+    """``[T + 1, N, 2]``: start and end on their seats, in between in lanes that shift where a path turns back."""
     count, steps = episode.num_agents, episode.length
-    moves = (episode.agents != episode.agents[0]).any((0, 2))
-    lane = np.where(moves[:, None], style.lanes(count), 0.0)
-    drift = np.linspace(-0.5, 0.5, steps + 1)[:, None, None] * min(0.14, 0.3 / count) * moves[:, None]
-    tracks: Places = episode.agents[..., ::-1] + lane + drift
-    first = style.seats_at(episode, 0, disc, entity, lane + drift[0])
-    last = style.seats_at(episode, steps, disc, entity, lane + drift[-1])
+    tracks: Places = episode.agents[..., ::-1].astype(np.float64)
+    moves = (tracks != tracks[0]).any((0, 2))
+    lane = np.where(moves[:, None], style.lanes(count), 0.0) + _reversals(tracks)[..., None] * min(0.09, 0.3 / count)
+    tracks = tracks + lane
+    first = style.seats_at(episode, 0, disc, entity, lane[0])
+    last = style.seats_at(episode, steps, disc, entity, lane[-1])
     for agent in range(count):
         leave = _run(episode.agents[:, agent])
         stay = _run(episode.agents[::-1, agent])
         tracks[:leave, agent] = first[agent]
         tracks[steps + 1 - stay :, agent] = last[agent]
     return tracks
+
+
+def _reversals(cells: Places) -> Places:
+    """``[T + 1, N]``: 0, 1 or -1, another one after each return along the way an agent came."""
+    shift = np.zeros(cells.shape[:2])
+    for agent in range(cells.shape[1]):
+        before, turns = np.zeros(2), 0
+        for state in range(1, len(cells)):
+            move = cells[state, agent] - cells[state - 1, agent]
+            if move.any():
+                turns += bool((move == -before).all())
+                before = move
+            shift[state, agent] = (0.0, 1.0, -1.0)[turns % 3]
+    return shift
 
 
 def _run(places: NDArray[np.float32]) -> int:
@@ -82,7 +96,7 @@ def _draw_path(ax: Axes, agent: int, track: Places, width: float) -> None:
     )
 
 
-def _rounded(track: Places, pieces: int = 8) -> tuple[Places, Places]:
+def _rounded(track: Places, pieces: int = 16) -> tuple[Places, Places]:
     """Points along the track with its corners rounded off, and their times from 0 to 1."""
     moved = np.append(True, (track[1:] != track[:-1]).any(1))
     vertex, time = track[moved], np.flatnonzero(moved) / max(len(track) - 1, 1)

@@ -56,7 +56,8 @@ def lanes(count: int, reach: float = 0.22) -> Places:
     level: Places = (2 * np.arange(count) / (count - 1) - 1) * reach
     options = [step for step in range(1, count) if math.gcd(step, count) == 1]
     layouts: list[Places] = [np.stack([level, level[np.arange(count) * step % count]], 1) for step in options]
-    return max(layouts, key=_nearest)
+    best: Places = max(layouts, key=_nearest)
+    return best
 
 
 def _nearest(points: Places) -> float:
@@ -101,7 +102,8 @@ def _ring(approach: Places) -> Places:
 
 
 def cells_at(episode: Episode, state: int) -> Places:
-    return episode.agents[state][:, ::-1].astype(np.float64)
+    cells: Places = episode.agents[state][:, ::-1].astype(np.float64)
+    return cells
 
 
 def approach_at(episode: Episode, state: int) -> Places:

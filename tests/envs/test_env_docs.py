@@ -1,0 +1,31 @@
+"""The pages on environments: their code runs, and every environment has one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import envs
+
+PAGES = Path(__file__).parents[2] / "docs" / "envs"
+BLOCKS = [
+    (page.name, block)
+    for page in sorted(PAGES.glob("*.md"))
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+]
+
+
+@pytest.mark.parametrize(("page", "block"), BLOCKS)
+def test_code_runs(page: str, block: str) -> None:
+    exec(compile(block, page, "exec"), {})
+
+
+def test_every_environment_has_a_page_that_names_its_settings() -> None:
+    assert len(BLOCKS) >= 3
+    for name in {x.partition("/")[0] for x in envs.names()}:
+        text = (PAGES / f"{name}.md").read_text()
+        assert [key for key in envs.make(name).config if f"`{key}`" not in text] == []  # type: ignore[attr-defined]
+    known = (PAGES / "index.md").read_text() + (PAGES / "predator_prey.md").read_text()
+    assert [x for x in envs.names() if x not in known and f"/{x.partition('/')[2]}" not in known] == []
