@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from envs.base import Flags, GridEnv
     from envs.note import MultiAgentEnv
-    from envs.registry import make, names, recipe
+    from gnncomm.environments import make, names, recipe
 
 __all__ = ["Flags", "GridEnv", "MultiAgentEnv", "make", "names", "recipe"]
 
@@ -20,9 +20,9 @@ _HOME = {
     "Flags": "envs.base",
     "GridEnv": "envs.base",
     "MultiAgentEnv": "envs.note",
-    "make": "envs.registry",
-    "names": "envs.registry",
-    "recipe": "envs.registry",
+    "make": "gnncomm.environments",
+    "names": "gnncomm.environments",
+    "recipe": "gnncomm.environments",
 }
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -94,6 +94,12 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
     """
 
     grid_setting: ClassVar[str | None] = "dim"
+    recipe: Mapping[str, Any] = {
+        "num_envs": 256,
+        "rollout": 25,
+        "steps": 1_500_000,
+        "ppo": {"lr": 2e-3, "gamma": 0.98, "epochs": 2, "minibatches": 8},
+    }
 
     def __init__(
         self,

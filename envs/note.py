@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from envs import registry
+from gnncomm import environments
 from gnncomm.shapes import Float
 from gnncomm.types import ActionError, ConfigError, TimeStep, VectorEnv
 
@@ -43,13 +43,13 @@ class MultiAgentEnv:
     ) -> None:
         chosen: dict[str, Any] = {"num_agents": num_agents, **overrides}
         if grid_size is not None:
-            name = registry.grid_setting(scenario)
+            name = environments.grid_setting(scenario)
             if name is None:
                 raise ConfigError(
                     f"grid_size: expected None for {scenario!r}, which has no grid, got {grid_size!r}. Leave it out."
                 )
             chosen[name] = grid_size
-        self.env: VectorEnv = registry.make(scenario, num_envs=1, **chosen)
+        self.env: VectorEnv = environments.make(scenario, num_envs=1, **chosen)
         self.success: bool | None = None
         """Whether the last episode that ended was a success; None before the first end."""
         self._timestep = self.env.reset(seed=0 if seed is None else seed)

@@ -78,6 +78,12 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
     """
 
     grid_setting: ClassVar[str | None] = "dim"
+    recipe: Mapping[str, Any] = {
+        "num_envs": 256,
+        "rollout": 20,
+        "steps": 3_000_000,
+        "ppo": {"lr": 2e-3, "gamma": 0.97, "epochs": 2, "minibatches": 8},
+    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "5x5-3-v0": {"dim": 5, "num_agents": 3, "vision": 0, "mode": "mixed", "max_steps": 20},
         "10x10-5-v0": {"dim": 10, "num_agents": 5, "vision": 1, "mode": "mixed", "max_steps": 40},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -64,6 +65,16 @@ class Relay(GridEnv[RelayState, RelayDraws]):
     Raises:
         ConfigError: A setting out of range.
     """
+
+    recipe: Mapping[str, Any] = {
+        "topology": "line",
+        "rounds": 3,
+        "memory": "none",
+        "num_envs": 256,
+        "rollout": 4,
+        "steps": 150_000,
+        "ppo": {"lr": 3e-3},
+    }
 
     def __init__(
         self,

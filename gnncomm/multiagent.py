@@ -183,7 +183,8 @@ class MultiAgentLearner:
         hidden: width of a row.
         horizon: steps between updates of the weights.
         segment: length of the sequences through which gradients flow; divides ``horizon``.
-        ppo: settings of the learner.
+        ppo: settings of the learner; the learning rate must be constant, as there is no last update, and the entropy
+            bonus is ``entropy`` in the first update and ``entropy_end`` in all others.
         seed: of weights and of all draws.
     """
 
@@ -209,6 +210,10 @@ class MultiAgentLearner:
         self.agents = [
             Agent(state_dim, action_dim, index=index, policy=self.policy, seed=seed) for index in range(num_agents)
         ]
+        if ppo is not None and ppo.lr_schedule != "constant":
+            raise ConfigError(
+                f"This learner has no last update: expected ppo.lr_schedule='constant', got {ppo.lr_schedule!r}."
+            )
         ppo = PPOConfig(lr=3e-3, lr_schedule="constant", gamma=0.97, minibatches=4) if ppo is None else ppo
         self.learner = PPO(self.policy, ppo, total_updates=1, seed=seed)
         self.metrics: dict[str, float] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -19,6 +20,10 @@ from gnncomm.types import VectorEnv
 Observer = Callable[[Training, dict[str, float]], None]
 """Called after every update with the training and its metrics."""
 
+Notice = Callable[[str], None]
+"""Called with what a person should know although the work goes on."""
+
+_warn = logging.getLogger("gnncomm").warning
 _MAY_CHANGE = ("steps", "save_every")
 
 
@@ -59,6 +64,7 @@ def train(
     overwrite: bool = False,
     observer: Observer | None = None,
     stop: Callable[[], bool] = lambda: False,
+    notice: Notice = _warn,
 ) -> Training:
     """Train as ``config`` says, and keep the run in ``out`` (None keeps nothing).
 
@@ -69,6 +75,7 @@ def train(
         overwrite: replace the run in ``out``.
         observer: called after every update.
         stop: asked after every update; True saves and returns.
+        notice: told of each damaged checkpoint that ``resume`` passed over; logs a warning if not given.
 
     Raises:
         RunExistsError: ``out`` is taken. RunLockedError: another process trains there.
@@ -86,7 +93,7 @@ def train(
     with RunDir.open(out, write=True) as run:
         _check_same(run.config(TrainConfig), config)
         training = Training(config, make_env(config))
-        _rewind(training, run)
+        _rewind(training, run, notice)
         _run(training, run, observer, stop)
     return training
 
@@ -118,11 +125,13 @@ def _run(training: Training, run: RunDir | None, observer: Observer | None, stop
             return
 
 
-def _rewind(training: Training, run: RunDir) -> None:
+def _rewind(training: Training, run: RunDir, notice: Notice) -> None:
     if not any((run.path / "checkpoints").glob("step_*")):
         run.rewind(None)
         return
-    checkpoint, _ = run.latest()
+    checkpoint, rejected = run.latest()
+    for path, reason in rejected:
+        notice(f"passed over {path}: {reason}")
     for name, expected in training.state()[0].items():
         if name != "optimizer":  # a new optimiser holds nothing yet
             require_match(expected, checkpoint.group(name), str(checkpoint.path))

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
-from gnncomm.cli.parse import parse
+from gnncomm.cli.parse import at_least, parse
 from gnncomm.learn import Training, collect
 from gnncomm.run import default_config, make_env
 
@@ -30,6 +30,9 @@ class BenchArgs:
     """Updates that are timed."""
     threads: int = 0
     """Threads of torch; 0 leaves its own choice."""
+
+    def __post_init__(self) -> None:
+        at_least(self, repeats=1, threads=0)
 
 
 def run(words: list[str]) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from gnncomm.cli.parse import parse
+from gnncomm.cli.parse import at_least, parse
 from gnncomm.evaluate import Report, evaluate
 from gnncomm.run import Trained, load
 from gnncomm.store import write_json_atomic
@@ -28,6 +28,9 @@ class EvalArgs:
     """Sample actions instead of taking the most likely ones."""
     json: str = ""
     """File to write the numbers to."""
+
+    def __post_init__(self) -> None:
+        at_least(self, episodes=1, seed=0)
 
 
 def run(words: list[str]) -> int:
@@ -49,7 +52,7 @@ def show_report(
 ) -> Report:
     """Evaluate, print the table and the verdict, and write the JSON."""
     for line in trained.rejected:
-        console.print(f"passed over: {line}")
+        console.print(f"passed over {line}", soft_wrap=True)
     env = trained.make_env(min(episodes, 1000))
     report = evaluate(trained.policy, env, episodes=episodes, seed=seed, greedy=greedy)
     console.print(report.table())

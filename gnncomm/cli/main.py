@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output is gone; keep the interpreter from complaining when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except SystemExit as stop:  # the option parser ends with 0 after --help and 2 after an error
+        return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
         return 130
 

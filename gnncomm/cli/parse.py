@@ -11,7 +11,17 @@ from typing import Any, TypeVar
 
 import tyro
 
+from gnncomm.errors import ConfigError
+
 T = TypeVar("T")
+
+
+def at_least(options: object, **lowest: int) -> None:
+    """``ConfigError`` where an option is below its lowest value."""
+    for name, low in lowest.items():
+        value = getattr(options, name)
+        if value < low:
+            raise ConfigError(f"{name} must be at least {low}, got {value}.")
 
 
 def parse(what: type[T] | Callable[[], T], words: list[str], prog: str, default: T | None = None) -> T:
@@ -35,4 +45,5 @@ def _one_line(box: str) -> str:
     """The text of tyro's boxed message: frames and rules removed, the hint about --help kept short."""
     lines = [re.sub(r"[\u2500-\u257f]+", " ", line).strip() for line in box.splitlines()]
     text = " ".join(line for line in lines if line and line != "Unrecognized options")
+    text = re.sub(r"Error parsing \w+: ", "", text)  # the name of a class says nothing to who typed the options
     return re.sub(r"\s+", " ", text.removeprefix("Value error ").removeprefix("Required options ")).strip()

@@ -33,6 +33,10 @@ class TrainingProgress:
         )
         self.task = self.bar.add_task("train", total=total_steps, numbers="")
 
+    def say(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        self.console.print(text, soft_wrap=True)
+
     def __enter__(self) -> Self:
         self.bar.__enter__()
         return self

@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from gnncomm.cli.parse import parse
+from gnncomm.cli.parse import at_least, parse
 from gnncomm.record import record
 from gnncomm.run import Trained, load
 
@@ -25,6 +25,9 @@ class ReplayArgs:
     """File (.npz) to keep the recorded episode in."""
     seed: int = 0
     """Seed of the episode."""
+
+    def __post_init__(self) -> None:
+        at_least(self, seed=0)
 
 
 def run(words: list[str]) -> int:

@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from gnncomm.cli.eval import show_report
-from gnncomm.cli.parse import parse
+from gnncomm.cli.parse import at_least, parse
 from gnncomm.cli.progress import TrainingProgress
 from gnncomm.cli.replay import draw
 from gnncomm.cli.signals import StopSignal
@@ -35,6 +35,10 @@ class TrainArgs(TrainConfig):
     episodes: int = 1000
     """Episodes of the evaluation afterwards; 0 for none."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self, threads=0, episodes=0)
+
 
 def run(words: list[str]) -> int:
     args = _parse(words)
@@ -46,7 +50,15 @@ def run(words: list[str]) -> int:
     total = config.updates * config.num_envs * config.rollout
     with StopSignal() as stop:
         with TrainingProgress(console, total) as progress:
-            training = train(config, out, resume=args.resume, overwrite=args.overwrite, observer=progress, stop=stop)
+            training = train(
+                config,
+                out,
+                resume=args.resume,
+                overwrite=args.overwrite,
+                observer=progress,
+                stop=stop,
+                notice=progress.say,
+            )
         if stop():
             console.print(f"stopped; saved in {out} at {training.env_steps:,} steps; continue with --resume")
             return stop.exit_code

@@ -107,15 +107,16 @@ class CommLayer(MessagePassing):
         lead = h.shape[:-1]
         if any(value is not None and value.dtype != h.dtype for value in (graph.attr, graph.weight)):
             graph = graph.with_features(_like(graph.attr, h), _like(graph.weight, h))
-        msg_GNM, query = msg.reshape(-1, graph.num_agents, msg.shape[-1]), self.listen(h)
-        query_GNQ = query.reshape(-1, graph.num_agents, query.shape[-1])
+        rows, query = (lead[:-1].numel(), graph.num_agents), self.listen(h)  # a batch may be empty
+        msg_GNM = msg.reshape(*rows, msg.shape[-1])
+        query_GNQ = query.reshape(*rows, query.shape[-1])
         inbox = self._dense(msg_GNM, query_GNQ, graph) if graph.layout is Layout.DENSE else None
         if inbox is None:
             graph = graph.expand(msg_GNM.shape[0])
             inbox = self.edge_inbox(
                 msg_GNM.flatten(0, 1), query_GNQ.flatten(0, 1), graph.edge_index, graph.edge_attr, graph.edge_weight
             )
-        return self.combine(h, inbox.reshape(*lead, -1))
+        return self.combine(h, inbox.reshape(*lead, inbox.shape[-1]))
 
     def hear(self, h: Tensor, inbox_msg: Tensor, edge_attr: OptTensor = None, edge_weight: OptTensor = None) -> Tensor:
         """One receiver alone: its row ``h [F]`` and the ``S >= 0`` messages ``[S, M]`` that reached it -> ``[F']``."""

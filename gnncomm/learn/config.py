@@ -8,6 +8,7 @@ from typing import Literal
 
 from gnncomm.errors import ConfigError
 from gnncomm.learn.ppo import PPOConfig
+from gnncomm.learn.settings import require_types
 
 Setting = bool | int | float | str
 
@@ -55,13 +56,12 @@ class TrainConfig:
     ppo: PPOConfig = field(default_factory=PPOConfig)
 
     def __post_init__(self) -> None:
-        counts = ("rounds", "hidden", "num_envs", "rollout", "steps", "save_every")
-        for name in counts:
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} must be a whole number >= 1, got {value!r}.")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed must be a whole number in [0, 2^63), got {self.seed!r}.")
+        require_types(self)
+        for name in ("rounds", "hidden", "num_envs", "rollout", "steps", "save_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be a whole number >= 1, got {getattr(self, name)}.")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must be a whole number in [0, 2^63), got {self.seed}.")
         if self.ppo.minibatches > self.num_envs:
             raise ConfigError(
                 f"ppo.minibatches={self.ppo.minibatches} is more than num_envs={self.num_envs}: a minibatch is a set "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,7 @@ from gnncomm import random
 from gnncomm.errors import ConfigError, NonFiniteError
 from gnncomm.learn.returns import ReturnNorm, gae
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import require_types
 from gnncomm.policy import CommPolicy, Evaluation
 from gnncomm.shapes import Bool, Float
 
@@ -52,6 +54,7 @@ class PPOConfig:
     """Scale the advantages of each rollout to mean 0 and variance 1."""
 
     def __post_init__(self) -> None:
+        require_types(self, "ppo.")
         unit = {"gamma": self.gamma, "lam": self.lam, "shared_reward": self.shared_reward}
         for name, value in unit.items():
             if not 0.0 <= value <= 1.0:
@@ -87,6 +90,7 @@ def policy_loss(
     r"""Clipped surrogate (Schulman et al. 2017, eq. 7), negated: :math:`-\min(\rho A, \mathrm{clip}(\rho) A)`."""
     # The ratio of the dead is 1 by choice, before exp: theirs may be anything.
     ratio = torch.where(mask, log_prob - old_log_prob, 0.0).exp()
+    advantage = torch.where(mask, advantage, 0.0)
     return -masked_mean(torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage), mask)
 
 
@@ -98,6 +102,8 @@ def value_loss(
     clip: float | None,
 ) -> Float[Tensor, ""]:
     """Half the squared error, the larger of plain and clipped around the old value where ``clip`` is given."""
+    # Chosen before the square: theirs may be anything, and 0 * nan is no gradient.
+    value, old_value, target = (torch.where(mask, x, 0.0) for x in (value, old_value, target))
     error = (value - target).square()
     if clip is not None:
         near = old_value + (value - old_value).clamp(-clip, clip)
@@ -122,11 +128,25 @@ class PPO:
         self.updates = 0
 
     def update(self, rollout: Rollout) -> dict[str, float]:
-        """Improve the policy by one rollout.
+        """Improve the policy by one rollout. Rows of dead agents may hold anything; they are never read.
 
         Raises:
-            NonFiniteError: the loss or the gradient is not finite; the parameters are then those from before.
+            NonFiniteError: what a living agent got or thought (names step, environment and agent), the loss, or the
+                gradient is not finite. Parameters, optimiser and normaliser are then those from before the update.
         """
+        rollout.require_finite()
+        modules = (self.policy, self.return_norm)
+        before = copy.deepcopy([module.state_dict() for module in modules])
+        optimizer_before = copy.deepcopy(self.optimizer.state_dict())
+        try:
+            return self._improve(rollout)
+        except NonFiniteError:
+            for module, state in zip(modules, before, strict=True):
+                module.load_state_dict(state)
+            self.optimizer.load_state_dict(optimizer_before)
+            raise
+
+    def _improve(self, rollout: Rollout) -> dict[str, float]:
         config = self.config
         progress = self.updates / max(self.total_updates, 1)
         self._set_lr(progress)
@@ -155,13 +175,14 @@ class PPO:
     def _targets(self, rollout: Rollout, alive_TBN: Tensor) -> tuple[Tensor, Tensor]:
         config = self.config
         share = config.shared_reward
-        reward_TBN = (1 - share) * rollout.reward + share * rollout.reward.mean(-1, keepdim=True)
-        value_TBN, next_value_TBN = rollout.value, rollout.next_value
+        # The dead leave here: their rows are zero from now on, whatever they were.
+        read = (rollout.reward, rollout.value, rollout.discount)
+        reward_TBN, value_TBN, discount_TBN = (torch.where(alive_TBN, x, 0.0) for x in read)
+        next_value_TBN = torch.where(discount_TBN != 0, rollout.next_value, 0.0)
+        reward_TBN = (1 - share) * reward_TBN + share * reward_TBN.mean(-1, keepdim=True)
         if config.normalise_returns:
             value_TBN, next_value_TBN = self.return_norm.restore(value_TBN), self.return_norm.restore(next_value_TBN)
-        advantage_TBN = gae(
-            reward_TBN, value_TBN, next_value_TBN, rollout.discount, rollout.done, config.gamma, config.lam
-        )
+        advantage_TBN = gae(reward_TBN, value_TBN, next_value_TBN, discount_TBN, rollout.done, config.gamma, config.lam)
         target_TBN = advantage_TBN + value_TBN
         if config.normalise_returns:
             self.return_norm.update(target_TBN[alive_TBN])

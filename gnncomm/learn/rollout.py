@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gnncomm.errors import NonFiniteError
 from gnncomm.policy import CommPolicy, PolicyState
 from gnncomm.types import Batch, TimeStep, VectorEnv, stack
 
@@ -24,6 +25,26 @@ class Rollout:
     discount: Tensor  # [T, B, N]
     done: Tensor  # [T, B]
     state: PolicyState  # [B, N, S] before the first step
+
+    def require_finite(self) -> None:
+        """Refuse NaN and infinity in what living agents got and thought; rows of the dead may hold anything.
+
+        Raises:
+            NonFiniteError: names the tensor, step, environment and agent.
+        """
+        alive_TBN = self.timestep.alive
+        read = {"reward": alive_TBN, "discount": alive_TBN, "value": alive_TBN, "log_prob": alive_TBN}
+        read["next_value"] = alive_TBN & (self.discount != 0)
+        for name, mask_TBN in read.items():
+            x_TBN: Tensor = getattr(self, name)
+            bad = (mask_TBN & ~x_TBN.isfinite()).nonzero()
+            if len(bad):
+                t, env, agent = bad[0].tolist()
+                raise NonFiniteError(
+                    f"Expected a finite {name} of agent {agent} in environment {env} at step {t} of the rollout, got "
+                    f"{float(x_TBN[t, env, agent])}. Nothing was learned from it; "
+                    f"{'mend the environment' if name in ('reward', 'discount') else 'lower the learning rate'}."
+                )
 
 
 @dataclass(frozen=True)

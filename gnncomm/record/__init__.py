@@ -7,8 +7,9 @@ from typing import Any
 from gnncomm.record.episode import Episode, EpisodeError
 from gnncomm.record.figure import MissingExtraError, trajectory_figure
 from gnncomm.record.recorder import record
+from gnncomm.record.video import episode_video
 
-__all__ = ["Episode", "EpisodeError", "MissingExtraError", "record", "trajectory_figure"]
+__all__ = ["Episode", "EpisodeError", "MissingExtraError", "episode_video", "record", "trajectory_figure"]
 
 
 class _CallableModule(ModuleType):

@@ -185,7 +185,8 @@ def test_mail_arrives_in_the_order_of_senders_with_edge_features() -> None:
     inbox = box.collect(1)
     assert inbox.senders.tolist() == [0, 2]
     assert inbox.msg.tolist() == [[0.0, -1.0], [2.0, -1.0]]
-    assert inbox.edge_attr is not None and inbox.edge_attr.tolist() == [[0.0], [20.0]]
+    assert inbox.edge_attr is not None
+    assert inbox.edge_attr.tolist() == [[0.0], [20.0]]
     torch.testing.assert_close(inbox.edge_weight, torch.tensor([0.5, 0.2]))
     assert box.collect(0).msg.shape == (0, 2)
 
@@ -230,10 +231,10 @@ def test_misuse_of_the_mailbox_is_refused() -> None:
 
 
 class Gate(Scheduler):
-    """Agent j talks where the sum of its own row is positive; the weight is that sum."""
+    """Agent j talks where a wild function of its own row is positive; the weight is its value."""
 
     def forward(self, h: Tensor, graph: CommGraph, key: Tensor, step: Tensor) -> CommGraph:
-        strength = h.sum(-1)
+        strength = (1e3 * h[..., 0]).sin()
         dense = graph.to_layout("dense").expand(len(h))
         weight = strength.clamp(min=0).nan_to_num().unsqueeze(-1).expand(dense.dense.shape)
         return dense.keep((strength > 0).unsqueeze(-1).expand(dense.dense.shape)).with_features(weight=weight)

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import pytest
 
 import envs
-from envs import registry
 from envs.relay import Relay
+from gnncomm import environments as registry
 from gnncomm.types import ConfigError, EnvContractError
 
 
@@ -40,17 +40,6 @@ def entries(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
 
 def entry(name: str, value: str) -> EntryPoint:
     return EntryPoint(name, value, "gnncomm.envs")
-
-
-def test_bundled_names_without_any_installed_package(entries: list[EntryPoint]) -> None:
-    assert envs.names() == [
-        "chemical",
-        "predator_prey",
-        "predator_prey/10x10-5-v0",
-        "predator_prey/20x20-10-v0",
-        "predator_prey/5x5-3-v0",
-        "relay",
-    ]
 
 
 def test_a_users_environment_is_found(entries: list[EntryPoint]) -> None:

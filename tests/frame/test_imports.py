@@ -31,7 +31,7 @@ RANKS = (
 )
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 STRANGERS = frozenset({"topology", "schedule", "channel"})
-OPEN_TO_ENVS = frozenset({"types", "random", "shapes"})
+OPEN_TO_ENVS = frozenset({"types", "random", "shapes", "environments"})
 
 
 def module_name(path: Path) -> tuple[str, bool]:

@@ -47,11 +47,16 @@ def _first_turn(flags: np.ndarray, to: bool) -> int:
     return int(np.argmax(turned)) + 1 if turned.any() else 0
 
 
-def draw_frame(ax: Axes, episode: Episode, step: int, cell: float) -> None:
-    """State ``step`` and the messages sent in it; ``cell`` is the side of a grid cell in points."""
+def draw_frame(ax: Axes, episode: Episode, step: int, cell: float, largest: float = 14) -> None:
+    """State ``step`` and the messages sent in it.
+
+    Args:
+        cell: the side of a grid cell in points.
+        largest: size of an agent's disc in points at which it grows no more with the cell.
+    """
     style.draw_ground(ax, episode, step)
-    points = float(np.clip(0.42 * cell, 7, 14))
-    entity = float(np.clip(0.5 * cell, 8.5, 15))
+    points = float(np.clip(0.42 * cell, 7, largest))
+    entity = float(np.clip(0.5 * cell, 8.5, 1.1 * largest))
     style.draw_entities(ax, episode, step, entity)
     place = style.seats_at(episode, step, points / cell, entity / cell)
     _draw_messages(ax, episode, step, place, points, cell)
@@ -64,9 +69,11 @@ def draw_frame(ax: Axes, episode: Episode, step: int, cell: float) -> None:
 
 def _draw_messages(ax: Axes, episode: Episode, step: int, place: style.Places, points: float, cell: float) -> None:
     weight_NN = episode.attention_at(step)
+    cells = style.cells_at(episode, step)
+    same = (cells[:, None] == cells[None]).all(-1)
     for sender, receiver in np.argwhere(weight_NN > 0):
         distance = float(np.linalg.norm(place[sender] - place[receiver])) * cell
-        if sender == receiver or distance < 2.4 * points:
+        if sender == receiver or same[sender, receiver] or distance < 1.45 * points:
             continue  # no room for an arrow between neighbours in one cell
         share = float(weight_NN[sender, receiver]) if episode.attention else 0.5
         ax.add_patch(

@@ -1,0 +1,81 @@
+"""What a layer refuses: the rows about tensors of the list of bad inputs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.nn import GATv2Conv
+
+from gnncomm.errors import ConfigError, DeviceError, DtypeError, GnnCommError, GraphError, ShapeError
+from gnncomm.graph import CommGraph
+from gnncomm.layers import AttentionComm, CommLayer, CommStack, ConvComm, MeanComm
+from gnncomm.topology import Full, Ring
+
+F = 4
+LAYERS = [MeanComm(F, F), AttentionComm(F, F), ConvComm(GATv2Conv(F, F, add_self_loops=False))]
+
+
+def full(num_agents: int = 3, num_envs: int = 1) -> CommGraph:
+    return Full()(torch.ones(num_envs, num_agents, dtype=torch.bool)).expand(num_envs)
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+@pytest.mark.parametrize(
+    ("h", "kind", "words"),
+    [
+        (torch.ones(2, 3, F + 1), ShapeError, r"expected h \[\.\.\., F=4\], got \(2, 3, 5\)"),
+        (torch.ones(3, 2, F), ShapeError, r"N=3, F=4\] for this graph, got \(3, 2, 4\)"),
+        (torch.ones(F), ShapeError, r"N=3, F=4\]"),
+        (torch.ones(()), ShapeError, "F=4"),
+        (torch.ones(2, 3, F, dtype=torch.int64), DtypeError, r"use h\.float\(\)"),
+        (torch.ones(2, 3, F, dtype=torch.bool), DtypeError, r"use h\.float\(\)"),
+        (torch.ones(2, 3, F, device="meta"), DeviceError, "h is on meta but the graph on cpu"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(layer: CommLayer, h: Tensor, kind: type[GnnCommError], words: str) -> None:
+    with pytest.raises(kind, match=words):
+        layer(h, full())
+    with pytest.raises(kind, match=words):
+        CommStack([layer])(h, full())
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+def test_graphs_that_do_not_fit_are_refused(layer: CommLayer) -> None:
+    with pytest.raises(ShapeError, match=r"each of the 2 leading entries of h \(2, 3, 4\), or one for all; got 5"):
+        layer(torch.ones(2, 3, F), full(num_envs=5))
+    with pytest.raises(GraphError, match=r"edge_index \[2, E\] or a CommGraph, got shape \(3, 2\)"):
+        layer(torch.ones(3, F), torch.zeros(3, 2, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+def test_an_empty_batch_and_one_agent_are_fine(layer: CommLayer) -> None:
+    assert layer(torch.ones(0, 3, F), full()).shape == (0, 3, F)
+    assert layer(torch.ones(0, F), torch.zeros(2, 0, dtype=torch.int64)).shape == (0, F)
+    assert bool(layer(torch.ones(2, 1, F), full(1)).isfinite().all())
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+def test_one_broken_row_reaches_its_hearers_only(layer: CommLayer) -> None:
+    h = torch.randn(1, 5, F)
+    h[0, 2] = torch.nan
+    out = layer(h, Ring()(torch.ones(1, 5, dtype=torch.bool)))
+    assert out.isfinite().all(-1).tolist() == [[True, False, False, False, True]]
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: MeanComm(0, 4), "in_channels >= 1, got 0"),
+        (lambda: MeanComm(4, -1), "out_channels >= 1"),
+        (lambda: MeanComm(4, 4, msg_channels=0), "msg_channels >= 1"),
+        (lambda: AttentionComm(4, 4, heads=0), "heads >= 1"),
+        (lambda: AttentionComm(4, 4, key_channels=0), "key_channels >= 1"),
+        (lambda: AttentionComm(4, 6, heads=4), "does not divide it"),
+        (lambda: CommStack([]), "at least one layer"),
+        (lambda: CommStack([MeanComm(4, 3), MeanComm(4, 4)]), "the widths differ"),
+    ],
+)
+def test_settings_out_of_range_are_refused(build: object, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        build()  # type: ignore[operator]

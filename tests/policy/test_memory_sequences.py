@@ -1,0 +1,123 @@
+"""Memories: the fused sequences against torch.nn, resets, gradients."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gnncomm.policy import GRU, LSTM, Memory
+from gnncomm.policy.recurrence import gru_sequence, lstm_sequence
+
+T, R, H = 7, 5, 4
+
+
+def first(share: float = 0.25) -> Tensor:
+    return torch.rand(T, R) < share
+
+
+def reference(memory: GRU | LSTM) -> nn.GRU | nn.LSTM:
+    """torch.nn's module with the weights of ``memory``."""
+    module = (nn.GRU if isinstance(memory, GRU) else nn.LSTM)(H, H).double()
+    for name, value in memory.named_parameters():
+        setattr(module, f"{name}_l0", nn.Parameter(value.detach().clone()))
+    return module
+
+
+def by_episodes(memory: GRU | LSTM, module: nn.GRU | nn.LSTM, x: Tensor, state: Tensor, begins: Tensor) -> Tensor:
+    """Each row cut into episodes, each given to torch.nn on its own."""
+    columns = []
+    for row in range(R):
+        cuts = [0, *[t for t in range(1, T) if begins[t, row]], T]
+        parts = []
+        for start, end in itertools.pairwise(cuts):
+            fresh = start > 0 or bool(begins[0, row])
+            s = torch.zeros_like(state[row]) if fresh else state[row]
+            hidden = s.view(1, 1, -1)
+            given = hidden if isinstance(memory, GRU) else tuple(part.contiguous() for part in hidden.chunk(2, -1))
+            parts.append(module(x[start:end, row : row + 1], given)[0])
+        columns.append(torch.cat(parts))
+    return torch.cat(columns, 1)
+
+
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+def test_sequences_equal_torch_with_resets(kind: type[GRU] | type[LSTM]) -> None:
+    memory = kind(H).double()
+    module = reference(memory)
+    x, begins = torch.randn(T, R, H, dtype=torch.float64), first()
+    assert 0 < int(begins.sum()) < begins.numel()
+    state = torch.randn(R, memory.state_dim, dtype=torch.float64)
+    out, _ = memory.unroll(x, state, begins)
+    want = by_episodes(memory, module, x, state, begins)
+    torch.testing.assert_close(out, want)
+    direction = torch.randn_like(out)
+    got = torch.autograd.grad((out * direction).sum(), list(memory.parameters()))
+    names = [f"{name}_l0" for name, _ in memory.named_parameters()]
+    expected = torch.autograd.grad((want * direction).sum(), [getattr(module, name) for name in names])
+    for mine, theirs in zip(got, expected, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.parametrize("kind", [Memory, GRU, LSTM])
+def test_unroll_is_step_after_step(kind: type[Memory]) -> None:
+    memory = kind(H).double()
+    x, begins = torch.randn(T, R, H, dtype=torch.float64), first()
+    start = state = torch.randn(R, memory.state_dim, dtype=torch.float64)
+    outs = []
+    for t in range(T):
+        state = torch.where(begins[t].unsqueeze(-1), 0.0, state)
+        out, state = memory.step(x[t], state)
+        if memory.state_dim:
+            assert memory.output(state).equal(out)
+        outs.append(out)
+    unrolled, last = memory.unroll(x, start, begins)
+    torch.testing.assert_close(unrolled, torch.stack(outs))
+    torch.testing.assert_close(last, state)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_gradients_of_the_fused_gru(share: float) -> None:
+    gates = torch.randn(3, 2, 3 * H, dtype=torch.float64, requires_grad=True)
+    h = torch.randn(2, H, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(3 * H, H, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(3 * H, dtype=torch.float64, requires_grad=True)
+    begins = torch.rand(3, 2) < share
+    assert torch.autograd.gradcheck(lambda g, s, w, b: gru_sequence(g, s, begins, w, b), (gates, h, weight, bias))
+
+
+def test_gradients_of_the_lstm() -> None:
+    gates = torch.randn(3, 2, 4 * H, dtype=torch.float64, requires_grad=True)
+    state = torch.randn(2, 2 * H, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(4 * H, H, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(4 * H, dtype=torch.float64, requires_grad=True)
+    begins = torch.tensor([[False, True], [False, False], [True, False]])
+    assert torch.autograd.gradcheck(lambda g, s, w, b: lstm_sequence(g, s, begins, w, b), (gates, state, weight, bias))
+
+
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+def test_nothing_passes_a_reset(kind: type[GRU] | type[LSTM]) -> None:
+    """Not even NaN, and no gradient either way."""
+    memory = kind(H)
+    x = torch.randn(3, 1, H)
+    begins = torch.tensor([[False], [True], [False]])
+    state = torch.zeros(1, memory.state_dim)
+    want, _ = memory.unroll(x, state, begins)
+    spoilt = x.clone()
+    spoilt[0] = torch.nan
+    got, _ = memory.unroll(spoilt, torch.full_like(state, torch.nan), begins)
+    assert got[1:].equal(want[1:])
+    leaves = x.clone().requires_grad_(), state.clone().requires_grad_()
+    out, _ = memory.unroll(*leaves, begins)
+    gradient, state_gradient = torch.autograd.grad(out[1:].sum(), leaves)
+    assert bool((gradient[0] == 0).all())
+    assert bool((state_gradient == 0).all())
+    assert bool((gradient[1:] != 0).any())
+
+
+def test_no_memory_passes_rows_through() -> None:
+    memory = Memory(H)
+    x = torch.randn(T, R, H)
+    assert memory.unroll(x, torch.zeros(R, 0), first())[0] is x
+    assert memory.output(torch.zeros(R, 0)).equal(torch.zeros(R, H))
