@@ -11,7 +11,9 @@ Stafford's variant 13) applied twice per key and once per counter. Arithmetic is
 
 from __future__ import annotations
 
+import itertools
 import zlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -45,15 +47,34 @@ def _as_int64(value: Counter, device: torch.device | None) -> Tensor:
     return torch.tensor(_wrap(value), dtype=torch.int64, device=device)
 
 
+def _mix_int(x: int) -> int:
+    """``_mix`` of one Python integer in [0, 2^64)."""
+    x = (x ^ (x >> 30)) * _M1 % 2**64
+    x = (x ^ (x >> 27)) * _M2 % 2**64
+    return x ^ (x >> 31)
+
+
+def _bits_int(key: int, counters: Sequence[int]) -> int:
+    state = _mix_int(_mix_int((key + _PHI) % 2**64))
+    for counter in counters:
+        state = _mix_int((state + (counter + 1) * _PHI) % 2**64)
+    return state
+
+
 def bits(key: Counter, *counters: Counter) -> Tensor:
     """64 random bits (int64) for each element of the broadcast of ``key`` and ``counters``.
 
     Counters are absorbed from left to right, so put small shapes first: ``bits(key, episode_B1, agents_N)`` hashes
-    ``[B, 1]`` and only then ``[B, N]``.
+    ``[B, 1]`` and only then ``[B, N]``. Leading Python integers cost no tensor operation.
     """
     device = next((c.device for c in (key, *counters) if isinstance(c, Tensor)), None)
-    state = _mix(_mix(_as_int64(key, device) + _PHI))
-    for counter in counters:
+    if isinstance(key, Tensor):
+        state, rest = _mix(_mix(key.to(torch.int64) + _PHI)), counters
+    else:
+        lead = list(itertools.takewhile(lambda counter: not isinstance(counter, Tensor), counters))
+        state = _as_int64(_bits_int(key, [int(counter) for counter in lead]), device)
+        rest = counters[len(lead) :]
+    for counter in rest:
         state = _mix(state + (_as_int64(counter, device) + 1) * _PHI)
     return state
 
