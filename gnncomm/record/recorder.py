@@ -114,7 +114,7 @@ def _messages(comm: CommStack, decisions: list[Decision]) -> tuple[Tensor, Tenso
         sender_E, receiver_E = graph.edge_index
         for number, (layer, before) in enumerate(zip(comm.rounds, decision.rows, strict=True)):
             where_E = torch.full_like(sender_E, step), torch.full_like(sender_E, number)
-            rows.append(torch.stack([*where_E, receiver_E, sender_E], 1))
+            rows.append(torch.stack([*where_E, sender_E, receiver_E], 1))
             if isinstance(layer, Attentive):
                 weights.append(layer.attention(before[:1], graph)[1].mean(-1))
             else:

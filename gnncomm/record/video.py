@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnncomm.errors import ConfigError
+from gnncomm.errors import ConfigError, GnnCommError
 from gnncomm.record.episode import Episode
 from gnncomm.record.figure import require_extra
+
+
+class VideoError(GnnCommError, OSError):
+    """The film could not be written."""
+
+    exit_code = 74
 
 
 def episode_video(episode: Episode, path: str | Path, seconds_per_step: float = 0.5) -> Path:
@@ -23,6 +30,7 @@ def episode_video(episode: Episode, path: str | Path, seconds_per_step: float = 
     Raises:
         MissingExtraError: a package of ``gnncomm[viz]`` is not installed.
         ConfigError: another suffix, or a duration that is not positive.
+        VideoError: ffmpeg cannot write there.
     """
     path = Path(path)
     if path.suffix.lower() not in (".mp4", ".gif"):
@@ -47,18 +55,14 @@ def _write_gif(path: Path, pictures: Iterator[NDArray[np.uint8]], seconds: float
 
 
 def _write_mp4(path: Path, pictures: Iterator[NDArray[np.uint8]], seconds: float) -> None:
-    import imageio_ffmpeg  # type: ignore[import-untyped]  # has no stubs
+    from imageio_ffmpeg import get_ffmpeg_exe  # type: ignore[import-untyped]  # has no stubs
 
-    first = next(pictures)
-    height, width, _ = first.shape
-    writer = imageio_ffmpeg.write_frames(str(path), (width, height), fps=1 / seconds, macro_block_size=16)
-    writer.send(None)
-    try:
-        last = first
-        writer.send(first)
-        for last in pictures:
-            writer.send(last)
-        for _ in range(2):
-            writer.send(last)
-    finally:
-        writer.close()
+    film = list(pictures)
+    height, width, _ = film[0].shape
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(1 / seconds), "-i", "pipe:"]
+    codec = ["-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+    command = [get_ffmpeg_exe(), "-loglevel", "error", "-y", *raw, *codec, str(path.absolute())]
+    frames = b"".join(picture.tobytes() for picture in [*film, film[-1], film[-1]])
+    done = subprocess.run(command, input=frames, capture_output=True, check=False)
+    if done.returncode:
+        raise VideoError(f"ffmpeg could not write {path}: {done.stderr.decode(errors='replace').strip()[-300:]}")
