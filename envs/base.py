@@ -93,6 +93,8 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
     """The setting that is the side of the grid, where there is one."""
 
     recipe: Mapping[str, Any] = {}
+    beginner: Mapping[str, Any] = {}
+    """Settings that ``MultiAgentEnv`` starts from, for learning from one environment in minutes."""
 
     def __init__(
         self,

@@ -27,7 +27,8 @@ class MultiAgentEnv:
         grid_size: Side of the grid; the scenario's own default if None.
         scenario: A name of ``envs.names()``.
         seed: Of the sequence of episodes; 0 if None.
-        **overrides: Further settings of the scenario.
+        **overrides: Further settings of the scenario; some start from values that are easier to learn from than those
+            of ``envs.make`` (chemical: ``shaping=2.0``).
 
     Raises:
         ConfigError: An unknown scenario or setting, a value out of range, or a ``grid_size`` where there is no grid.
@@ -41,7 +42,7 @@ class MultiAgentEnv:
         seed: int | None = None,
         **overrides: Any,
     ) -> None:
-        chosen: dict[str, Any] = {"num_agents": num_agents, **overrides}
+        chosen: dict[str, Any] = {**environments.beginner(scenario), "num_agents": num_agents, **overrides}
         if grid_size is not None:
             name = environments.grid_setting(scenario)
             if name is None:

@@ -120,6 +120,12 @@ def grid_setting(id: str) -> str | None:
     return getattr(factory, "grid_setting", None)
 
 
+def beginner(id: str) -> Mapping[str, Any]:
+    """Settings of ``id`` with which a team can learn from a single environment."""
+    factory, _ = _find(id)
+    return getattr(factory, "beginner", {})
+
+
 def summaries() -> dict[str, str]:
     """The first sentence of every environment's docstring, by short name."""
     found = {}

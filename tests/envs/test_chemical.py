@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+import envs
 from envs.chemical import Chemical
 from envs.diffusion import diffuse_step
+from gnncomm import random
 
 UP, RIGHT, DOWN, LEFT, STAY = range(5)
 
@@ -183,3 +185,16 @@ def test_other_boundaries_and_shapes_run(boundary: str) -> None:
         assert field is not None
         assert bool((field >= 0).all())
         assert bool(torch.isfinite(field).all())
+
+
+def test_shaping_pays_for_the_change_of_the_own_reading() -> None:
+    plain, shaped = (envs.make("chemical", num_envs=16, shaping=value) for value in (0.0, 2.0))
+    before, twin = plain.reset(seed=3), shaped.reset(seed=3)
+    assert isinstance(before.obs, torch.Tensor)
+    for step in range(10):
+        action = random.integers(random.stream(5, "walk"), 5, torch.arange(16)[:, None], torch.arange(5), step)
+        after, twin = plain.step(action), shaped.step(action)
+        rise_BN = after.obs[..., 0] - before.obs[..., 0]
+        torch.testing.assert_close(twin.reward - after.reward, 2.0 * rise_BN)
+        assert bool((rise_BN != 0).any())
+        before = after

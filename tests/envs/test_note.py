@@ -10,6 +10,7 @@ import torch
 
 import envs
 from envs import MultiAgentEnv
+from gnncomm import environments
 from gnncomm.types import ActionError, ConfigError, StateError
 
 
@@ -35,7 +36,7 @@ def test_every_scenario_agrees_with_the_batched_environment(scenario: str) -> No
     """Same seed, same actions: the same numbers, over several episodes."""
     settings = {} if "/" not in scenario else {"num_agents": envs.make(scenario).config["num_agents"]}
     env = MultiAgentEnv(scenario=scenario, seed=7, **settings)
-    twin = envs.make(scenario, num_envs=1, **{"num_agents": 5, **settings})
+    twin = envs.make(scenario, num_envs=1, **{**environments.beginner(scenario), "num_agents": 5, **settings})
     for episode in range(3):
         step = twin.reset(seed=7) if episode == 0 else twin.reset()
         observations = env.reset()
