@@ -103,7 +103,7 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         "steps": 1_500_000,
         "ppo": {"lr": 2e-3, "gamma": 0.98, "epochs": 2, "minibatches": 8},
     }
-    beginner: Mapping[str, Any] = {"shaping": 2.0}
+    beginner: Mapping[str, Any] = {"shaping": 3.0, "max_steps": 100}
 
     def __init__(
         self,

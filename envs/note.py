@@ -28,7 +28,7 @@ class MultiAgentEnv:
         scenario: A name of ``envs.names()``.
         seed: Of the sequence of episodes; 0 if None.
         **overrides: Further settings of the scenario; some start from values that are easier to learn from than those
-            of ``envs.make`` (chemical: ``shaping=2.0``).
+            of ``envs.make`` (chemical: ``shaping=3.0, max_steps=100``).
 
     Raises:
         ConfigError: An unknown scenario or setting, a value out of range, or a ``grid_size`` where there is no grid.

@@ -34,6 +34,9 @@ from gnncomm.topology import Topology
 from gnncomm.types import TimeStep, stack
 from gnncomm.wire import Wire
 
+DEFAULT_PPO = PPOConfig(lr=2e-3, lr_schedule="constant", gamma=0.97, entropy=0.001, entropy_end=0.001)
+"""Settings with which a team learns from a single environment."""
+
 
 def _new_policy(state_dim: int, action_dim: int, hidden: int, comm: str, wire: Wire, seed: int) -> CommPolicy:
     for name, value in (("state_dim", state_dim), ("action_dim", action_dim), ("hidden", hidden)):
@@ -202,8 +205,8 @@ class MultiAgentLearner:
         ppo: PPOConfig | None = None,
         seed: int = 0,
     ) -> None:
-        if segment < 1 or horizon % segment:
-            raise ConfigError(f"segment must divide horizon, got segment={segment}, horizon={horizon}.")
+        if segment < 1 or horizon < 1 or horizon % segment:
+            raise ConfigError(f"segment must divide horizon, both at least 1, got {segment=}, {horizon=}.")
         self.graph = CommunicationGraph(num_agents, topology)
         self.num_agents, self.horizon, self.segment, self.seed = num_agents, horizon, segment, seed
         self.policy = _new_policy(state_dim, action_dim, hidden, comm, Wire(topology=self.graph.topology), seed)
@@ -214,7 +217,7 @@ class MultiAgentLearner:
             raise ConfigError(
                 f"This learner has no last update: expected ppo.lr_schedule='constant', got {ppo.lr_schedule!r}."
             )
-        ppo = PPOConfig(lr=3e-3, lr_schedule="constant", gamma=0.97, minibatches=4) if ppo is None else ppo
+        ppo = DEFAULT_PPO if ppo is None else ppo
         self.learner = PPO(self.policy, ppo, total_updates=1, seed=seed)
         self.metrics: dict[str, float] = {}
         """Of the last update."""

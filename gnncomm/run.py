@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gnncomm import environments
-from gnncomm.errors import CheckpointMismatchError
+from gnncomm.errors import CheckpointMismatchError, ConfigError, did_you_mean
 from gnncomm.learn.build import build_policy
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.training import Training
@@ -49,8 +49,16 @@ def make_env(config: TrainConfig) -> VectorEnv:
 
 
 def default_config(env: str, **changes: Any) -> TrainConfig:
-    """The settings that are known to work for ``env``, with ``changes``."""
+    """The settings that are known to work for ``env``, with ``changes``.
+
+    Raises:
+        ConfigError: an unknown environment or setting, or a value out of range.
+    """
     recipe = dict(environments.recipe(env))
+    known = [item.name for item in fields(TrainConfig)]
+    for name in (*recipe, *changes):
+        if name not in known:
+            raise ConfigError(f"Expected a setting of a training, got {name!r}. {did_you_mean(name, known)}")
     base = TrainConfig(env=env)
     ppo = replace(base.ppo, **recipe.pop("ppo", {}))
     return replace(base, **recipe | {"ppo": ppo} | changes)

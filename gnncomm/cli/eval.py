@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from gnncomm.cli.parse import at_least, parse
+from gnncomm.cli.parse import at_least, output_file, parse
 from gnncomm.evaluate import Report, evaluate
 from gnncomm.run import Trained, load
 from gnncomm.store import write_json_atomic
@@ -37,7 +37,7 @@ def run(words: list[str]) -> int:
     args = parse(EvalArgs, words, "gnncomm eval")
     console = Console(highlight=False)
     trained = load(args.run)
-    target = Path(args.json) if args.json else None
+    target = output_file(args.json) if args.json else None
     show_report(trained, args.episodes, target, console, seed=args.seed, greedy=not args.sample)
     return 0
 

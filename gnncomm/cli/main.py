@@ -44,7 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output is gone; keep the interpreter from complaining when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"error: {error.filename or 'input or output'}: {error.strerror or error}\n")
+        return 74
     except SystemExit as stop:  # the option parser ends with 0 after --help and 2 after an error
+        if isinstance(stop.__context__, BrokenPipeError):  # rich met it first, and ends so
+            return 0
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
         return 130

@@ -7,6 +7,7 @@ import io
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -22,6 +23,13 @@ def at_least(options: object, **lowest: int) -> None:
         value = getattr(options, name)
         if value < low:
             raise ConfigError(f"{name} must be at least {low}, got {value}.")
+
+
+def output_file(name: str) -> Path:
+    """``name`` as a path whose directory exists: better refused before an hour of work than after it."""
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def parse(what: type[T] | Callable[[], T], words: list[str], prog: str, default: T | None = None) -> T:

@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from gnncomm.cli.parse import at_least, parse
+from gnncomm.cli.parse import at_least, output_file, parse
 from gnncomm.record import record
 from gnncomm.run import Trained, load
 
@@ -34,8 +34,8 @@ def run(words: list[str]) -> int:
     args = parse(ReplayArgs, words, "gnncomm replay")
     console = Console(highlight=False)
     trained = load(args.run)
-    figure = Path(args.figure) if args.figure else Path(args.run) / "trajectories.png"
-    draw(trained, figure, args.seed, console, Path(args.episode) if args.episode else None)
+    figure = output_file(args.figure) if args.figure else Path(args.run) / "trajectories.png"
+    draw(trained, figure, args.seed, console, output_file(args.episode) if args.episode else None)
     return 0
 
 

@@ -196,6 +196,19 @@ class CommGraph(BuiltGraph):
         graph, sender, receiver = self.endpoints(alive.shape[0])
         return self.keep(alive[graph, sender] & alive[graph, receiver])
 
+    def only(self, on: Tensor) -> CommGraph:
+        """The graphs of the environments where ``on`` (bool ``[B]``) is True; no edges elsewhere."""
+        if on.dtype != torch.bool or on.dim() != 1:
+            raise ShapeError(f"on marks environments: expected bool [B], got {on.dtype} {checks.shape_of(on)}.")
+        checks.check_same_device(self._storage, on=on)
+        checks.check_batch("on", len(on), self.num_graphs)
+        if bool(on.all()):
+            return self
+        if len(on) == 1:
+            on = on.expand(self.num_graphs)
+        graph, sender, receiver = self.endpoints(len(on))
+        return self.keep(on[graph].expand(torch.broadcast_shapes(graph.shape, sender.shape, receiver.shape)))
+
     def with_self_loops(self) -> CommGraph:
         """Every agent hears itself, too. New loops get weight 1; there is no rule for their ``attr`` (GraphError)."""
         if self.attr is not None:
@@ -232,6 +245,11 @@ class CommGraph(BuiltGraph):
             return mine.keep(theirs.dense[graph, sender, receiver])
         ids = (graph * self.num_agents + receiver) * self.num_agents + sender
         return mine.keep(torch.isin(ids, views.edge_ids(theirs.edge_index, self.num_agents)))
+
+    def __invert__(self) -> CommGraph:
+        """The edges between different agents that are missing here; dense, without features."""
+        own_NN = torch.eye(self.num_agents, dtype=torch.bool, device=self.device)
+        return CommGraph.from_dense(~(self.dense | own_NN), validate=False)
 
     def _matched(self, other: CommGraph) -> tuple[CommGraph, CommGraph]:
         """Both with the same number of graphs."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch_geometric.nn import MessagePassing
 
 from gnncomm import random
 from gnncomm.graph import CommGraph, Layout
@@ -50,6 +51,7 @@ def check_layer(
     Raises:
         LawError: names the law, the tensor, the agent and the graph.
     """
+    check_compiled(layer)
     subject = copy.deepcopy(layer).double()
     for case in cases(subject.in_channels, num_agents, num_envs, edge_dim, weighted, seed):
         try:
@@ -57,6 +59,23 @@ def check_layer(
         except LawError as broken:
             broken.add_note(f"graph: {case.name}, {case.graph!r}")
             raise
+
+
+def check_compiled(layer: CommModule) -> None:
+    """Every hook gets what it asks for: PyG compiled ``propagate`` for the class itself.
+
+    Where it cannot (``ptr`` without its type, a class whose name begins its parent's), PyG runs the parent's
+    ``propagate``, which passes what the parent's hooks ask for, without a word.
+    """
+    for module in layer.modules():
+        if isinstance(module, MessagePassing):
+            name, compiled = type(module).__name__, type(module).propagate.__module__
+            message = (
+                f"{name} runs {compiled}, which is that of a parent: annotate every parameter of the hooks of {name} "
+                "(Tensor, OptTensor, int | None)."
+            )
+            own = compiled.endswith(f"{name}_propagate") or compiled == type(module).__module__
+            require(own, "compiled hooks", message)
 
 
 def _check_case(layer: CommModule, case: Case) -> None:

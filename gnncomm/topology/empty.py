@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gnncomm.topology.base import StaticTopology
+from gnncomm.topology.static import StaticTopology
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gnncomm.errors import GraphError
 from gnncomm.graph import CommGraph
-from gnncomm.topology.base import StaticTopology
+from gnncomm.topology.static import StaticTopology
 
 
 @dataclass(frozen=True)

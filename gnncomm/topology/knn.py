@@ -9,16 +9,18 @@ from torch import Tensor
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.shapes import Float
-from gnncomm.topology.base import DENSE_UP_TO, GeometricTopology
+from gnncomm.shapes import Bool, Float, Int
+from gnncomm.topology.base import DENSE_UP_TO
+from gnncomm.topology.cells import BRUTE_UP_TO, first_of, nearest
+from gnncomm.topology.geometric import GeometricTopology, places
 
 
 @dataclass(frozen=True)
 class KNearest(GeometricTopology):
-    """Each living agent hears the ``k`` living agents that are nearest to it (Euclidean); of equally near ones, the
-    smaller indices. With fewer than k living others it hears all of them.
+    """Agent i hears the ``k`` living agents nearest to it.
 
-    Distances are float32. Dense layout for N <= 64, else regular; O(N^2).
+    Of equally near ones (Euclidean, float32), the smaller indices; with fewer than k living others, all of them.
+    Dense layout for N <= 64, else regular. O(N^2) up to 512 agents; beyond, a grid of cells that never holds N x N.
     """
 
     aliases = ("knn",)
@@ -29,15 +31,22 @@ class KNearest(GeometricTopology):
         if self.k < 1:
             raise ConfigError(f"KNearest.k counts neighbours: expected k >= 1, got {self.k}. Use Empty() for none.")
 
+    def __call__(
+        self,
+        alive: Bool[Tensor, "B N"],
+        pos: Float[Tensor, "B N P"] | None = None,
+        step: int | Int[Tensor, " B"] = 0,
+        key: Int[Tensor, " B"] | None = None,
+    ) -> CommGraph:
+        if alive.shape[1] <= BRUTE_UP_TO:
+            return super().__call__(alive, pos, step, key)
+        place_BNP = places("KNearest", alive, pos)
+        index_BNk, present_BNk = nearest(alive, place_BNP, min(self.k, alive.shape[1] - 1))
+        return CommGraph.from_neighbors(index_BNk, present_BNk, validate=False)
+
     def near(self, distance_BNN: Float[Tensor, "B N N"]) -> CommGraph:
         num_agents = distance_BNN.shape[-1]
-        # Floats that are not negative are ordered like their bits; below the bits, the index decides between equals.
-        bits_BNN = distance_BNN.view(torch.int32).to(torch.int64)
-        rank_BNN = (bits_BNN << 32) | torch.arange(num_agents, device=distance_BNN.device)
-        nearest_BNk = rank_BNN.topk(min(self.k, num_agents), largest=False, sorted=False).values
-        if num_agents <= DENSE_UP_TO:
-            heard_BNN = (rank_BNN <= nearest_BNk.amax(-1, keepdim=True)) & distance_BNN.isfinite()
-            return CommGraph.from_dense(heard_BNN.transpose(1, 2), validate=False)
-        index_BNk = nearest_BNk & 0xFFFFFFFF
-        present_BNk = distance_BNN.gather(-1, index_BNk).isfinite()
-        return CommGraph.from_neighbors(index_BNk, present_BNk, validate=False)
+        agent_N = torch.arange(num_agents, device=distance_BNN.device)
+        index_BNk, far_BNk = first_of(distance_BNN, agent_N, self.k)
+        graph = CommGraph.from_neighbors(index_BNk, far_BNk.isfinite(), validate=False)
+        return graph.to_layout("dense") if num_agents <= DENSE_UP_TO else graph

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.errors import ConfigError
-from gnncomm.topology.base import StaticTopology
+from gnncomm.topology.static import StaticTopology
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,25 @@ def test_reading_h_j_fails_by_design() -> None:
         check_layer(ReadsTheSender(4, 4))
 
 
+class Unannotated(MeanComm):
+    """A parameter without its type: PyG silently runs the parent's ``propagate``, which does not pass it."""
+
+    def message(self, msg_j: Tensor, edge_weight: OptTensor, ptr=0) -> Tensor:  # type: ignore[no-untyped-def]
+        return msg_j if ptr == 0 else 5 * msg_j
+
+    def dense_inbox(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> None:
+        return None
+
+
+def test_hooks_that_pyg_does_not_run_are_caught() -> None:
+    x, edge_index = torch.ones(2, 4), torch.tensor([[0], [1]])
+    layer, parent = Unannotated(4, 4), MeanComm(4, 4)
+    parent.load_state_dict(layer.state_dict())
+    assert layer(x, edge_index).equal(parent(x, edge_index)), "PyG got better: drop the law"
+    with pytest.raises(LawError, match=r"Law of compiled hooks broken: Unannotated runs .*MeanComm_propagate"):
+        check_layer(layer)
+
+
 def test_the_message_names_tensor_agent_and_environment() -> None:
     with pytest.raises(LawError) as caught:
         check_layer(SubtractsTheMean(4, 4))

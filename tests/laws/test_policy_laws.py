@@ -38,30 +38,44 @@ COMM: dict[str, Callable[[], CommLayer | CommStack]] = {
     "two rounds": lambda: CommStack([AttentionComm(H, H, heads=2), MeanComm(H, H, 3)], nn.Tanh()),
     "three shared rounds": lambda: CommStack([MeanComm(H, H)] * 3, residual=False),
 }
-TOPOLOGY: dict[str, Callable[[int], Topology]] = {
-    "empty": lambda n: topology.Empty(),
+PARAMETERS = {
+    "barabasi_albert": "m=1",
+    "erdos_renyi": "p=0.4",
+    "hierarchical": "groups=2",
+    "k_nearest": "k=1",
+    "line_of_sight": "r=4,walls=" + "x".join(["....."] * 3 + [".#..."] * 2 + ["....."] * 5),
+    "radius": "r=1",
+    "random_regular": "k=1",
+    "small_world": "k=2,p=0.5",
+}
+"""What a topology needs to be built by name; the others are built as they are."""
+FLAT_MAPS = {"line_of_sight"}  # positions on a plane only
+BY_HAND: dict[str, Callable[[int], Topology]] = {
+    "from_function": lambda n: topology.FromFunction(lambda alive, pos, step, key: alive[:, :, None] & alive[:, None]),
     "from_networkx": lambda n: topology.FromNetworkx(nx.path_graph(n, create_using=nx.DiGraph)),
-    "full": lambda n: topology.Full(),
-    "k_nearest": lambda n: topology.KNearest(1),
-    "line": lambda n: topology.Line(),
-    "radius": lambda n: topology.Radius(1.0),
-    "ring": lambda n: topology.Ring(),
-    "star": lambda n: topology.Star(),
     "a | b": lambda n: topology.Star() | topology.KNearest(1),
     "a & b": lambda n: topology.Radius(3.0) & topology.Line(),
 }
+
+
+def by_name(name: str) -> Topology:
+    found: Topology = topology.resolve(f"{name}:{PARAMETERS[name]}" if name in PARAMETERS else name)
+    return found
+
+
+TOPOLOGY = sorted({*topology.names(), *BY_HAND} - FLAT_MAPS)
 CHANNEL: dict[str, Callable[[], Channel]] = {"ideal": channel.Ideal, "loss": lambda: channel.Loss(0.4)}
 SCHEDULER: dict[str, Callable[[], schedule.Scheduler]] = {"always": schedule.Always}
 MEMORY: dict[str, type[Memory]] = {"Memory": Memory, "GRU": GRU, "LSTM": LSTM}
 CRITIC = ["LocalCritic", "CentralCritic"]
 ENV: dict[str, dict[str, Any]] = {
     "relay": {"steps": 3},
-    "predator_prey": {"max_steps": 5},
-    "chemical": {"max_steps": 4, "num_agents": 3},
+    "predator_prey": {"max_steps": 5, "num_agents": 4},
+    "chemical": {"max_steps": 4, "num_agents": 4},
 }
 FACTORS = {
-    "comm": list(COMM),
-    "topology": list(TOPOLOGY),
+    "comm": ["mean", "attention", "gatv2", "two rounds", "three shared rounds"],
+    "topology": TOPOLOGY,
     "cell": [f"{i} {m}" for i in Integration for m in MEMORY if (i, m) != (Integration.PREVIOUS, "Memory")],
     "channel": list(CHANNEL),
     "scheduler": list(SCHEDULER),
@@ -72,9 +86,9 @@ FACTORS = {
 
 def build(choice: dict[str, str], env: VectorEnv) -> CommPolicy:
     integration, memory = choice["cell"].split()
-    wire = Wire(
-        TOPOLOGY[choice["topology"]](env.num_agents), SCHEDULER[choice["scheduler"]](), CHANNEL[choice["channel"]]()
-    )
+    name = choice["topology"]
+    who = BY_HAND[name](env.num_agents) if name in BY_HAND else by_name(name)
+    wire = Wire(who, SCHEDULER[choice["scheduler"]](), CHANNEL[choice["channel"]]())
     critic = LocalCritic(H) if choice["critic"] == "LocalCritic" else CentralCritic(H, env.num_agents)
     comm = COMM[choice["comm"]]()
     return CommPolicy(env.obs_dim, env.num_actions, comm, MEMORY[memory](H), integration, wire, critic)
@@ -117,6 +131,14 @@ def test_laws_hold(choice: dict[str, str]) -> None:
     check_policy(build(choice, env), env)
 
 
+@pytest.mark.parametrize("name", sorted(COMM.keys() - set(FACTORS["comm"])))
+def test_laws_hold_for_the_other_layers(name: str) -> None:
+    """In one policy each; alone they are tried in all layouts (test_layer_laws.py)."""
+    choice = {**COVER[0], "comm": name, "topology": "star", "channel": "loss"}
+    env = environment(choice["env"])
+    check_policy(build(choice, env), env)
+
+
 def test_every_pair_of_choices_is_tried() -> None:
     for a, b in itertools.combinations(FACTORS, 2):
         tried = {(choice[a], choice[b]) for choice in COVER}
@@ -124,7 +146,7 @@ def test_every_pair_of_choices_is_tried() -> None:
 
 
 def test_everything_that_is_listed_is_tried() -> None:
-    assert set(topology.names()) <= set(TOPOLOGY)
+    assert set(topology.names()) <= set(TOPOLOGY) | FLAT_MAPS
     assert set(channel.names()) <= set(CHANNEL)
     assert set(schedule.names()) <= set(SCHEDULER)
     public = [value for value in vars(policies).values() if inspect.isclass(value)]
@@ -182,6 +204,14 @@ def test_laws_hold_with_edge_weights(layer: Callable[[int, int], CommLayer]) -> 
     env = environment("predator_prey flat")
     wire = Wire(Closeness(), channel=channel.Loss(0.3))
     check_policy(CommPolicy(env.obs_dim, env.num_actions, layer(H, H), GRU(H), wire=wire), env)
+
+
+@pytest.mark.parametrize("name", sorted(FLAT_MAPS))
+@pytest.mark.parametrize("integration", Integration)
+def test_laws_hold_for_topologies_on_maps(name: str, integration: Integration) -> None:
+    env = environment("predator_prey flat")
+    wire = Wire(by_name(name), channel=channel.Loss(0.3))
+    check_policy(CommPolicy(env.obs_dim, env.num_actions, AttentionComm(H, H), GRU(H), integration, wire), env)
 
 
 def test_laws_hold_for_one_agent() -> None:

@@ -120,7 +120,7 @@ def test_memory_is_fresh_where_first(memory: Callable[[int], Memory]) -> None:
     subject = policy(memory)
     old = PolicyState(torch.randn(B, N, subject.memory.state_dim))
     first = torch.tensor([True, False, True, False, False, False])
-    mixed = subject.act(moment(first=False), old)
+    mixed = subject.act(moment(), old)
     now = replace(moment(), first=first)
     got = subject.act(now, old)
     fresh = subject.act(now, subject.initial_state(B, N))

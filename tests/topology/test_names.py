@@ -9,13 +9,32 @@ from typing import Any, ClassVar, Literal
 
 import networkx as nx
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gnncomm import channel, schedule, topology
 from gnncomm.errors import ConfigError
 from gnncomm.registry import Registry, snake_case
-from gnncomm.topology import Empty, FromNetworkx, Full, KNearest, Line, Radius, Ring, Star, Topology
+from gnncomm.topology import (
+    Empty,
+    ErdosRenyi,
+    Exponential,
+    FromFunction,
+    FromNetworkx,
+    Full,
+    Grid2D,
+    Hierarchical,
+    KNearest,
+    Line,
+    LineOfSight,
+    Radius,
+    Ring,
+    SmallWorld,
+    Star,
+    TimeSchedule,
+    Topology,
+)
 
 ROOMS: list[Any] = [topology, channel, schedule]
 
@@ -39,6 +58,31 @@ ROOMS: list[Any] = [topology, channel, schedule]
         ("line | ring | star", (Line() | Ring()) | Star()),
         ("line | (ring | star)", Line() | (Ring() | Star())),
         ("((line))", Line()),
+        ("~full", ~Full()),
+        ("~~line", ~~Line()),
+        ("~ring & star", ~Ring() & Star()),
+        ("~(ring & star)", ~(Ring() & Star())),
+        ("exponential.every(2)", Exponential().every(2)),
+        ("radius:r=2.5.every( 3 )", Radius(2.5).every(3)),
+        ("~line.every(2)", ~(Line().every(2))),
+        ("(~line).every(2)", (~Line()).every(2)),
+        ("(ring | star).every(2).every(3)", (Ring() | Star()).every(2).every(3)),
+        ("ring | star.every(2)", Ring() | Star().every(2)),
+        ("[ring]", TimeSchedule((Ring(),))),
+        ("[ring; star | line]:period=5", TimeSchedule((Ring(), Star() | Line()), 5)),
+        (
+            "[[ring; line]; knn:k=2].every(2) & ~star",
+            TimeSchedule((TimeSchedule((Ring(), Line())), KNearest(2))).every(2) & ~Star(),
+        ),
+        ("grid", Grid2D()),
+        ("grid:columns=3", Grid2D(3)),
+        ("grid:columns=none", Grid2D()),
+        ("radius:r=1,ensure_connected=true", Radius(1.0, ensure_connected=True)),
+        ("erdos_renyi:p=.2,seed=7", ErdosRenyi(0.2, seed=7)),
+        ("small_world:k=2,p=.1", SmallWorld(2, 0.1)),
+        ("hierarchical:groups=3", Hierarchical(3)),
+        ("hierarchical:groups=3x4x3", Hierarchical((3, 4, 3))),
+        ("line_of_sight:r=3,walls=..#x...", LineOfSight(3.0, ("..#", "..."))),
     ],
 )
 def test_read(text: str, thing: Topology) -> None:
@@ -51,7 +95,7 @@ def test_read(text: str, thing: Topology) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("rng", ["Unknown topology 'rng'", "Did you mean 'ring'?", "Known: empty,"]),
+        ("rng", ["Unknown topology 'rng'", "Did you mean 'ring'?", "Known: barabasi_albert, empty,"]),
         ("RING", ["Did you mean 'ring'?"]),
         ("knn", ["needs 'k'", "knn:k=VALUE"]),
         ("ring:kk=2", ["Unknown parameter 'kk'", "Known: k."]),
@@ -74,6 +118,28 @@ def test_read(text: str, thing: Topology) -> None:
         ("ring (star)", ["got '('"]),
         ("from_networkx:graph=g", ["no text form", "Build it in Python"]),
         ("union", ["Unknown topology 'union'"]),
+        ("time_schedule:period=2", ["Unknown topology 'time_schedule'"]),
+        ("~", ["got 'nothing'"]),
+        ("ring~", ["got '~'"]),
+        ("~ | ring", ["got '|'"]),
+        ("ring.every", ["Unknown topology 'ring.every'"]),
+        ("ring.every()", [".every(k) takes 1 value(s), got 0"]),
+        ("ring.every(2, 3)", [".every(k) takes 1 value(s), got 2"]),
+        ("ring.every(two)", ["every:k is int", "'two'"]),
+        ("ring.every(0)", ["expected k >= 1, got 0"]),
+        ("ring.often(2)", ["got '('"]),
+        (".every(2)", ["got '.every(2)'", "A.every(...)"]),
+        ("[ring", ["missing ']'"]),
+        ("[ring; star)", ["missing ']'"]),
+        ("[]", ["got ']'"]),
+        ("[ring;]", ["got ']'"]),
+        ("ring; star", ["got ';'", "[A; B]"]),
+        ("[ring]:often=2", ["Unknown parameter 'often'", "Known: period."]),
+        ("[ring]:period=0", ["expected period >= 1"]),
+        ("[ring] star", ["got 'star'"]),
+        ("from_function:fn=f", ["no text form", "Build it in Python"]),
+        ("hierarchical:groups=3xa", ["hierarchical:groups is", "'3xa'"]),
+        ("line_of_sight:r=3,walls=..?", ["rows of equal length"]),
         ("topology", ["Unknown topology"]),
         ("os.system:command=ls", ["Unknown topology 'os.system'"]),
     ],
@@ -97,10 +163,20 @@ single = st.one_of(
     st.builds(Star, st.integers(0, 9)),
     st.builds(Full, st.booleans()),
     st.just(Line()),
+    st.builds(Radius, st.floats(0.1, 9), st.booleans()),
+    st.builds(ErdosRenyi, st.floats(0, 1), seed=st.none() | st.integers(-9, 9)),
+    st.builds(Hierarchical, st.integers(1, 9) | st.lists(st.integers(1, 9), min_size=2).map(tuple)),
+    st.builds(Grid2D, st.none() | st.integers(1, 9)),
+    st.builds(LineOfSight, st.floats(0, 9), st.just(("..#", "#.."))),
 )
 trees = st.recursive(
     single,
-    lambda part: st.builds(lambda a, b, either: a | b if either else a & b, part, part, st.booleans()),
+    lambda part: st.one_of(
+        st.builds(lambda a, b, either: a | b if either else a & b, part, part, st.booleans()),
+        part.map(lambda a: ~a),
+        st.builds(lambda a, k: a.every(k), part, st.integers(1, 5)),
+        st.builds(TimeSchedule, st.lists(part, min_size=1, max_size=3).map(tuple), st.integers(1, 4)),
+    ),
     max_leaves=6,
 )
 
@@ -118,8 +194,9 @@ def test_names_lists_what_the_package_imports(room: Any) -> None:
         assert getattr(room, cls.__name__) is cls
         assert snake_case(cls.__name__) == name
     public = {name for name in room.__all__ if isinstance(getattr(room, name), type)}
-    abstract = {"Topology", "StaticTopology", "GeometricTopology", "Union", "Intersection", "Channel", "Scheduler"}
-    assert {cls.__name__ for cls in listing.values()} == public - abstract
+    abstract = {"Topology", "StaticTopology", "GeometricTopology", "DrawnTopology", "Summary", "Channel", "Scheduler"}
+    combining = {"Union", "Intersection", "Complement", "Every", "TimeSchedule"}
+    assert {cls.__name__ for cls in listing.values()} == public - abstract - combining
 
 
 def test_the_other_rooms() -> None:
@@ -137,6 +214,10 @@ def test_the_other_rooms() -> None:
 def test_some_things_have_no_text_form() -> None:
     with pytest.raises(ConfigError, match="no text form"):
         topology.spec_of(FromNetworkx(nx.path_graph(2)))
+    with pytest.raises(ConfigError, match="no text form"):
+        topology.spec_of(Ring() | ~FromFunction(lambda alive, pos, step, key: torch.zeros(1, 1)))
+    with pytest.raises(ConfigError, match="no text form"):
+        topology.spec_of(Hierarchical((3,)))
 
     @dataclass(frozen=True)
     class Mine(Line):

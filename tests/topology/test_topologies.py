@@ -16,17 +16,31 @@ from gnncomm import topology
 from gnncomm.errors import ConfigError, GraphError, NonFiniteError, ShapeError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.topology import (
+    BarabasiAlbert,
     Empty,
+    ErdosRenyi,
+    Exponential,
+    FromFunction,
     FromNetworkx,
     Full,
+    Gossip,
+    Grid2D,
+    Hierarchical,
+    Hypercube,
     KNearest,
     Line,
+    LineOfSight,
+    OnePeerExponential,
     Radius,
+    RandomRegular,
     Ring,
+    SmallWorld,
     Star,
+    TimeSchedule,
     Topology,
+    Tree,
 )
-from gnncomm.topology.base import static_graph
+from gnncomm.topology.static import static_graph
 
 
 def all_alive(num_envs: int, num_agents: int) -> Tensor:
@@ -55,6 +69,16 @@ def both(*edges: tuple[int, int]) -> set[tuple[int, int]]:
         (Line(), 4, both((0, 1), (1, 2), (2, 3))),
         (Star(), 4, both((0, 1), (0, 2), (0, 3))),
         (Star(center=2), 3, both((2, 0), (2, 1))),
+        (Tree(), 6, both((0, 1), (0, 2), (1, 3), (1, 4), (2, 5))),
+        (Tree(branching=1), 3, both((0, 1), (1, 2))),
+        (Grid2D(), 5, both((0, 1), (1, 2), (3, 4), (0, 3), (1, 4))),
+        (Grid2D(columns=2), 4, both((0, 1), (2, 3), (0, 2), (1, 3))),
+        (Exponential(), 2, both((0, 1))),
+        (Exponential(), 5, {((i + d) % 5, i) for i in range(5) for d in (1, 2, 4)}),
+        (Hypercube(), 6, both((0, 1), (2, 3), (4, 5), (0, 2), (1, 3), (0, 4), (1, 5))),
+        (Hierarchical(2), 5, both((0, 1), (0, 2), (3, 4), (0, 3))),
+        (Hierarchical((1, 3, 1)), 5, both((1, 2), (1, 3), (0, 1), (0, 4), (1, 4))),
+        (Hierarchical(7), 3, both((0, 1), (0, 2), (1, 2))),
         (FromNetworkx(nx.path_graph(3)), 3, both((0, 1), (1, 2))),
         (FromNetworkx(nx.DiGraph([("b", "a")]), agents=["a", "b"]), 2, {(1, 0)}),
     ],
@@ -65,18 +89,81 @@ def test_static_topologies_by_hand(which: Topology, num_agents: int, expected: s
     assert pairs(graph) == expected
 
 
-@pytest.mark.parametrize("which", [Full(), Empty(), Ring(), Ring(3), Line(), Star()])
+@pytest.mark.parametrize(
+    "which",
+    [Full(), Empty(), Ring(), Ring(3), Line(), Star(), Tree(), Grid2D(), Exponential(), Hypercube(), Hierarchical(3)],
+)
 def test_one_agent_has_nobody_to_hear(which: Topology) -> None:
     assert which(all_alive(2, 1)).num_edges == 0
 
 
-@pytest.mark.parametrize(("which", "oracle"), [(Ring(), nx.cycle_graph), (Line(), nx.path_graph)])
-def test_large_static_topologies_agree_with_networkx(which: Topology, oracle: object) -> None:
+def numbered(num_agents: int, edges: list[tuple[int, int]]) -> nx.DiGraph:
+    graph = nx.empty_graph(num_agents, nx.DiGraph)
+    graph.add_edges_from(edges)
+    return graph
+
+
+def relabelled(graph: nx.Graph) -> nx.Graph:
+    """Nodes that are tuples, numbered in their order."""
+    ordered: nx.Graph = nx.empty_graph(len(graph))
+    ordered.add_edges_from(nx.convert_node_labels_to_integers(graph, ordering="sorted").edges)
+    return ordered
+
+
+@pytest.mark.parametrize(
+    ("which", "oracle", "sizes"),
+    [
+        (Ring(), nx.cycle_graph, (64, 65, 300)),
+        (Line(), nx.path_graph, (64, 65, 300)),
+        (Star(), lambda n: nx.star_graph(n - 1), (64, 65, 300)),
+        (Full(), nx.complete_graph, (64, 65, 100)),
+        (Empty(), nx.empty_graph, (64, 65)),
+        (Tree(), lambda n: nx.full_rary_tree(2, n), (1, 2, 7, 64, 100)),
+        (Tree(3), lambda n: nx.full_rary_tree(3, n), (1, 2, 8, 64, 100)),
+        (Grid2D(), lambda n: relabelled(nx.grid_2d_graph(math.isqrt(n), math.isqrt(n))), (1, 4, 9, 81)),
+        (Grid2D(5), lambda n: relabelled(nx.grid_2d_graph(n // 5, 5)), (5, 20, 100)),
+        (Hypercube(), lambda n: relabelled(nx.hypercube_graph(n.bit_length() - 1)), (2, 4, 32, 128)),
+        (Hypercube(), lambda n: relabelled(nx.hypercube_graph(7)).subgraph(range(n)), (65, 100, 127)),
+        (
+            Exponential(),
+            lambda n: numbered(n, [((i + 2**j) % n, i) for i in range(n) for j in range(7)]),
+            (65, 100, 128),
+        ),
+    ],
+)
+def test_static_topologies_agree_with_networkx(which: Topology, oracle: object, sizes: tuple[int, ...]) -> None:
     assert callable(oracle)
-    for num_agents in (64, 65, 300):
+    for num_agents in sizes:
         ours = which(all_alive(1, num_agents))
         theirs = CommGraph.from_networkx(oracle(num_agents))
         assert torch.equal(ours.edge_index, theirs.edge_index)
+
+
+@pytest.mark.parametrize(
+    "which", [Tree(), Grid2D(), Hypercube(), Exponential(), Hierarchical(4), Ring(), Star(), Line()]
+)
+def test_everyone_can_reach_everyone(which: Topology) -> None:
+    for num_agents in range(1, 40):
+        assert nx.is_strongly_connected(which(all_alive(1, num_agents)).to_networkx())
+
+
+def test_exponential_reaches_everyone_in_log2_rounds() -> None:
+    for num_agents in (2, 3, 5, 8, 13, 64, 100):
+        rounds = math.ceil(math.log2(num_agents))
+        graph = Exponential()(all_alive(1, num_agents))
+        assert graph.in_degree.eq(rounds).all()
+        assert graph.out_degree.eq(rounds).all()
+        assert graph.reach(rounds).all()
+
+
+def test_hierarchical_groups_differ_by_at_most_one() -> None:
+    for num_agents, groups in product(range(1, 20), range(1, 8)):
+        leaders = Hierarchical(groups)._leaders(num_agents).tolist()
+        sizes = [leaders.count(leader) for leader in sorted(set(leaders))]
+        assert len(sizes) == min(groups, num_agents)
+        assert max(sizes) - min(sizes) <= 1
+        assert leaders == sorted(leaders), "groups are neighbours"
+        assert all(leaders[leader] == leader for leader in leaders), "a leader leads itself"
 
 
 @pytest.mark.parametrize(
@@ -213,6 +300,8 @@ def test_geometry_needs_positions(which: Topology) -> None:
 def test_geometry_needs_a_position_per_agent(which: Topology) -> None:
     with pytest.raises(ShapeError, match=r"expected pos \[2, 3, 'P'\], got \[2, 4, 2\]"):
         which(all_alive(2, 3), torch.zeros(2, 4, 2))
+    with pytest.raises(ShapeError, match=r"expected pos \[2, 3, 'P'\], got \[2, 3, 0\]"):
+        which(all_alive(2, 3), torch.zeros(2, 3, 0))
 
 
 def test_composition() -> None:
@@ -238,6 +327,26 @@ def test_composition() -> None:
         lambda: Radius(-1.0),
         lambda: Radius(math.nan),
         lambda: Star(-1),
+        lambda: Radius(0, ensure_connected=True),
+        lambda: LineOfSight(-1, WALLS),
+        lambda: LineOfSight(1, ()),
+        lambda: LineOfSight(1, ("..", "...")),
+        lambda: LineOfSight(1, ("..", ".x")),
+        lambda: Tree(0),
+        lambda: Grid2D(0),
+        lambda: ErdosRenyi(1.1),
+        lambda: ErdosRenyi(math.nan),
+        lambda: SmallWorld(0, 0.1),
+        lambda: SmallWorld(1, -0.1),
+        lambda: BarabasiAlbert(0),
+        lambda: RandomRegular(0),
+        lambda: Gossip(0),
+        lambda: Hierarchical(0),
+        lambda: Hierarchical(()),
+        lambda: Hierarchical((3, 0)),
+        lambda: TimeSchedule(()),
+        lambda: TimeSchedule((Ring(),), 0),
+        lambda: Ring().every(0),
     ],
 )
 def test_settings_out_of_range(build: object) -> None:
@@ -251,6 +360,10 @@ def test_wrong_number_of_agents() -> None:
         FromNetworkx(nx.path_graph(3))(all_alive(1, 4))
     with pytest.raises(GraphError, match="expected center < 3, got 5"):
         Star(5)(all_alive(1, 3))
+    with pytest.raises(GraphError, match="expected a sum of 4 agents, got 3"):
+        Hierarchical((1, 2))(all_alive(1, 4))
+    with pytest.raises(GraphError, match=r"expected N \* k even, got 5 \* 3"):
+        RandomRegular(3, seed=0)(all_alive(1, 5))
     with pytest.raises(GraphError, match="agents="):
         FromNetworkx(nx.path_graph(["a", "b"]))
 
@@ -280,33 +393,75 @@ def test_graphs_built_in_inference_mode_serve_training(which: Topology) -> None:
     assert h.grad is not None
 
 
-LISTED = {
+WALLS = ("..#", ".#.", "...")
+LISTED: dict[str, Topology] = {
+    "barabasi_albert": BarabasiAlbert(2),
     "empty": Empty(),
+    "erdos_renyi": ErdosRenyi(0.4),
+    "exponential": Exponential(),
+    "from_function": FromFunction(lambda alive, pos, step, key: alive.unsqueeze(2).expand(-1, -1, 6).tril(-1)),
     "from_networkx": FromNetworkx(nx.cycle_graph(6)),
     "full": Full(),
+    "gossip": Gossip(2),
+    "grid2d": Grid2D(),
+    "hierarchical": Hierarchical(2),
+    "hypercube": Hypercube(),
     "k_nearest": KNearest(3),
     "line": Line(),
+    "line_of_sight": LineOfSight(2.0, WALLS),
+    "one_peer_exponential": OnePeerExponential(),
     "radius": Radius(0.4),
+    "random_regular": RandomRegular(3),
     "ring": Ring(2),
+    "small_world": SmallWorld(1, 0.5),
     "star": Star(1),
+    "tree": Tree(),
 }
+COMPOSED: dict[str, Topology] = {
+    "~ring": ~Ring(),
+    "gossip.every(2)": Gossip().every(2),
+    "[ring; radius]": TimeSchedule((Ring(), Radius(0.7)), 2),
+    "radius, connected": Radius(0.1, ensure_connected=True),
+    "erdos_renyi, seed": ErdosRenyi(0.4, seed=3),
+    "nested": ~(Radius(0.6) & Exponential()).every(3) | TimeSchedule((Gossip(), ~Star())),
+}
+PROMISING = LISTED | COMPOSED
 
 
 def test_every_listed_topology_has_an_example_here() -> None:
     assert sorted(LISTED) == topology.names()
 
 
-@pytest.mark.parametrize("name", sorted(LISTED))
+@pytest.mark.parametrize("name", sorted(PROMISING))
 def test_what_every_topology_promises(name: str) -> None:
     """No self-loops, no dead ends, environments apart, a pure function."""
-    which = LISTED[name]
-    alive, pos = torch.rand(8, 6) < 0.7, torch.rand(8, 6, 2)
-    key, step = torch.arange(8), torch.arange(8)
+    which = PROMISING[name]
+    alive, pos = torch.rand(8, 6) < 0.7, torch.rand(8, 6, 2) * 2
+    alive[0], alive[1] = True, False
+    key, step = torch.arange(8) % 5, torch.arange(8)
     graph = which(alive, pos, step, key).expand(8)
-    assert isinstance(which, topology.listing()[name])
+    assert name in COMPOSED or isinstance(which, topology.listing()[name])
     assert not graph.dense.diagonal(dim1=1, dim2=2).any()
     assert not (graph.dense & ~(alive.unsqueeze(1) & alive.unsqueeze(2))).any()
     assert torch.equal(which(alive, pos, step, key).expand(8).edge_index, graph.edge_index)
     for b in range(8):
         one = slice(b, b + 1)
         assert torch.equal(which(alive[one], pos[one], step[one], key[one]).dense, graph.dense[one])
+        assert torch.equal(which(alive[one], pos[one], b, key[one]).dense, graph.dense[one]), "step as a number"
+
+
+@pytest.mark.parametrize("num_agents", [1, 2, 3, 65])
+@pytest.mark.parametrize("name", sorted(set(PROMISING) - {"from_networkx", "from_function", "line_of_sight", "star"}))
+def test_teams_of_any_size(name: str, num_agents: int) -> None:
+    """Crowds of more than 64 are stored otherwise and mean the same; one agent has nobody to hear."""
+    which = RandomRegular(2) if name == "random_regular" else PROMISING[name]
+    alive, pos = torch.rand(4, num_agents) < 0.9, torch.rand(4, num_agents, 2)
+    key, step = torch.arange(4), torch.arange(4)
+    graph = which(alive, pos, step, key).expand(4)
+    assert not graph.dense.diagonal(dim1=1, dim2=2).any()
+    assert not (graph.dense & ~(alive.unsqueeze(1) & alive.unsqueeze(2))).any()
+    for b in range(4):
+        one = slice(b, b + 1)
+        alone = which(alive[one], pos[one], step[one], key[one])
+        assert torch.equal(alone.dense, graph.dense[one])
+        assert num_agents > 1 or alone.num_edges == 0

@@ -1,0 +1,132 @@
+"""Recursive descent over ``name:a=1,b=2``, operators, prefixes, suffixes, parentheses and ``[a; b]``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from gnncomm.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Grammar(Generic[T]):
+    """The symbols of a language of things, and what each builds."""
+
+    levels: tuple[str, ...]
+    """Operators that join two things, loosest first."""
+    prefixes: tuple[str, ...]
+    suffixes: tuple[str, ...]
+    brackets: bool
+    known: list[str]
+    make: Callable[[str, Mapping[str, str]], T]
+    join: Callable[[str, T, T], T]
+    wrap: Callable[[str, T], T]
+    call: Callable[[str, T, list[str]], T]
+    line_up: Callable[[list[T], Mapping[str, str]], T]
+
+    @property
+    def symbols(self) -> str:
+        return "".join(self.levels + self.prefixes) + "()" + ("[];" if self.brackets else "")
+
+    @property
+    def suffix(self) -> str:
+        """A regular expression for ``.word(values)``."""
+        return rf"\.(?:{'|'.join(map(re.escape, self.suffixes))})\([^()]*\)" if self.suffixes else r"(?!)"
+
+
+def parse(text: str, grammar: Grammar[T]) -> T:
+    """The thing that ``text`` describes.
+
+    Raises:
+        ConfigError: not a sentence of this grammar.
+    """
+    return _Parser(text, grammar).whole()
+
+
+class _Parser(Generic[T]):
+    def __init__(self, text: str, grammar: Grammar[T]) -> None:
+        self.text = text
+        self.grammar = grammar
+        pieces = re.split(rf"({grammar.suffix}|[{re.escape(grammar.symbols)}])", text)
+        self.tokens = [piece.strip() for piece in pieces if piece.strip()]
+
+    def whole(self) -> T:
+        thing = self.joined(0)
+        if self.tokens:
+            raise self.error(self.tokens[0])
+        return thing
+
+    def next_is(self, *wanted: str) -> bool:
+        return bool(self.tokens) and self.tokens[0] in wanted
+
+    def joined(self, level: int) -> T:
+        if level == len(self.grammar.levels):
+            return self.prefixed()
+        symbol = self.grammar.levels[level]
+        thing = self.joined(level + 1)
+        while self.next_is(symbol):
+            self.tokens.pop(0)
+            thing = self.grammar.join(symbol, thing, self.joined(level + 1))
+        return thing
+
+    def prefixed(self) -> T:
+        if self.next_is(*self.grammar.prefixes):
+            return self.grammar.wrap(self.tokens.pop(0), self.prefixed())
+        thing = self.single()
+        while self.tokens and re.fullmatch(self.grammar.suffix, self.tokens[0]):
+            word, _, values = self.tokens.pop(0)[1:-1].partition("(")
+            thing = self.grammar.call(word, thing, [value.strip() for value in values.split(",") if value.strip()])
+        return thing
+
+    def single(self) -> T:
+        token = self.tokens.pop(0) if self.tokens else ""
+        if token == "(":
+            thing = self.joined(0)
+            self.close(")")
+            return thing
+        if token == "[" and self.grammar.brackets:
+            return self.lined_up()
+        if not token or token in self.grammar.symbols or re.fullmatch(self.grammar.suffix, token):
+            raise self.error(token or "nothing")
+        name, colon, rest = token.partition(":")
+        return self.grammar.make(name.strip(), self.settings(rest) if colon else {})
+
+    def lined_up(self) -> T:
+        parts = [self.joined(0)]
+        while self.next_is(";"):
+            self.tokens.pop(0)
+            parts.append(self.joined(0))
+        self.close("]")
+        has_settings = bool(self.tokens) and self.tokens[0].startswith(":")
+        return self.grammar.line_up(parts, self.settings(self.tokens.pop(0)[1:]) if has_settings else {})
+
+    def close(self, symbol: str) -> None:
+        if not self.next_is(symbol):
+            raise self.error(f"a missing '{symbol}'")
+        self.tokens.pop(0)
+
+    def settings(self, text: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for part in text.split(","):
+            key, equals, value = (piece.strip() for piece in part.partition("="))
+            if not equals or not key or not value or key in found:
+                raise self.error(part)
+            found[key] = value
+        return found
+
+    def error(self, found: str) -> ConfigError:
+        grammar = self.grammar
+        forms = ["name or name:parameter=value,..."]
+        forms += [f"A {symbol} B" for symbol in grammar.levels]
+        forms += [f"{symbol}A" for symbol in grammar.prefixes]
+        forms += [f"A.{word}(...)" for word in grammar.suffixes]
+        forms += ["[A; B]"] if grammar.brackets else []
+        quoted = found if found.startswith("a missing") else repr(found)
+        return ConfigError(
+            f"Cannot read {self.text!r}: expected {', or '.join(forms)}, got {quoted}. "
+            f"Known: {', '.join(grammar.known)}."
+        )

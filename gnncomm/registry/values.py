@@ -1,0 +1,85 @@
+"""Settings as text: read by the annotated type of a constructor parameter, and written back."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from gnncomm.errors import ConfigError
+
+
+def snake_case(name: str) -> str:
+    """``KNearest`` -> ``k_nearest``, ``Grid2D`` -> ``grid2d``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def parameters_of(cls: type) -> list[tuple[str, Any, Any]]:
+    """Name, type and default of each constructor parameter."""
+    return [
+        (name, str if parameter.annotation is parameter.empty else parameter.annotation, parameter.default)
+        for name, parameter in inspect.signature(cls, eval_str=True).parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+
+
+def _options(hint: Any) -> list[Any]:
+    """The members of a union, or the hint alone."""
+    return list(get_args(hint)) if get_origin(hint) in (Union, UnionType) else [hint]
+
+
+def _read(text: str, hint: Any) -> Any:
+    """``text`` as a value of type ``hint``; ValueError when it is none."""
+    if hint is NoneType and text.lower() == "none":
+        return None
+    if hint is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if hint in (int, float, str):
+        return hint(text)
+    if get_origin(hint) is Literal and text in get_args(hint):
+        return text
+    if get_origin(hint) is tuple and get_args(hint)[1:] == (...,):
+        return tuple(_read(part, get_args(hint)[0]) for part in text.split("x"))
+    raise ValueError(text)
+
+
+def parse_value(name: str, parameter: str, text: str, hint: Any) -> Any:
+    for option in sorted(_options(hint), key=lambda option: option is str):  # str reads everything: last
+        try:
+            return _read(text, option)
+        except ValueError:
+            continue
+    example = _example(hint)
+    if example is None:
+        raise ConfigError(f"{name}:{parameter} has no text form, got {text!r}. Build it in Python.")
+    raise ConfigError(f"{name}:{parameter} is {_say(hint)}: expected {parameter}={example}, got {text!r}.")
+
+
+def format_value(name: str, parameter: str, value: Any, hint: Any) -> str:
+    text = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = text.lower() if value is None or isinstance(value, bool) else text
+    try:
+        if text and not re.search(r"[^\w.+#-]", text) and parse_value(name, parameter, text, hint) == value:
+            return text
+    except ConfigError:
+        pass
+    raise ConfigError(
+        f"{name}:{parameter} has no text form: expected a number, word or tuple, got {type(value).__name__}. "
+        "Build it in Python."
+    )
+
+
+def _say(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+
+
+def _example(hint: Any) -> str | None:
+    for option in _options(hint):
+        if get_origin(option) is Literal:
+            return " or ".join(map(str, get_args(option)))
+        if get_origin(option) is tuple:
+            return "3x4"
+        if option in (bool, int, float, str):
+            return str({bool: "true", int: 4, float: 0.5, str: "word"}[option])
+    return None

@@ -1,0 +1,95 @@
+"""What stands at (t, b) of a rollout belongs to step t of environment b, and what stands beside it, too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from gnncomm.learn import Rollout, begin, collect
+
+CUT, END, ON = 0, 1, 2
+"""Environments: truncated after 2 steps, terminated after 3, never ends."""
+
+
+def rollout_of(counter: tuple[Any, Any], length: int) -> Rollout:
+    env, policy = counter
+    carry, tally = begin(env, policy, 0)
+    return collect(env, policy, carry, length, 0, tally)[0]
+
+
+def of(x: Tensor, env: int) -> list[float]:
+    """The numbers of agent 0 in one environment, over time."""
+    assert x[..., 0].equal(x[..., 1])
+    found: list[float] = x[:, env, 0].tolist()
+    return found
+
+
+def test_rewards_belong_to_the_observation_they_were_earned_from(counter: tuple[Any, Any]) -> None:
+    rollout = rollout_of(counter, 7)
+    seen = rollout.timestep.obs[..., 0]  # type: ignore[index]
+    assert of(seen, CUT) == [0, 1, 100, 101, 200, 201, 300]
+    assert of(seen, END) == [1000, 1001, 1002, 1100, 1101, 1102, 1200]
+    assert rollout.reward.equal(seen + 0.5)
+    assert rollout.value.equal(seen)
+    assert rollout.log_prob.equal(-seen)
+
+
+def test_a_truncation_looks_at_the_observation_before_the_reset(counter: tuple[Any, Any]) -> None:
+    rollout = rollout_of(counter, 7)
+    assert of(rollout.next_value, CUT) == [1, 2, 101, 102, 201, 202, 301]
+    assert of(rollout.discount, CUT) == [1] * 7
+    assert rollout.done[:, CUT].tolist() == [False, True, False, True, False, True, False]
+
+
+def test_a_truncation_at_the_very_end_of_a_rollout(counter: tuple[Any, Any]) -> None:
+    rollout = rollout_of(counter, 4)
+    assert of(rollout.next_value, CUT) == [1, 2, 101, 102]
+
+
+def test_a_termination_has_no_discount_and_the_last_step_looks_ahead(counter: tuple[Any, Any]) -> None:
+    rollout = rollout_of(counter, 7)
+    assert of(rollout.discount, END) == [1, 1, 0, 1, 1, 0, 1]
+    assert rollout.done[:, END].tolist() == [False, False, True, False, False, True, False]
+    assert of(rollout.next_value, ON) == [2001, 2002, 2003, 2004, 2005, 2006, 2007]
+    assert rollout.timestep.first[:, END].tolist() == [True, False, False, True, False, False, True]
+    assert rollout.timestep.first[:, ON].tolist() == [True] + [False] * 6
+
+
+def test_two_short_rollouts_are_one_long_one(counter: tuple[Any, Any]) -> None:
+    whole = rollout_of(counter, 9)
+    env, policy = counter
+    carry, tally = begin(env, policy, 0)
+    first, carry = collect(env, policy, carry, 4, 0, tally)
+    second, _ = collect(env, policy, carry, 5, 0, tally)
+    for name in ("action", "log_prob", "value", "reward", "discount", "done", "next_value"):
+        assert torch.cat([getattr(first, name), getattr(second, name)]).equal(getattr(whole, name)), name
+    assert first.state.memory.eq(0).all()
+    # steps that the running episodes have seen: 2 (just ended), 1 (its second episode), 4
+    assert second.state.memory[..., 0].tolist() == [[2, 2], [1, 1], [4, 4]]
+
+
+def test_tally_counts_whole_episodes_across_rollouts(counter: tuple[Any, Any]) -> None:
+    env, policy = counter
+    carry, tally = begin(env, policy, 0)
+    _, carry = collect(env, policy, carry, 2, 0, tally)
+    first = tally.flush()
+    assert first == {"episodes": 1.0, "return": 0.5 + 1.5, "length": 2.0, "success": 0.0}
+    collect(env, policy, carry, 1, 0, tally)
+    second = tally.flush()
+    assert second == {"episodes": 1.0, "return": 1000.5 + 1001.5 + 1002.5, "length": 3.0, "success": 1.0}
+    assert tally.running_return.tolist() == [100.5, 0.0, 2000.5 + 2001.5 + 2002.5]
+    nothing = tally.flush()
+    assert nothing["episodes"] == 0
+    assert nothing["return"] != nothing["return"], "no episode ended: not a number, not zero"
+
+
+@pytest.mark.parametrize("length", [1, 6])
+def test_the_carry_is_what_comes_next(counter: tuple[Any, Any], length: int) -> None:
+    env, policy = counter
+    carry, tally = begin(env, policy, 0)
+    _, carry = collect(env, policy, carry, length, 0, tally)
+    assert carry.timestep.obs.equal(env.timestep().obs)  # type: ignore[union-attr]
+    assert not carry.timestep.done.any()

@@ -1,0 +1,121 @@
+"""A training learns what can be learned, is a function of its seed, and leaves the world as it was."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gnncomm import evaluate
+from gnncomm.learn import PPOConfig, TrainConfig, Training
+from gnncomm.run import make_env, train
+
+TINY = TrainConfig(
+    env="predator_prey", num_envs=8, rollout=5, hidden=8, steps=120, ppo=PPOConfig(epochs=2, minibatches=2)
+)
+BANDIT = TrainConfig(
+    env="relay",
+    env_settings={"num_agents": 2, "num_symbols": 2},
+    comm="mean",
+    memory="none",
+    hidden=16,
+    num_envs=64,
+    rollout=4,
+    steps=64 * 4 * 40,
+    ppo=PPOConfig(lr=1e-2, entropy=0.0, entropy_end=0.0),
+)
+"""Agent 0 sees which of two arms pays, agent 1 must pull it."""
+
+
+def fingerprint(training: Training) -> str:
+    groups, counters = training.state()
+    digest = hashlib.sha256(repr(sorted(counters.items())).encode())
+    for group in sorted(groups):
+        for name, value in sorted(groups[group].items()):
+            digest.update(f"{group}.{name} {value.dtype} {list(value.shape)}".encode())
+            digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def success(training: Training) -> float:
+    env = make_env(replace(training.config, num_envs=500))
+    return float(evaluate(training.policy, env, episodes=500, seed=10**6).trained.success.mean)
+
+
+@pytest.mark.parametrize("algo", ["ippo", "mappo"])
+def test_two_arms_are_learned_with_messages_and_not_without(algo: Any) -> None:
+    assert success(train(replace(BANDIT, algo=algo))) == 1.0
+    assert abs(success(train(replace(BANDIT, algo=algo, comm="none"))) - 0.5) < 4 * (0.25 / 500) ** 0.5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"memory": "lstm", "algo": "mappo", "comm": "mean", "channel": "loss:p=0.3"},
+        {"integration": "previous", "rounds": 2, "topology": "ring", "observation": "flat"},
+    ],
+)
+def test_the_same_seed_gives_the_same_bits(changes: dict[str, Any]) -> None:
+    config = replace(TINY, **changes)
+    first = fingerprint(train(config))
+    torch.rand(3), random.random(), np.random.rand()  # the global generators play no part
+    assert fingerprint(train(config)) == first
+    assert fingerprint(train(replace(config, seed=1))) != first
+
+
+def test_the_order_of_hashes_plays_no_part() -> None:
+    program = (
+        "import hashlib, json\n"
+        "from gnncomm.learn import PPOConfig, TrainConfig\n"
+        "from gnncomm.run import train\n"
+        "config = TrainConfig(env='relay', num_envs=4, rollout=3, hidden=8, steps=24, ppo=PPOConfig(minibatches=2))\n"
+        "groups, counters = train(config).state()\n"
+        "numbers = {g: {n: v.double().tolist() for n, v in t.items()} for g, t in groups.items()}\n"
+        "print(hash('x'), hashlib.sha256(json.dumps([numbers, counters]).encode()).hexdigest())\n"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", program],
+            env=os.environ | {"PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for seed in (1, 2)
+    ]
+    assert said[0][0] != said[1][0], "the two processes must hash differently"
+    assert said[0][1] == said[1][1]
+
+
+def test_global_generators_are_left_alone() -> None:
+    before = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    train(TINY)
+    assert torch.get_rng_state().equal(before[0])
+    assert random.getstate() == before[1]
+    assert (np.random.get_state()[1] == before[2][1]).all()  # type: ignore[index]
+
+
+def test_metrics_count_updates_and_steps() -> None:
+    seen: list[dict[str, float]] = []
+    training = train(TINY, observer=lambda _, metrics: seen.append(metrics))
+    assert [line["update"] for line in seen] == [1, 2, 3]
+    assert [line["env_steps"] for line in seen] == [40, 80, 120]
+    assert training.finished
+    assert training.env_steps == 120
+    assert {"return", "length", "success", "policy_loss", "value_loss", "entropy", "grad_norm", "lr"} <= seen[0].keys()
+
+
+def test_form_of_the_observations_changes_only_speed() -> None:
+    """Flat and sparse observations are the same vectors; sums may differ in their order."""
+    flat, sparse = (train(replace(TINY, observation=form)).policy.state_dict() for form in ("flat", "sparse"))
+    for name, value in flat.items():
+        torch.testing.assert_close(sparse[name], value, rtol=1e-2, atol=1e-4)

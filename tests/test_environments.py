@@ -1,0 +1,81 @@
+"""Environments of other packages train like bundled ones: by name, with their own settings and recipe."""
+
+from __future__ import annotations
+
+import sys
+import types
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+
+from envs.relay import Relay
+from gnncomm import environments
+from gnncomm.errors import ConfigError
+from gnncomm.learn import PPOConfig
+from gnncomm.run import default_config, make_env, train
+
+
+def plain(num_envs: int, device: str, observation: str, symbols: int = 3) -> Relay:
+    """A game of someone else's.
+
+    With details that a list has no room for.
+    """
+    return Relay(num_envs, device, observation, num_symbols=symbols, num_agents=2)
+
+
+class Demanding(Relay):
+    """Wants no normalisation."""
+
+    recipe = {"hidden": 24, "ppo": {"lr": 0.5, "epochs": 2}}  # noqa: RUF012
+
+
+class Misspelled(Relay):
+    recipe = {"hiden": 24}  # noqa: RUF012
+
+
+@pytest.fixture(autouse=True)
+def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("someones_package")
+    found = []
+    for name, value in {"plain": plain, "demanding": Demanding, "misspelled": Misspelled}.items():
+        setattr(module, name, value)
+        found.append(EntryPoint(name, f"someones_package:{name}", "gnncomm.envs"))
+    monkeypatch.setitem(sys.modules, "someones_package", module)
+    monkeypatch.setattr(environments, "entry_points", lambda group: found)
+
+
+def test_a_plain_function_is_enough() -> None:
+    assert environments.names() == ["demanding", "misspelled", "plain"]
+    env = environments.make("plain", num_envs=5, symbols=4)
+    assert (env.id, env.num_envs, env.num_actions) == ("plain", 5, 4)
+    assert environments.recipe("plain") == {}
+    assert environments.grid_setting("plain") is None
+    assert environments.summaries()["plain"] == "A game of someone else's."
+    with pytest.raises(ConfigError, match="Did you mean 'symbols'"):
+        environments.make("plain", symbol=4)
+
+
+def test_it_trains_and_its_recipe_is_the_default() -> None:
+    config = default_config("demanding")
+    assert (config.hidden, config.ppo.lr, config.ppo.epochs) == (24, 0.5, 2)
+    assert config.ppo.gamma == PPOConfig().gamma
+    assert default_config("demanding", hidden=16).hidden == 16
+    small: dict[str, Any] = {"num_envs": 4, "rollout": 2, "steps": 8, "hidden": 8}
+    training = train(default_config("plain", env_settings={"symbols": 5}, ppo=PPOConfig(minibatches=2), **small))
+    assert training.finished
+    assert training.policy.num_actions == 5
+
+
+def test_a_recipe_with_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'hidden'"):
+        default_config("misspelled")
+
+
+def test_settings_reach_the_environment() -> None:
+    config = default_config("plain", num_envs=8, env_settings={"symbols": 6})
+    env = make_env(replace(config, observation="flat"))
+    assert (env.num_envs, env.num_actions) == (8, 6)
+    with pytest.raises(ConfigError):
+        make_env(replace(config, env_settings={"symbols": 1}))
