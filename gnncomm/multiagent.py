@@ -166,6 +166,7 @@ class _Moment:
     timestep: TimeStep
     state: PolicyState
     action: Tensor
+    choice: Tensor
     log_prob: Tensor
     value: Tensor
     reward: Tensor
@@ -242,7 +243,13 @@ class MultiAgentLearner:
             self._learn(decision.value)
             decision = self.policy.act(timestep, self._state, self.seed)
         self._open = _Moment(
-            timestep, self._state, decision.action, decision.log_prob, decision.value, timestep.reward[0]
+            timestep,
+            self._state,
+            decision.action,
+            decision.choice,
+            decision.log_prob,
+            decision.value,
+            timestep.reward[0],
         )
         self._advance(decision.state, self._episode, self._time + 1)
         return decision.action[0]
@@ -303,13 +310,14 @@ class MultiAgentLearner:
         rollout = Rollout(
             timestep=stack([moment.timestep.map(lambda x: x[0]) for moment in past]).map(cut),
             action=cut(torch.cat([moment.action for moment in past])),
+            choice=cut(torch.cat([moment.choice for moment in past])),
             log_prob=cut(torch.cat([moment.log_prob for moment in past])),
             value=cut(value),
             next_value=cut(torch.cat([value[1:], next_value_1N])),
             reward=cut(torch.stack([moment.reward for moment in past])),
             discount=(~done_TB).float().unsqueeze(-1).expand(-1, -1, self.num_agents),
             done=done_TB,
-            state=PolicyState(torch.cat([moment.state.memory for moment in past[:: self.segment]])),
+            state=stack([moment.state.map(lambda x: x[0]) for moment in past[:: self.segment]]),
         )
         with torch.enable_grad():
             self.metrics = self.learner.update(rollout)

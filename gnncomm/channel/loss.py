@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from gnncomm.channel.base import Channel
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.graph.checks import check_batch
+from gnncomm.moment import Moment
 from gnncomm.random import stream, uniform
-from gnncomm.shapes import Int
 
 
 @dataclass(frozen=True)
@@ -31,9 +29,10 @@ class Loss(Channel):
         if not 0 <= self.p <= 1:
             raise ConfigError(f"Loss.p is a probability: expected 0 <= p <= 1, got {self.p}.")
 
-    def deliver(self, graph: CommGraph, key: Int[Tensor, " B"], step: Int[Tensor, " B"]) -> CommGraph:
+    def deliver(self, graph: CommGraph, moment: Moment) -> CommGraph:
         if self.p == 0:
             return graph
+        key, step = moment.key, moment.step
         check_batch("key", len(key), graph.num_graphs)
         if len(key) == 1:
             key, step = key.expand(graph.num_graphs), step.expand(graph.num_graphs)

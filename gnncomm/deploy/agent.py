@@ -11,8 +11,10 @@ from gnncomm.deploy.mailbox import Inbox
 from gnncomm.errors import ActionMaskError, ConfigError, NonFiniteError, ShapeError, StateError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.layers import CommLayer
+from gnncomm.moment import Moment
 from gnncomm.policy import CommPolicy, Integration
 from gnncomm.policy.policy import choose_action, mask_logits
+from gnncomm.schedule import Schedule
 from gnncomm.types import Observation, SparseObs
 
 
@@ -112,8 +114,14 @@ class LocalAgent:
         outgoing = outgoing.keep(outgoing.edge_index[0] == self.index)
         h_1NF = row.new_full((1, reachable.num_agents, len(row)), torch.nan)
         h_1NF[0, self.index] = row
-        key, now = (torch.tensor([number], device=row.device) for number in (episode, step))
-        return self.policy.wire.scheduler(h_1NF, outgoing, key, now)  # type: ignore[no-any-return]  # Module call
+        layer = self._layer("gate")
+        msg_1NM = row.new_full((1, reachable.num_agents, layer.msg_channels), torch.nan)
+        msg_1NM[0, self.index] = layer.send(row)
+        when, now = (torch.tensor([number], device=row.device) for number in (episode, step))
+        scheduler = self.policy.wire.scheduler
+        state = row.new_zeros(1, reachable.num_agents, scheduler.state_dim(layer.msg_channels))
+        schedule: Schedule = scheduler(h_1NF, msg_1NM, outgoing, state, Moment(when, now, self._round), None, None)
+        return schedule.graph
 
     def say(self) -> Tensor:
         """The message ``[M]`` of this round."""

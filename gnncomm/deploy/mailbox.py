@@ -10,6 +10,7 @@ from torch import Tensor
 from gnncomm.channel import Channel, Ideal
 from gnncomm.errors import GraphError, ShapeError, StateError
 from gnncomm.graph import CommGraph, Layout
+from gnncomm.moment import Moment
 from gnncomm.shapes import Float
 
 
@@ -113,5 +114,5 @@ class Mailbox:
             silent = torch.zeros_like(sample)
             rows = [self._posted.get(agent, silent) for agent in range(self.graph.num_agents)]
             sent_1NM = torch.stack(rows).unsqueeze(0)
-            self._carried = self.channel.transmit(sent_1NM, self._episode, self._step, self.round)[0]
+            self._carried = self.channel.transmit(sent_1NM, Moment(self._episode, self._step, self.round))[0]
         return self._carried

@@ -12,6 +12,7 @@ from gnncomm.deploy.agent import LocalAgent, LocalDecision
 from gnncomm.deploy.mailbox import Mailbox
 from gnncomm.errors import ShapeError
 from gnncomm.graph import CommGraph
+from gnncomm.moment import Moment
 from gnncomm.policy import CommPolicy
 from gnncomm.types import SparseObs, TimeStep
 
@@ -91,5 +92,5 @@ def _joined(outgoing: Sequence[CommGraph]) -> CommGraph:
 
 
 def _mailbox(used: CommGraph, channel: Channel, now: TimeStep) -> Mailbox:
-    delivered = channel.deliver(used, now.key, now.step)
+    delivered = channel.deliver(used, Moment(now.key, now.step))
     return Mailbox(delivered, channel, int(now.key), int(now.step))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
-from gnncomm.channel import Channel, Ideal
+from gnncomm.channel import Channel, Delivery, Ideal
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.shapes import Float, Int
+from gnncomm.moment import Moment
+from gnncomm.shapes import Float
 
 
 @dataclass(frozen=True)
@@ -25,17 +26,11 @@ class Shuffled(Channel):
 
     inner: Channel = field(default_factory=Ideal)
 
-    def deliver(self, graph: CommGraph, key: Int[Tensor, " B"], step: Int[Tensor, " B"]) -> CommGraph:
-        return self.inner.deliver(graph, key, step)
+    def state_dim(self, msg_channels: int) -> int:
+        return self.inner.state_dim(msg_channels)
 
-    def transmit(
-        self,
-        msg: Float[Tensor, "B N M"],
-        key: Int[Tensor, " B"],
-        step: Int[Tensor, " B"],
-        round: int,
-    ) -> Float[Tensor, "B N M"]:
-        """The messages of the environment before.
+    def carry(self, msg: Float[Tensor, "B N M"], graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
+        """What ``inner`` delivers, with the messages of the environment before.
 
         Raises:
             ConfigError: there is only one environment.
@@ -45,4 +40,5 @@ class Shuffled(Channel):
                 f"Shuffled messages come from another episode: expected at least 2 environments, got {len(msg)}. "
                 "Make the environment with num_envs=2 or more."
             )
-        return self.inner.transmit(msg, key, step, round).roll(1, dims=0)
+        delivery = self.inner.carry(msg, graph, state, moment)
+        return replace(delivery, msg=delivery.msg.roll(1, dims=0))

@@ -159,12 +159,15 @@ class PPO:
             draw = random.bits(self.seed, self.updates, epoch, torch.arange(num_envs, device=rollout.done.device))
             for chunk in draw.argsort().tensor_split(min(config.minibatches, num_envs)):
                 evaluation = self.policy.unroll(
-                    rollout.timestep.select(chunk, dim=1), rollout.action[:, chunk], rollout.state.select(chunk)
+                    rollout.timestep.select(chunk, dim=1),
+                    rollout.action[:, chunk],
+                    rollout.state.select(chunk),
+                    rollout.choice[:, chunk],
                 )
                 mask = alive_TBN[:, chunk]
                 losses = self._losses(evaluation, rollout, chunk, advantage_TBN[:, chunk], target_TBN[:, chunk], mask)
                 loss = losses["policy_loss"] + config.value_coef * losses["value_loss"]
-                loss = loss - entropy_coef * losses["entropy"]
+                loss = loss - entropy_coef * losses["entropy"] + losses["wire_cost"]
                 losses["grad_norm"] = self._step(loss)
                 for name, value in losses.items():
                     sums[name] = sums.get(name, 0.0) + float(value.detach())
@@ -204,6 +207,7 @@ class PPO:
                 now.value, rollout.value[:, chunk], target, mask, clip if self.config.value_clip else None
             ),
             "entropy": masked_mean(now.entropy, mask),
+            "wire_cost": masked_mean(now.cost, mask),
             # Schulman's k3 estimator, >= 0 by construction.
             "approx_kl": masked_mean(log_ratio.exp() - 1 - log_ratio, mask),
             "clip_fraction": masked_mean(((log_ratio.exp() - 1).abs() > clip).float(), mask),
@@ -219,8 +223,8 @@ class PPO:
             ]
             self.optimizer.zero_grad()
             raise NonFiniteError(
-                f"Update {self.updates}: expected a finite loss and gradient, got loss {float(loss.detach()):g}, gradient norm "
-                f"{float(norm):g} (first parameter: {broken[0] if broken else 'none'}). Nothing was applied; "
+                f"Update {self.updates}: expected a finite loss and gradient, got loss {float(loss.detach()):g}, "
+                f"gradient norm {float(norm):g} (first parameter: {broken[0] if broken else 'none'}). Nothing was applied; "
                 "lower the learning rate or look for the cause in rewards and observations."
             )
         self.optimizer.step()

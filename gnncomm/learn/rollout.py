@@ -18,6 +18,7 @@ class Rollout:
 
     timestep: TimeStep  # [T, B, ...] what the team saw
     action: Tensor  # [T, B, N]
+    choice: Tensor  # [T, B, N, K * C] decisions of the scheduler
     log_prob: Tensor  # [T, B, N]
     value: Tensor  # [T, B, N]
     next_value: Tensor  # [T, B, N] of the state after the step, before any reset
@@ -115,6 +116,7 @@ def collect(
     rollout = Rollout(
         timestep=stack(seen),
         action=torch.stack([d.action for d in decisions]),
+        choice=torch.stack([d.choice for d in decisions]),
         log_prob=torch.stack([d.log_prob for d in decisions]),
         value=value_TBN,
         next_value=next_value_TBN,

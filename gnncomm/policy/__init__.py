@@ -4,6 +4,7 @@ from gnncomm.policy.critic import CentralCritic, Critic, LocalCritic
 from gnncomm.policy.encoder import Encoder
 from gnncomm.policy.memory import GRU, LSTM, Memory
 from gnncomm.policy.policy import CommPolicy, Decision, Evaluation, Integration, PolicyState
+from gnncomm.policy.rounds import Talk, WireState, talk
 
 __all__ = [
     "GRU",
@@ -18,4 +19,7 @@ __all__ = [
     "LocalCritic",
     "Memory",
     "PolicyState",
+    "Talk",
+    "WireState",
+    "talk",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Self
 
@@ -17,7 +17,8 @@ from gnncomm.layers import CommLayer, CommStack
 from gnncomm.policy.critic import Critic, LocalCritic
 from gnncomm.policy.encoder import Encoder, living_obs
 from gnncomm.policy.memory import GRU, Memory
-from gnncomm.types import Batch, Observation, SparseObs, TimeStep
+from gnncomm.policy.rounds import Talk, WireState, talk
+from gnncomm.types import Batch, TimeStep
 from gnncomm.wire import Wire
 
 
@@ -37,6 +38,7 @@ class PolicyState(Batch):
     """What a team carries from step to step."""
 
     memory: Tensor  # [B, N, S]
+    wire: WireState | None = None  # what is in flight between them; None where nothing is
 
 
 @dataclass(frozen=True)
@@ -44,21 +46,32 @@ class Decision(Batch):
     """What a team decided at one step."""
 
     action: Tensor  # [B, N] int64
-    log_prob: Tensor  # [B, N]
+    choice: Tensor  # [B, N, K * C] int64: decisions of the scheduler
+    log_prob: Tensor  # [B, N] of action and choice together
     value: Tensor  # [B, N], as the critic says it (normalised where the learner normalises returns)
     logits: Tensor  # [B, N, A], -inf where masked
     state: PolicyState
-    graph: CommGraph
-    rows: tuple[Tensor, ...]  # [B, N, F] before each round
+    talk: Talk
+
+    @property
+    def graph(self) -> CommGraph:
+        """Over which messages arrived in the first round."""
+        return self.talk.graphs[0]
+
+    @property
+    def rows(self) -> tuple[Tensor, ...]:
+        """``[B, N, F]`` before each round."""
+        return self.talk.rows
 
 
 @dataclass(frozen=True)
 class Evaluation(Batch):
     """What the policy now thinks of recorded actions."""
 
-    log_prob: Tensor  # [T, B, N]
+    log_prob: Tensor  # [T, B, N] of action and choice together
     entropy: Tensor  # [T, B, N]
     value: Tensor  # [T, B, N]
+    cost: Tensor  # [T, B, N] terms of the training loss from scheduler and codec
 
 
 class CommPolicy(nn.Module):
@@ -102,7 +115,7 @@ class CommPolicy(nn.Module):
                 "Integration.PREVIOUS sends what an agent remembers, but this policy has no memory, so nothing would "
                 "be said: expected GRU or LSTM, got Memory. Give one, or use Integration.BEFORE."
             )
-        self.wire = Wire() if wire is None else wire
+        self._connect(Wire() if wire is None else wire)
         self.actor = nn.Linear(hidden, num_actions)
         self.critic = LocalCritic(hidden) if critic is None else critic
         nn.init.orthogonal_(self.actor.weight, gain=0.01)
@@ -112,11 +125,22 @@ class CommPolicy(nn.Module):
         """The same weights (shared, not copied) on another wire."""
         twin = copy.copy(self)
         twin._modules = dict(self._modules)
-        twin.wire = wire
+        twin._connect(wire)
         return twin
 
+    def _connect(self, wire: Wire) -> None:
+        self.wire = wire
+        self.scheduler, self.codec = wire.scheduler, wire.codec  # as submodules: they may have weights
+
     def initial_state(self, num_envs: int, num_agents: int) -> PolicyState:
-        return PolicyState(self.actor.weight.new_zeros(num_envs, num_agents, self.memory.state_dim))
+        like = self.actor.weight
+        return self._with_wire_state(PolicyState(like.new_zeros(num_envs, num_agents, self.memory.state_dim)))
+
+    def _with_wire_state(self, state: PolicyState) -> PolicyState:
+        if state.wire is not None:
+            return state
+        num_envs, num_agents, _ = state.memory.shape
+        return replace(state, wire=WireState.fresh(self.wire, self.comm, self.actor.weight, num_envs, num_agents))
 
     # The parts that see one row each. A LocalAgent calls the same functions.
 
@@ -143,14 +167,17 @@ class CommPolicy(nn.Module):
 
     # The part that crosses rows, over the wire.
 
-    def communicate(self, h: Tensor, graph: CommGraph, key: Tensor, step: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """All rounds over one graph: ``h [L, N, H]`` after them, and the rows before each."""
-        rows = []
-        for number, layer in enumerate(self.comm.rounds):
-            rows.append(h)
-            msg = self.wire.channel.transmit(layer.send(h), key, step, number)
-            h = self.comm.merge(h, layer.receive(h, msg, graph))
-        return h, tuple(rows)
+    def communicate(
+        self,
+        h: Tensor,
+        timestep: TimeStep,
+        state: WireState,
+        draw: int | Tensor | None = None,
+        choice: Tensor | None = None,
+    ) -> Talk:
+        """All rounds of one step, see ``talk``: ``h [B, N, H]`` and a ``[B, ...]`` time step."""
+        reachable = self.wire.topology(timestep.alive, timestep.pos, timestep.step, timestep.key)
+        return talk(self.comm, self.wire, h, reachable, state, timestep.key, timestep.step, draw, choice)
 
     def act(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None = None) -> Decision:
         """Decide one step.
@@ -168,46 +195,67 @@ class CommPolicy(nn.Module):
                 f"Expected a policy state [B={alive.shape[0]}, N={alive.shape[1]}, S={self.memory.state_dim}], got "
                 f"{tuple(state.memory.shape)}: use initial_state for a new batch of environments."
             )
-        memory = torch.where(timestep.first.view(-1, 1, 1), 0.0, state.memory)
+        state = _fresh_where(timestep.first, self._with_wire_state(state))
         x = self.encoder(living_obs(timestep.obs, alive))
-        h, memory = self.before_rounds(x, memory)
-        graph = self.wire.graph(h, alive, timestep.pos, timestep.step, timestep.key)
-        h, rows = self.communicate(h, graph, timestep.key, timestep.step)
-        features, memory = self.after_rounds(x, h, memory)
+        h, memory = self.before_rounds(x, state.memory)
+        talked = self.communicate(h, timestep, _carried(state), key)
+        features, memory = self.after_rounds(x, talked.h, memory)
         logits = self._logits(features, alive, timestep.action_mask)
         agent = torch.arange(alive.shape[1], device=alive.device)
         action = choose_action(logits, key, timestep.key.unsqueeze(-1), timestep.step.unsqueeze(-1), agent)
-        log_prob = logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        log_prob = logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1) + talked.log_prob
         value = self.critic(features, alive)
-        return Decision(action, log_prob, value, logits, PolicyState(memory), graph, rows)
+        return Decision(action, talked.choice, log_prob, value, logits, PolicyState(memory, talked.state), talked)
 
-    def unroll(self, timestep: TimeStep, action: Tensor, state: PolicyState) -> Evaluation:
-        """What ``act`` would have said of recorded actions: a ``[T, B, ...]`` time step, ``action [T, B, N]``."""
-        alive = timestep.alive
+    def unroll(
+        self, timestep: TimeStep, action: Tensor, state: PolicyState, choice: Tensor | None = None
+    ) -> Evaluation:
+        """What ``act`` would have said of recorded decisions.
+
+        Args:
+            timestep: ``[T, B, ...]``.
+            action: ``[T, B, N]``.
+            state: before the first step.
+            choice: ``[T, B, N, K * C]``; may be left out where the scheduler samples nothing.
+        """
+        alive, state = timestep.alive, self._with_wire_state(state)
+        if choice is None:
+            choice = action.new_zeros(*action.shape, 0)
         x = self.encoder(living_obs(timestep.obs, alive))
-        features = self._features(x, timestep, state)
+        features, wire_log_prob, wire_entropy, cost = self._features(x, timestep, choice, state)
         logits = self._logits(features, alive, timestep.action_mask)
         log_probs = logits.log_softmax(-1)
         log_prob = log_probs.gather(-1, action.unsqueeze(-1)).squeeze(-1)
         # Chosen before the product: exp(-inf) * -inf has no gradient. A masked action contributes nothing.
         finite_log_probs = torch.where(logits == -torch.inf, 0.0, log_probs)
         entropy = -(log_probs.exp() * finite_log_probs).sum(-1)
-        return Evaluation(log_prob, entropy, self.critic(features, alive))
+        return Evaluation(log_prob + wire_log_prob, entropy + wire_entropy, self.critic(features, alive), cost)
 
-    def _features(self, x_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
-        if self.integration is Integration.PREVIOUS:
-            return self._features_step_by_step(x_TBNH, timestep, state)
+    def _features(
+        self, x_TBNH: Tensor, timestep: TimeStep, choice: Tensor, state: PolicyState
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Features, and log-probability, entropy and cost of what happened on the wire."""
+        if self.integration is Integration.PREVIOUS or not _carried(state).empty:
+            return self._step_by_step(x_TBNH, timestep, choice, state)
         if self.integration is Integration.BEFORE:
-            return self._memory_sequence(self._fold_rounds(x_TBNH, timestep), timestep, state)
-        return self._fold_rounds(self._memory_sequence(x_TBNH, timestep, state), timestep)
+            h_TBNH, log_prob, entropy, cost = self._all_rounds(x_TBNH, timestep, choice, state)
+            return self._memory_sequence(h_TBNH, timestep, state), log_prob, entropy, cost
+        return self._all_rounds(self._memory_sequence(x_TBNH, timestep, state), timestep, choice, state)
 
-    def _fold_rounds(self, h_TBNH: Tensor, timestep: TimeStep) -> Tensor:
-        """A round is instantaneous, so time folds into the batch axis."""
-        h = h_TBNH.flatten(0, 1)
-        key, step = timestep.key.flatten(), timestep.step.flatten()
-        pos = None if timestep.pos is None else timestep.pos.flatten(0, 1)
-        graph = self.wire.graph(h, timestep.alive.flatten(0, 1), pos, step, key)
-        return self.communicate(h, graph, key, step)[0].view(h_TBNH.shape)
+    def _all_rounds(
+        self, h_TBNH: Tensor, timestep: TimeStep, choice: Tensor, state: PolicyState
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """A round is instantaneous, so time folds into the batch axis where nothing is carried on the wire."""
+        folded = timestep.map(lambda value: value.flatten(0, 1))
+        nothing = _carried(state).map(lambda value: value.new_zeros(len(folded.step), *value.shape[1:]))
+        talked = self.communicate(h_TBNH.flatten(0, 1), folded, nothing, choice=choice.flatten(0, 1))
+        shape = h_TBNH.shape[:-1]
+        return (
+            talked.h.view(h_TBNH.shape),
+            talked.log_prob.view(shape),
+            talked.entropy.view(shape),
+            talked.cost.view(shape),
+        )
 
     def _memory_sequence(self, x_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
         num_agents = x_TBNH.shape[2]
@@ -215,23 +263,38 @@ class CommPolicy(nn.Module):
         out, _ = self.memory.unroll(x_TBNH.flatten(1, 2), state.memory.flatten(0, 1), first_TR)
         return out.view(x_TBNH.shape)
 
-    def _features_step_by_step(self, x_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
-        memory, features = state.memory, []
+    def _step_by_step(
+        self, x_TBNH: Tensor, timestep: TimeStep, choice: Tensor, state: PolicyState
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        features, log_probs, entropies, costs = [], [], [], []
         for t, x in enumerate(x_TBNH):
             now = timestep.map(lambda value, t=t: value[t])  # type: ignore[misc]  # mypy: lambda default
-            memory = torch.where(now.first.view(-1, 1, 1), 0.0, memory)
-            h, memory = self.before_rounds(x, memory)
-            graph = self.wire.graph(h, now.alive, now.pos, now.step, now.key)
-            h, _ = self.communicate(h, graph, now.key, now.step)
-            z, memory = self.after_rounds(x, h, memory)
+            state = _fresh_where(now.first, state)
+            h, memory = self.before_rounds(x, state.memory)
+            talked = self.communicate(h, now, _carried(state), choice=choice[t])
+            z, memory = self.after_rounds(x, talked.h, memory)
+            state = PolicyState(memory, talked.state)
             features.append(z)
-        return torch.stack(features)
+            log_probs.append(talked.log_prob)
+            entropies.append(talked.entropy)
+            costs.append(talked.cost)
+        return torch.stack(features), torch.stack(log_probs), torch.stack(entropies), torch.stack(costs)
 
     def _logits(self, features: Tensor, alive: Tensor, action_mask: Tensor | None) -> Tensor:
         logits: Tensor = self.actor(features)
         if action_mask is None:
             return logits
         return mask_logits(logits, action_mask, alive)
+
+
+def _carried(state: PolicyState) -> WireState:
+    assert state.wire is not None  # act and unroll filled it in
+    return state.wire
+
+
+def _fresh_where(first: Tensor, state: PolicyState) -> PolicyState:
+    """``state``, cleared in the environments where an episode begins."""
+    return state.map(lambda value: torch.where(first.view(-1, *[1] * (value.dim() - 1)), 0.0, value))
 
 
 def choose_action(logits: Tensor, key: int | Tensor | None, episode: Tensor, step: Tensor, agent: Tensor) -> Tensor:
@@ -262,9 +325,3 @@ def mask_logits(logits: Tensor, action_mask: Tensor, alive: Tensor) -> Tensor:
             "allow at least one (for instance 'stay'), or mark the agent as not alive."
         )
     return torch.where(action_mask | stuck.unsqueeze(-1), logits, -torch.inf)
-
-
-def flat_row(obs: Observation, env: int, agent: int) -> Tensor:
-    """One agent's flat observation ``[D]`` out of a batch."""
-    flat = obs.to_flat() if isinstance(obs, SparseObs) else obs
-    return flat[env, agent]

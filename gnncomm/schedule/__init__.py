@@ -4,9 +4,9 @@ import sys
 
 from gnncomm.registry import CallableModule, Registry
 from gnncomm.schedule.always import Always
-from gnncomm.schedule.base import Scheduler
+from gnncomm.schedule.base import Schedule, Scheduler
 
-__all__ = ["Always", "Scheduler", "listing", "names", "resolve", "spec_of"]
+__all__ = ["Always", "Schedule", "Scheduler", "listing", "names", "resolve", "spec_of"]
 
 _registry: Registry[Scheduler] = Registry(
     Scheduler,  # type: ignore[type-abstract]  # only its subclasses are built

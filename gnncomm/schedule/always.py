@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from gnncomm.graph import CommGraph
-from gnncomm.schedule.base import Scheduler
-from gnncomm.shapes import Float, Int
+from gnncomm.moment import Moment
+from gnncomm.schedule.base import Schedule, Scheduler
 
 
 class Always(Scheduler):
@@ -14,9 +14,12 @@ class Always(Scheduler):
 
     def forward(
         self,
-        h: Float[Tensor, "B N F"],
+        h: Tensor,
+        msg: Tensor,
         graph: CommGraph,
-        key: Int[Tensor, " B"],
-        step: Int[Tensor, " B"],
-    ) -> CommGraph:
-        return graph
+        state: Tensor,
+        moment: Moment,
+        key: int | Tensor | None,
+        choice: Tensor | None,
+    ) -> Schedule:
+        return Schedule(graph, msg, state)

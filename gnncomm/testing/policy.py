@@ -16,7 +16,6 @@ from gnncomm.testing.law import require, require_bits, require_close, require_fi
 from gnncomm.testing.layer import require_local
 from gnncomm.topology import Empty
 from gnncomm.types import SparseObs, TimeStep, VectorEnv, stack
-from gnncomm.wire import Wire
 
 _ROW = ("environment", "agent")
 _ROLLOUT = ("time", "environment", "agent")
@@ -55,11 +54,12 @@ def situation(policy: CommPolicy, env: VectorEnv, seed: int = 0) -> tuple[TimeSt
     for _ in range(2):
         after = env.step(env.floor_action(now.key))
         now = env.reset(where=after.done) if bool(after.done.any()) else after
-    memory = policy.initial_state(env.num_envs, env.num_agents).memory
+    state = policy.initial_state(env.num_envs, env.num_agents)
+    memory = state.memory
     numbers = random.normal(seed, 21, torch.arange(memory.numel(), device=memory.device), dtype=torch.float64)
     # Where every step is a first one (one-step episodes) no memory would ever be read.
-    state = PolicyState(0.5 * numbers.view(memory.shape).to(memory.dtype))
-    return replace(now, first=torch.zeros_like(now.first)), state
+    remembered = 0.5 * numbers.view(memory.shape).to(memory.dtype)
+    return replace(now, first=torch.zeros_like(now.first)), replace(state, memory=remembered)
 
 
 def _agents(value: Tensor) -> Tensor:
@@ -80,7 +80,7 @@ def check_poison(policy: CommPolicy, now: TimeStep, state: PolicyState) -> None:
     clean = policy.act(now, state)
     every = torch.arange(len(copies), device=copies.device)
     harmless = ~clean.graph.reach(rounds).expand(len(copies), -1, -1)[every, :, mine]
-    poisoned = PolicyState(torch.where(harmless.unsqueeze(-1), torch.nan, state.memory))
+    poisoned = replace(state, memory=torch.where(harmless.unsqueeze(-1), torch.nan, state.memory))
     spoilt = policy.act(_with_large_obs(now, harmless), poisoned)
     # A scheduler may have opened other edges: only who is still out of reach is harmless.
     reach = spoilt.graph.reach(rounds).expand(len(copies), -1, -1)[every, :, mine]
@@ -107,7 +107,7 @@ def check_jacobian(policy: CommPolicy, now: TimeStep, state: PolicyState) -> Non
     obs = now.obs.to_flat() if isinstance(now.obs, SparseObs) else now.obs
     obs = obs.to(state.memory.dtype).clone().requires_grad_()
     memory = state.memory.clone().requires_grad_()
-    decision = policy.act(replace(now, obs=obs, action_mask=None), PolicyState(memory))
+    decision = policy.act(replace(now, obs=obs, action_mask=None), replace(state, memory=memory))
     direction = random.normal(5, torch.arange(policy.num_actions, device=obs.device), dtype=torch.float64)
     rows = []
     for projected in (decision.logits * direction.to(obs.dtype)).sum((0, 2)):
@@ -156,7 +156,7 @@ def check_batch_independence(policy: CommPolicy, now: TimeStep, state: PolicySta
 
 def check_silence(policy: CommPolicy, now: TimeStep, state: PolicyState) -> None:
     """Law 4: no edges, all dead, one alive: finite decisions and gradients."""
-    mute = policy.with_wire(Wire(Empty(), policy.wire.scheduler, policy.wire.channel))
+    mute = policy.with_wire(replace(policy.wire, topology=Empty()))
     nobody = torch.zeros_like(now.alive)
     only_first = now.alive & (now.alive.cumsum(-1) == 1)
     for subject, alive, name in (
@@ -169,7 +169,7 @@ def check_silence(policy: CommPolicy, now: TimeStep, state: PolicyState) -> None
         for tensor in ("log_prob", "value"):
             require_finite("empty inboxes", tensor, getattr(decision, tensor).detach(), _ROW, f"there were {name}")
         require_finite("empty inboxes", "memory", decision.state.memory.detach(), _ROW, f"there were {name}")
-        evaluation = subject.unroll(stack([step]), decision.action.unsqueeze(0), state)
+        evaluation = subject.unroll(stack([step]), decision.action.unsqueeze(0), state, decision.choice.unsqueeze(0))
         total = sum(value.sum() for value in evaluation.tensors().values())
         parameters = {key: p for key, p in subject.named_parameters() if p.requires_grad}
         gradients = torch.autograd.grad(torch.as_tensor(total), list(parameters.values()), allow_unused=True)
@@ -207,7 +207,7 @@ def check_ratio_one(policy: CommPolicy, env: VectorEnv, length: int | None = Non
         for rows in (torch.arange(env.num_envs), torch.tensor([env.num_envs - 1])):
             rows = rows.to(rollout.done.device)
             chosen = rollout.timestep.select(rows, dim=1)
-            now = policy.unroll(chosen, rollout.action[:, rows], rollout.state.select(rows))
+            now = policy.unroll(chosen, rollout.action[:, rows], rollout.state.select(rows), rollout.choice[:, rows])
             why = f"nothing was learned since (unroll of {len(rows)} environment(s))"
             for name, got, want in (
                 ("log_prob", now.log_prob, rollout.log_prob[:, rows]),

@@ -18,7 +18,7 @@ from gnncomm.graph import CommGraph
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.topology.geometric import separation
 
-BRUTE_UP_TO = 512
+BRUTE_UP_TO = 256
 """With more agents than this, cells are faster than all pairs."""
 CANDIDATES = 2**20
 """Pairs looked at in one piece."""

@@ -41,7 +41,8 @@ class DrawnTopology(Topology):
         if self.seed is not None:
             return _seeded(self, num_agents, alive.device).among(alive)
         key_U, row_B = keys_of(self, alive, key).unique(return_inverse=True)  # a rollout repeats each key many times
-        return _graph(self.draw(key_U, num_agents)).select(row_B).expand(len(alive)).among(alive)
+        links_UNN = _memory(self, num_agents, alive.device).links(key_U)
+        return _graph(links_UNN).select(row_B).expand(len(alive)).among(alive)
 
 
 def keys_of(topology: Topology, alive: Bool[Tensor, "B N"], key: Int[Tensor, " B"] | None) -> Int[Tensor, " B"]:
@@ -63,6 +64,36 @@ def keys_of(topology: Topology, alive: Bool[Tensor, "B N"], key: Int[Tensor, " B
 def _graph(adjacency_UNN: Tensor) -> CommGraph:
     graph = CommGraph.from_dense(adjacency_UNN, validate=False)
     return graph if graph.num_agents <= DENSE_UP_TO else graph.to_layout("sparse")
+
+
+class _Memory:
+    """The graphs of the episodes of the last call: the next step of an episode need not draw them again."""
+
+    def __init__(self, topology: DrawnTopology, num_agents: int, device: torch.device) -> None:
+        self.topology, self.num_agents = topology, num_agents
+        nothing_0NN = torch.zeros(0, num_agents, num_agents, dtype=torch.bool, device=device)
+        self._known = torch.empty(0, dtype=torch.int64, device=device), nothing_0NN
+
+    def links(self, key_U: Tensor) -> Tensor:
+        """``[U, N, N]`` for keys in ascending order."""
+        known_K, links_KNN = self._known
+        place_U = torch.searchsorted(known_K, key_U)
+        found_U = place_U < len(known_K)
+        found_U[found_U.clone()] = known_K[place_U[found_U]] == key_U[found_U]
+        if bool(found_U.all()):
+            return links_KNN[place_U]
+        with torch.inference_mode(False):  # what is remembered outlives the caller's mode
+            missing_M = (~found_U).nonzero().squeeze(-1)
+            links_UNN = links_KNN.new_empty(len(key_U), self.num_agents, self.num_agents)
+            links_UNN[found_U.clone()] = links_KNN[place_U[found_U].clone()]
+            links_UNN[missing_M] = self.topology.draw(key_U[missing_M].clone(), self.num_agents)
+            self._known = key_U.clone(), links_UNN
+        return links_UNN
+
+
+@lru_cache(maxsize=16)
+def _memory(topology: DrawnTopology, num_agents: int, device: torch.device) -> _Memory:
+    return _Memory(topology, num_agents, device)
 
 
 @lru_cache(maxsize=256)

@@ -20,7 +20,7 @@ class KNearest(GeometricTopology):
     """Agent i hears the ``k`` living agents nearest to it.
 
     Of equally near ones (Euclidean, float32), the smaller indices; with fewer than k living others, all of them.
-    Dense layout for N <= 64, else regular. O(N^2) up to 512 agents; beyond, a grid of cells that never holds N x N.
+    Dense layout for N <= 64, else regular. O(N^2) up to 256 agents; beyond, a grid of cells that never holds N x N.
     """
 
     aliases = ("knn",)

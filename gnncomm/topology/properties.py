@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import networkx as nx
@@ -55,6 +56,18 @@ def summary(
         diameter=nx.diameter(graph) if nx.is_strongly_connected(graph) else None,
         spectral_gap=_spectral_gap(graph),
     )
+
+
+def table(topologies: Mapping[str, Topology], num_agents: int) -> str:
+    """The summaries as a table in Markdown, a row for each name."""
+    lines = ["| topology | edges | degree | diameter | spectral gap |", "|---|---|---|---|---|"]
+    for name, topology in topologies.items():
+        found = summary(topology, num_agents)
+        least, mean, most = found.degree
+        degree = f"{mean:g}" if least == most else f"{least} to {most}, mean {mean:.3g}"
+        far = "none" if found.diameter is None else str(found.diameter)
+        lines.append(f"| `{name}` | {found.edges} | {degree} | {far} | {found.spectral_gap:.3f} |")
+    return "\n".join(lines)
 
 
 def scattered(num_agents: int, seed: int = 0) -> Float[torch.Tensor, "N 2"]:

@@ -25,7 +25,7 @@ class Radius(Topology):
     Euclidean (float32), in units of ``pos``, without a limit on the number of neighbours. With ``ensure_connected`` the
     range of an environment is the first of r, 1.1 r, 1.1^2 r, ... that connects all its living agents (Blumenkamp and
     Prorok 2020, "The Emergence of Adversarial Communication in Multi-Agent Reinforcement Learning", whose simulator
-    grows the range so). Dense layout and O(N^2) up to 512 agents; beyond, sparse, by a grid of cells that never
+    grows the range so). Dense layout and O(N^2) up to 256 agents; beyond, sparse, by a grid of cells that never
     holds N x N. ``ensure_connected`` takes O(N) memory and O(N^2) time at any size.
     """
 

@@ -50,26 +50,31 @@ class RandomRegular(DrawnTopology):
 
 
 def _paired(key_U: Tensor, num_agents: int, k: int) -> Tensor:
-    own_NN = torch.eye(num_agents, dtype=torch.bool, device=key_U.device)
-    end_S = torch.arange(num_agents * k, device=key_U.device)
-    owner_S, row_U1 = end_S // max(k, 1), torch.arange(len(key_U), device=key_U.device).unsqueeze(-1)
     links_UNN = torch.zeros(len(key_U), num_agents, num_agents, dtype=torch.bool, device=key_U.device)
+    row_U = torch.arange(len(key_U), device=key_U.device)
     for attempt in count():
-        open_UN = k - links_UNN.sum(1)
-        if not bool(open_UN.any()):
+        row_U = row_U[(links_UNN[row_U].sum(1) < k).any(1)]
+        if not len(row_U):
             return links_UNN
-        willing_UN = open_UN > 0
-        possible_UNN = willing_UN.unsqueeze(1) & willing_UN.unsqueeze(2) & ~links_UNN & ~own_NN
-        stuck_U11 = (willing_UN.any(1) & ~possible_UNN.any(2).any(1)).view(-1, 1, 1)
-        links_UNN = links_UNN & ~stuck_U11
-        open_UN = k - links_UNN.sum(1)
-        # Closed ends come last, so that the open ones, an even number, pair with each other.
-        score_US = uniform(key_U.unsqueeze(-1), attempt, end_S, dtype=torch.float64)
-        closed_US = end_S % max(k, 1) >= open_UN[:, owner_S]
-        order_US = torch.where(closed_US, 2.0, score_US).argsort(-1)
-        one_UQ, other_UQ = owner_S[order_US[:, 0::2]], owner_S[order_US[:, 1::2]]
-        kept_UQ = ~closed_US.gather(1, order_US[:, 1::2]) & (one_UQ != other_UQ)
-        graph_E = row_U1.expand_as(one_UQ)[kept_UQ]
-        links_UNN[graph_E, one_UQ[kept_UQ], other_UQ[kept_UQ]] = True  # a pair drawn twice is one link
-        links_UNN[graph_E, other_UQ[kept_UQ], one_UQ[kept_UQ]] = True
+        links_UNN[row_U] = _paired_once(links_UNN[row_U], key_U[row_U], attempt, k)
     raise AssertionError("count() ends")
+
+
+def _paired_once(links_UNN: Tensor, key_U: Tensor, attempt: int, k: int) -> Tensor:
+    """The open ends, shuffled and joined where that makes a new link; from the beginning where none is possible."""
+    num_agents = links_UNN.shape[1]
+    own_NN = torch.eye(num_agents, dtype=torch.bool, device=key_U.device)
+    willing_UN = links_UNN.sum(1) < k
+    possible_UNN = willing_UN.unsqueeze(1) & willing_UN.unsqueeze(2) & ~links_UNN & ~own_NN
+    links_UNN = links_UNN & possible_UNN.flatten(1).any(1).view(-1, 1, 1)
+    # Closed ends come last, so that the open ones, an even number, pair with each other.
+    end_S = torch.arange(num_agents * k, device=key_U.device)
+    owner_S = end_S // k
+    closed_US = end_S % k >= k - links_UNN.sum(1)[:, owner_S]
+    score_US = uniform(key_U.unsqueeze(-1), attempt, end_S, dtype=torch.float64)
+    order_US = torch.where(closed_US, 2.0, score_US).argsort(-1)
+    one_UQ, other_UQ = owner_S[order_US[:, 0::2]], owner_S[order_US[:, 1::2]]
+    kept_UQ = ~closed_US.gather(1, order_US[:, 1::2]) & (one_UQ != other_UQ)
+    graph_E = torch.arange(len(key_U), device=key_U.device).unsqueeze(-1).expand_as(one_UQ)[kept_UQ]
+    links_UNN[graph_E, one_UQ[kept_UQ], other_UQ[kept_UQ]] = True  # a pair drawn twice is one link
+    return links_UNN | links_UNN.transpose(1, 2)

@@ -14,8 +14,9 @@ from gnncomm.deploy import Inbox, LocalAgent, Mailbox, exchange, run_team, team_
 from gnncomm.errors import ActionMaskError, ConfigError, GraphError, NonFiniteError, ShapeError, StateError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm, CommStack, MeanComm
+from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy, Integration
-from gnncomm.schedule import Scheduler
+from gnncomm.schedule import Schedule, Scheduler
 from gnncomm.topology import Full, Line
 from gnncomm.types import SparseObs
 from gnncomm.wire import Wire
@@ -199,8 +200,8 @@ def test_the_silent_are_not_heard() -> None:
 
 def test_rounds_are_kept_apart_and_the_medium_knows_them() -> None:
     class Numbered(Channel):
-        def transmit(self, msg: Tensor, key: Tensor, step: Tensor, round: int) -> Tensor:
-            return msg + 100 * key.view(-1, 1, 1) + 10 * step.view(-1, 1, 1) + round
+        def transmit(self, msg: Tensor, moment: Moment) -> Tensor:
+            return msg + 100 * moment.key.view(-1, 1, 1) + 10 * moment.step.view(-1, 1, 1) + moment.round
 
     box = Mailbox(graph_of([(0, 1)]), Numbered(), episode=3, step=2)
     for number in range(2):
@@ -233,11 +234,21 @@ def test_misuse_of_the_mailbox_is_refused() -> None:
 class Gate(Scheduler):
     """Agent j talks where a wild function of its own row is positive; the weight is its value."""
 
-    def forward(self, h: Tensor, graph: CommGraph, key: Tensor, step: Tensor) -> CommGraph:
+    def forward(
+        self,
+        h: Tensor,
+        msg: Tensor,
+        graph: CommGraph,
+        state: Tensor,
+        moment: Moment,
+        key: int | Tensor | None,
+        choice: Tensor | None,
+    ) -> Schedule:
         strength = (1e3 * h[..., 0]).sin()
         dense = graph.to_layout("dense").expand(len(h))
         weight = strength.clamp(min=0).nan_to_num().unsqueeze(-1).expand(dense.dense.shape)
-        return dense.keep((strength > 0).unsqueeze(-1).expand(dense.dense.shape)).with_features(weight=weight)
+        used = dense.keep((strength > 0).unsqueeze(-1).expand(dense.dense.shape)).with_features(weight=weight)
+        return Schedule(used, msg, state)
 
 
 def test_learned_gates_are_decided_by_each_agent_alone() -> None:

@@ -20,6 +20,7 @@ from gnncomm.channel import Loss
 from gnncomm.errors import ConfigError, EnvContractError, GnnCommError, NonFiniteError
 from gnncomm.evaluate import Report, Shuffled, evaluate, play
 from gnncomm.layers import AttentionComm, CommStack, MeanComm
+from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy, Memory
 from gnncomm.topology import Empty, Full, Line
 from gnncomm.types import Scene, TimeStep, VectorEnv
@@ -266,7 +267,8 @@ def test_modules_are_in_evaluation_mode_meanwhile() -> None:
 def test_shuffled_messages_are_the_same_agents_from_another_episode() -> None:
     msg = torch.arange(24.0).view(4, 3, 2)
     key, step = torch.arange(4), torch.zeros(4, dtype=torch.int64)
-    heard = Shuffled().transmit(msg, key, step, 0)
+    graph = Full()(torch.ones(4, 3, dtype=torch.bool))
+    heard = Shuffled().carry(msg, graph, msg[..., :0], Moment(key, step)).msg
     assert sorted(heard[:, 0, 0].tolist()) == sorted(msg[:, 0, 0].tolist())
     for b in range(4):
         assert torch.equal(heard[b], msg[b - 1])
@@ -277,9 +279,11 @@ def test_shuffled_keeps_what_the_medium_does() -> None:
     graph = Full()(torch.ones(4, 3, dtype=torch.bool))
     key, step = torch.arange(4), torch.zeros(4, dtype=torch.int64)
     inner = Loss(0.5)
-    assert torch.equal(Shuffled(inner).deliver(graph, key, step).edge_index, inner.deliver(graph, key, step).edge_index)
+    moment, msg = Moment(key, step), torch.zeros(4, 3, 2)
+    heard = Shuffled(inner).carry(msg, graph, msg[..., :0], moment)
+    assert torch.equal(heard.graph.edge_index, inner.deliver(graph, moment).edge_index)
     with pytest.raises(ConfigError, match="num_envs=2"):
-        Shuffled().transmit(torch.zeros(1, 3, 2), key[:1], step[:1], 0)
+        Shuffled().carry(msg[:1], graph, msg[:1, :, :0], Moment(key[:1], step[:1]))
 
 
 def test_bad_requests_are_refused() -> None:

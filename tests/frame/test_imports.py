@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 RANKS = (
     ("errors", "shapes"),
     ("random", "types"),
-    ("graph", "registry", "environments"),
-    ("topology", "schedule", "channel"),
+    ("graph", "registry", "environments", "moment"),
+    ("topology", "schedule", "codec", "channel"),
     ("wire",),
     ("layers",),
     ("policy",),
@@ -30,7 +30,7 @@ RANKS = (
     ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
-STRANGERS = frozenset({"topology", "schedule", "channel"})
+STRANGERS = frozenset({"topology", "schedule", "codec", "channel"})
 OPEN_TO_ENVS = frozenset({"types", "random", "shapes", "environments"})
 
 

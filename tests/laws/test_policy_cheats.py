@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,8 @@ from gnncomm import random
 from gnncomm.channel import Channel, Loss
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm, MeanComm
-from gnncomm.policy import GRU, CommPolicy, Decision, Evaluation, Integration, PolicyState
+from gnncomm.moment import Moment
+from gnncomm.policy import GRU, CommPolicy, Decision, Evaluation, Integration, PolicyState, Talk
 from gnncomm.testing import LawError, check_policy
 from gnncomm.testing import policy as laws
 from gnncomm.topology import Full, Line, Topology
@@ -31,22 +33,28 @@ class Honest(CommPolicy):
 class RedrawsTheChannel(CommPolicy):
     """The learner sees another wire than the rollout saw."""
 
-    def unroll(self, timestep: TimeStep, action: Tensor, state: PolicyState) -> Evaluation:
-        return super().unroll(replace(timestep, key=timestep.key + 1), action, state)
+    def unroll(
+        self, timestep: TimeStep, action: Tensor, state: PolicyState, choice: Tensor | None = None
+    ) -> Evaluation:
+        return super().unroll(replace(timestep, key=timestep.key + 1), action, state, choice)
 
 
 class ForgetsFirst(CommPolicy):
     """The learner carries memories over the ends of episodes."""
 
-    def unroll(self, timestep: TimeStep, action: Tensor, state: PolicyState) -> Evaluation:
-        return super().unroll(replace(timestep, first=torch.zeros_like(timestep.first)), action, state)
+    def unroll(
+        self, timestep: TimeStep, action: Tensor, state: PolicyState, choice: Tensor | None = None
+    ) -> Evaluation:
+        return super().unroll(replace(timestep, first=torch.zeros_like(timestep.first)), action, state, choice)
 
 
 class ForgetsTheState(CommPolicy):
     """The learner begins every rollout with an empty memory."""
 
-    def unroll(self, timestep: TimeStep, action: Tensor, state: PolicyState) -> Evaluation:
-        return super().unroll(timestep, action, state.map(torch.zeros_like))
+    def unroll(
+        self, timestep: TimeStep, action: Tensor, state: PolicyState, choice: Tensor | None = None
+    ) -> Evaluation:
+        return super().unroll(timestep, action, state.map(torch.zeros_like), choice)
 
 
 class CentresFeatures(CommPolicy):
@@ -63,7 +71,8 @@ class SharesTheMemory(CommPolicy):
     def act(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None = None) -> Decision:
         decision = super().act(timestep, state, key)
         memory = decision.state.memory
-        return replace(decision, state=PolicyState(memory.mean(-2, keepdim=True).expand_as(memory).clone()))
+        shared = memory.mean(-2, keepdim=True).expand_as(memory).clone()
+        return replace(decision, state=replace(decision.state, memory=shared))
 
 
 class SeesOtherEnvironments(CommPolicy):
@@ -87,9 +96,9 @@ class SamplesGlobally(CommPolicy):
 class HearsBehindTheWire(CommPolicy):
     """Merges with the unsent rows of the first agent."""
 
-    def communicate(self, h: Tensor, graph: CommGraph, key: Tensor, step: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        out, rows = super().communicate(h, graph, key, step)
-        return out + torch.where(h[:, :1].isfinite(), h[:, :1], 0.0), rows
+    def communicate(self, h: Tensor, *where: Any, **what: Any) -> Talk:
+        talked = super().communicate(h, *where, **what)
+        return replace(talked, h=talked.h + torch.where(h[:, :1].isfinite(), h[:, :1], 0.0))
 
 
 class TalksToNobody(CommPolicy):
@@ -103,18 +112,18 @@ class TalksToNobody(CommPolicy):
 class Restless(Channel):
     """A medium whose draws come from the global generator."""
 
-    def deliver(self, graph: CommGraph, key: Tensor, step: Tensor) -> CommGraph:
+    def deliver(self, graph: CommGraph, moment: Moment) -> CommGraph:
         dense = graph.to_layout("dense")
-        return dense.keep(torch.rand(len(key), *dense.dense.shape[1:]) > 0.5)
+        return dense.keep(torch.rand(len(moment.key), *dense.dense.shape[1:]) > 0.5)
 
 
 @dataclass(frozen=True)
 class BySlot(Channel):
     """A medium whose draws depend on the place in the batch."""
 
-    def deliver(self, graph: CommGraph, key: Tensor, step: Tensor) -> CommGraph:
+    def deliver(self, graph: CommGraph, moment: Moment) -> CommGraph:
         dense = graph.to_layout("dense")
-        slot = torch.arange(len(key)).view(-1, 1, 1)
+        slot = torch.arange(len(moment.key)).view(-1, 1, 1)
         pairs = torch.arange(dense.num_agents**2).view(1, dense.num_agents, -1)
         return dense.keep(random.uniform(5, slot, pairs) > 0.5)
 

@@ -88,7 +88,7 @@ def build(choice: dict[str, str], env: VectorEnv) -> CommPolicy:
     integration, memory = choice["cell"].split()
     name = choice["topology"]
     who = BY_HAND[name](env.num_agents) if name in BY_HAND else by_name(name)
-    wire = Wire(who, SCHEDULER[choice["scheduler"]](), CHANNEL[choice["channel"]]())
+    wire = Wire(who, SCHEDULER[choice["scheduler"]](), channel=CHANNEL[choice["channel"]]())
     critic = LocalCritic(H) if choice["critic"] == "LocalCritic" else CentralCritic(H, env.num_agents)
     comm = COMM[choice["comm"]]()
     return CommPolicy(env.obs_dim, env.num_actions, comm, MEMORY[memory](H), integration, wire, critic)

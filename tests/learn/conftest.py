@@ -71,7 +71,8 @@ class Reader:
         memory = torch.where(now.first.view(-1, 1, 1), 0.0, state.memory) + 1
         seen = now.obs[..., 0]  # type: ignore[index]
         action = torch.zeros_like(seen, dtype=torch.int64)
-        return SimpleNamespace(action=action, log_prob=-seen, value=seen, state=PolicyState(memory))
+        choice = action.new_zeros(*action.shape, 0)
+        return SimpleNamespace(action=action, choice=choice, log_prob=-seen, value=seen, state=PolicyState(memory))
 
 
 @pytest.fixture

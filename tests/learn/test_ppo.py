@@ -42,14 +42,14 @@ def test_minibatches_are_sets_of_environments_and_use_each_once(setup: Setup, mo
     chunks: list[list[int]] = []
     unroll = made.learner.policy.unroll
 
-    def watched(timestep: Any, action: Tensor, state: Any) -> Any:
+    def watched(timestep: Any, action: Tensor, state: Any, choice: Tensor) -> Any:
         assert timestep.alive.shape[0] == 5
         assert timestep.alive.shape[2] == 3, "all steps and all agents of an environment stay together"
         chunk = [row[int(key)] for key in timestep.key[0]]
         assert action.equal(made.rollout.action[:, chunk])
         assert state.memory.equal(made.rollout.state.memory[chunk])
         chunks.append(chunk)
-        return unroll(timestep, action, state)
+        return unroll(timestep, action, state, choice)
 
     monkeypatch.setattr(made.learner.policy, "unroll", watched)
     made.learner.update(made.rollout)
@@ -211,3 +211,14 @@ def test_gradients_are_clipped(setup: Setup) -> None:
     after = torch.cat([p.detach().flatten() for p in made.learner.policy.parameters()])
     assert metrics["grad_norm"] > 0.1
     assert (after - before).norm().item() == pytest.approx(1e-3 * metrics["lr"], rel=1e-2)
+
+
+def test_the_normaliser_takes_in_the_returns_of_the_living(setup: Setup) -> None:
+    made = setup(ppo={"gamma": 0.0, "shared_reward": 0.0})
+    rollout, dead = with_deaths(made.rollout)
+    rollout = replace(rollout, reward=torch.where(dead, 100.0, torch.randn_like(rollout.reward) + 3))
+    made.learner.update(rollout)
+    living = rollout.reward[~dead]  # with gamma 0 the return is the reward
+    normalised = made.learner.return_norm.normalise(living)
+    assert normalised.mean().item() == pytest.approx(0, abs=1e-4)
+    assert normalised.var(unbiased=False).item() == pytest.approx(1, abs=1e-3)

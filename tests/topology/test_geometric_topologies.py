@@ -211,7 +211,7 @@ def test_cells_are_brute_force(
 
 @pytest.mark.parametrize("kind", ["even", "ties", "clumps", "outlier"])
 def test_large_crowds_take_the_cells_and_mean_the_same(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    pos, alive = crowd(kind, 2, 520, 2, 1), torch.rand(2, 520) < 0.9
+    pos, alive = crowd(kind, 2, 300, 2, 1), torch.rand(2, 300) < 0.9
     found = [which(alive, pos) for which in (Radius(0.7), KNearest(6), Radius(0.2, ensure_connected=True))]
     assert [graph.layout for graph in found] == [Layout.SPARSE, Layout.REGULAR, Layout.SPARSE]
     assert all(connected(found[2], b, alive) for b in range(2))

@@ -127,7 +127,7 @@ def test_read(text: str, thing: Topology) -> None:
         ("ring.every(2, 3)", [".every(k) takes 1 value(s), got 2"]),
         ("ring.every(two)", ["every:k is int", "'two'"]),
         ("ring.every(0)", ["expected k >= 1, got 0"]),
-        ("ring.often(2)", ["got '('"]),
+        ("ring.often(2)", ["Unknown topology 'ring.often'"]),
         (".every(2)", ["got '.every(2)'", "A.every(...)"]),
         ("[ring", ["missing ']'"]),
         ("[ring; star)", ["missing ']'"]),

@@ -54,6 +54,16 @@ def test_one_graph_per_episode(which: DrawnTopology, num_agents: int) -> None:
 
 
 @pytest.mark.parametrize("which", DRAWN, ids=lambda which: type(which).__name__)
+def test_what_was_drawn_before_changes_nothing(which: DrawnTopology) -> None:
+    """Episodes end and begin one by one; graphs of the last call are remembered, also those of inference mode."""
+    expected = {key: which.draw(torch.tensor([key]), 10)[0] for key in range(12)}
+    for keys in ([3, 1, 2], [3, 1, 2], [5, 1, 2], [0, 11], [11, 7, 7, 0, 3], [11], [7, 3], [9, 10, 11, 0, 1, 2]):
+        with torch.inference_mode(len(keys) == 3):
+            found = which(all_alive(len(keys), 10), key=torch.tensor(keys)).dense
+            assert all(torch.equal(found[b], expected[key]) for b, key in enumerate(keys))
+
+
+@pytest.mark.parametrize("which", DRAWN, ids=lambda which: type(which).__name__)
 def test_the_dead_leave_and_the_others_keep_their_links(which: DrawnTopology) -> None:
     alive, key = torch.rand(6, 12) < 0.7, torch.arange(6)
     complete = which(all_alive(6, 12), key=key).dense
