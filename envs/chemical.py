@@ -177,6 +177,7 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
             observation=observation,
         )
         self._agents = torch.arange(num_agents, device=self.device)
+        self._sensors_21 = torch.arange(2, device=self.device)[:, None]
         self._moves_A2 = torch.tensor(_MOVES, device=self.device)
         self._plume_CHW = (self.emission * point_source_table(dim, dim, self.medium)).float().to(self.device)
 
@@ -211,8 +212,9 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
             start = random.stream(key, "start")
             cells, t_B = random.sample_without_replacement(start, self.dim * self.dim, count), torch.zeros_like(key)
         sensor = random.stream(key, "sensor")[:, None]
-        gain_noise = random.normal(sensor, t_B[:, None], 0, self._agents)
-        base_noise = random.normal(sensor, t_B[:, None], 1, self._agents)
+        gain_noise, base_noise = random.normal(
+            sensor[..., None], t_B[:, None, None], self._sensors_21, self._agents
+        ).unbind(1)
         return ChemicalDraws(cells, gain_noise, base_noise)
 
     def initial(self, draws: ChemicalDraws) -> ChemicalState:

@@ -211,9 +211,10 @@ class MultiAgentLearner:
         self.graph = CommunicationGraph(num_agents, topology)
         self.num_agents, self.horizon, self.segment, self.seed = num_agents, horizon, segment, seed
         self.policy = _new_policy(state_dim, action_dim, hidden, comm, Wire(topology=self.graph.topology), seed)
-        self.agents = [
+        self._agents = [
             Agent(state_dim, action_dim, index=index, policy=self.policy, seed=seed) for index in range(num_agents)
         ]
+        self._placed = True
         if ppo is not None and ppo.lr_schedule != "constant":
             raise ConfigError(
                 f"This learner has no last update: expected ppo.lr_schedule='constant', got {ppo.lr_schedule!r}."
@@ -226,6 +227,15 @@ class MultiAgentLearner:
         self._episode, self._time = 0, 0
         self._past: list[_Moment] = []
         self._open: _Moment | None = None
+
+    @property
+    def agents(self) -> list[Agent]:
+        """The agents, with the beliefs that the last ``step`` left them; driven by hand they go their own way."""
+        if not self._placed:
+            for agent, beliefs in zip(self._agents, self._state.memory[0], strict=True):
+                agent.place(beliefs, self._episode, self._time)
+            self._placed = True
+        return self._agents
 
     @torch.no_grad()
     def step(self, observations: Any) -> Tensor:
@@ -274,8 +284,7 @@ class MultiAgentLearner:
 
     def _advance(self, state: PolicyState, episode: int, time: int) -> None:
         self._state, self._episode, self._time = state, episode, time
-        for agent, beliefs in zip(self.agents, state.memory[0], strict=True):
-            agent.place(beliefs, episode, time)
+        self._placed = False
 
     def _timestep(self, observations: Any) -> TimeStep:
         obs = torch.as_tensor(observations, dtype=torch.float32)

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from gnncomm.errors import ConfigError, DtypeError
+
 _PHI = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _M1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
 _M2 = -7723592293110705685  # 0x94D049BB133111EB
@@ -43,6 +45,8 @@ def _wrap(value: int) -> int:
 
 def _as_int64(value: Counter, device: torch.device | None) -> Tensor:
     if isinstance(value, Tensor):
+        if value.is_floating_point():
+            raise DtypeError(f"Keys and counters of random numbers are integers, got {value.dtype}: use .long().")
         return value.to(torch.int64)
     return torch.tensor(_wrap(value), dtype=torch.int64, device=device)
 
@@ -69,7 +73,7 @@ def bits(key: Counter, *counters: Counter) -> Tensor:
     """
     device = next((c.device for c in (key, *counters) if isinstance(c, Tensor)), None)
     if isinstance(key, Tensor):
-        state, rest = _mix(_mix(key.to(torch.int64) + _PHI)), counters
+        state, rest = _mix(_mix(_as_int64(key, device) + _PHI)), counters
     else:
         lead = list(itertools.takewhile(lambda counter: not isinstance(counter, Tensor), counters))
         state = _as_int64(_bits_int(key, [int(counter) for counter in lead]), device)
@@ -80,15 +84,29 @@ def bits(key: Counter, *counters: Counter) -> Tensor:
 
 
 def uniform(key: Counter, *counters: Counter, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Uniform numbers in [0, 1): 24 random bits in float32, 53 in float64."""
-    precision = 53 if dtype == torch.float64 else 24
+    """Uniform numbers in [0, 1): 24 random bits in float32, 53 in float64.
+
+    Raises:
+        DtypeError: another ``dtype``, or a key or counter that is no integer.
+    """
+    precision = _precision(dtype)
     return _shift(bits(key, *counters), 64 - precision).to(dtype) * 2.0**-precision
 
 
+def _precision(dtype: torch.dtype) -> int:
+    if dtype not in (torch.float32, torch.float64):
+        raise DtypeError(f"Random numbers come as torch.float32 or torch.float64, got {dtype}: convert afterwards.")
+    return 53 if dtype == torch.float64 else 24
+
+
 def normal(key: Counter, *counters: Counter, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Standard normal numbers (Box and Muller 1958), from two uniform draws of the same counters."""
-    radius = 1.0 - uniform(key, *counters, 0, dtype=dtype)
-    angle = uniform(key, *counters, 1, dtype=dtype)
+    """Standard normal numbers (Box and Muller 1958): two uniform numbers from one draw, in float64 from two."""
+    if dtype == torch.float64:
+        radius, angle = 1.0 - uniform(key, *counters, 0, dtype=dtype), uniform(key, *counters, 1, dtype=dtype)
+    else:
+        draw, precision = bits(key, *counters), _precision(dtype)
+        radius = 1.0 - _shift(draw, 64 - precision).to(dtype) * 2.0**-precision
+        angle = (draw & (2**precision - 1)).to(dtype) * 2.0**-precision
     return torch.sqrt(-2.0 * torch.log(radius)) * torch.cos(2.0 * torch.pi * angle)
 
 
@@ -100,13 +118,21 @@ def gumbel(key: Counter, *counters: Counter, dtype: torch.dtype = torch.float32)
 
 
 def integers(key: Counter, high: int | Tensor, *counters: Counter) -> Tensor:
-    """Uniform int64 in ``[0, high)``; bias below ``high / 2^53``."""
+    """Uniform int64 in ``[0, high)``; bias below ``high / 2^53``.
+
+    Raises:
+        ConfigError: ``high`` is not positive.
+    """
+    if isinstance(high, int) and high < 1:
+        raise ConfigError(f"Expected integers below a positive number, got {high}.")
     draw = uniform(key, *counters, dtype=torch.float64)
     return (draw * high).to(torch.int64)
 
 
 def sample_without_replacement(key: Tensor, population: int, count: int, *counters: Counter) -> Tensor:
     """``count`` different integers below ``population`` for each key ``[...]`` -> ``[..., count]``, in random order."""
+    if count > population:
+        raise ConfigError(f"Expected at most {population} different integers below {population}, got {count}.")
     items = torch.arange(population, device=key.device)
     expanded = [c.unsqueeze(-1) if isinstance(c, Tensor) and c.dim() else c for c in counters]
     score = uniform(key.unsqueeze(-1), *expanded, items, dtype=torch.float64)

@@ -18,6 +18,7 @@ from scipy import stats
 from torch import Tensor
 
 from gnncomm import random
+from gnncomm.errors import ConfigError, DtypeError
 
 DRAWS = 2**20
 COUNT = torch.arange(DRAWS)
@@ -359,3 +360,16 @@ def test_sample_without_replacement_alone_and_in_a_batch() -> None:
 def test_streams_of_other_names_differ() -> None:
     names = ["action", "channel", "gate", "episode", "", "Action", "actions"]
     assert len({random.stream(5, name).item() for name in names}) == len(names)
+
+
+def test_what_is_no_integer_or_no_float_type_is_refused() -> None:
+    with pytest.raises(DtypeError, match="integers"):
+        random.uniform(0, torch.tensor(0.5))
+    with pytest.raises(DtypeError, match="integers"):
+        random.bits(torch.tensor(0.5))
+    with pytest.raises(DtypeError, match="bfloat16"):
+        random.uniform(0, 1, dtype=torch.bfloat16)
+    with pytest.raises(ConfigError, match="positive"):
+        random.integers(0, 0)
+    with pytest.raises(ConfigError, match="at most 3"):
+        random.sample_without_replacement(torch.arange(2), 3, 4)

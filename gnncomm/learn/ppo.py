@@ -224,8 +224,8 @@ class PPO:
             self.optimizer.zero_grad()
             raise NonFiniteError(
                 f"Update {self.updates}: expected a finite loss and gradient, got loss {float(loss.detach()):g}, "
-                f"gradient norm {float(norm):g} (first parameter: {broken[0] if broken else 'none'}). Nothing was applied; "
-                "lower the learning rate or look for the cause in rewards and observations."
+                f"gradient norm {float(norm):g} (first parameter: {broken[0] if broken else 'none'}). Nothing was "
+                "applied; lower the learning rate or look for the cause in rewards and observations."
             )
         self.optimizer.step()
         return norm
