@@ -5,8 +5,8 @@ from dataclasses import replace
 from gnncomm import default_config, evaluate, train
 from gnncomm.run import make_env
 
-config = replace(default_config("relay"), steps=20_000)
-for topology in ("line", "ring", "star", "full", "empty"):
+config = default_config("relay", steps=12_000, env_settings={"num_agents": 3, "num_symbols": 4}, rounds=2)
+for topology in ("line", "star", "empty"):
     training = train(replace(config, topology=topology))
     report = evaluate(training.policy, make_env(replace(config, num_envs=500)), episodes=500)
     print(f"{topology:6} success {report.trained.success.mean:6.1%}   channel used: {report.channel_used}")
