@@ -81,8 +81,8 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
     recipe: Mapping[str, Any] = {
         "num_envs": 256,
         "rollout": 20,
-        "steps": 3_000_000,
-        "ppo": {"lr": 2e-3, "gamma": 0.97, "epochs": 2, "minibatches": 8},
+        "steps": 2_400_000,
+        "ppo": {"lr": 3e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
     }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "5x5-3-v0": {"dim": 5, "num_agents": 3, "vision": 0, "mode": "mixed", "max_steps": 20},

@@ -48,6 +48,16 @@ def _new_policy(state_dim: int, action_dim: int, hidden: int, comm: str, wire: W
         return CommPolicy(state_dim, action_dim, CommStack([layer], nn.Tanh()), GRU(hidden), Integration.PREVIOUS, wire)
 
 
+def _floats(name: str, values: Any, shape: str) -> Tensor:
+    """``values`` as float32; refuses what is no rectangular array of numbers."""
+    try:
+        return torch.as_tensor(values, dtype=torch.float32)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShapeError(
+            f"Expected {name} {shape} as a tensor, an array or lists of equal length ({error})."
+        ) from error
+
+
 class Agent:
     """One agent of a team: it believes, talks, and acts. Its beliefs are the memory of its policy.
 
@@ -272,7 +282,7 @@ class MultiAgentLearner:
         """
         if self._open is None:
             raise StateError("update was called without a step before: call step(observations) first.")
-        reward = torch.as_tensor(rewards, dtype=torch.float32)
+        reward = _floats("rewards", rewards, f"[N={self.num_agents}]")
         if reward.shape != (self.num_agents,):
             raise ShapeError(f"Expected rewards [N={self.num_agents}], got {tuple(reward.shape)}.")
         if not bool(reward.isfinite().all()):
@@ -287,7 +297,7 @@ class MultiAgentLearner:
         self._placed = False
 
     def _timestep(self, observations: Any) -> TimeStep:
-        obs = torch.as_tensor(observations, dtype=torch.float32)
+        obs = _floats("observations", observations, f"[N={self.num_agents}, D={self.policy.obs_dim}]")
         if obs.shape != (self.num_agents, self.policy.obs_dim):
             raise ShapeError(
                 f"Expected observations [N={self.num_agents}, D={self.policy.obs_dim}], got {tuple(obs.shape)}."

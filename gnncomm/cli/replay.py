@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 
 from gnncomm.cli.parse import at_least, output_file, parse
-from gnncomm.record import record
+from gnncomm.record import Episode, episode_video, record, trajectory_figure
 from gnncomm.run import Trained, load
 
 
@@ -23,6 +23,8 @@ class ReplayArgs:
     """PNG, PDF or SVG to draw into."""
     episode: str = ""
     """File (.npz) to keep the recorded episode in."""
+    video: str = ""
+    """MP4 or GIF to film the episode in."""
     seed: int = 0
     """Seed of the episode."""
 
@@ -35,17 +37,19 @@ def run(words: list[str]) -> int:
     console = Console(highlight=False)
     trained = load(args.run)
     figure = output_file(args.figure) if args.figure else Path(args.run) / "trajectories.png"
-    draw(trained, figure, args.seed, console, output_file(args.episode) if args.episode else None)
+    episode = draw(trained, figure, args.seed, console)
+    if args.episode:
+        episode.save(output_file(args.episode))
+        console.print(f"episode in {args.episode}")
+    if args.video:
+        episode_video(episode, output_file(args.video))
+        console.print(f"video in {args.video}")
     return 0
 
 
-def draw(trained: Trained, figure: Path, seed: int, console: Console, episode_file: Path | None = None) -> None:
+def draw(trained: Trained, figure: Path, seed: int, console: Console) -> Episode:
     """Record one episode and draw it into ``figure``."""
-    from gnncomm.record import trajectory_figure
-
     episode = record(trained.policy, trained.make_env(1), seed=seed)
-    if episode_file is not None:
-        episode.save(episode_file)
-        console.print(f"episode in {episode_file}")
     trajectory_figure(episode, figure)
     console.print(f"figure in {figure}")
+    return episode

@@ -21,7 +21,8 @@ class Encoder(nn.Module):
         flat ``[*lead, N, D]`` or ``SparseObs`` with ``[*lead, N, K]`` -> ``[*lead, N, H]``.
 
     Raises:
-        ShapeError: the width is not D. DtypeError: the observation is no floating-point tensor.
+        ShapeError: the width is not D.
+        DtypeError: the observation is no floating-point tensor, or a wider one than the weights.
     """
 
     def __init__(self, obs_dim: int, hidden: int) -> None:
@@ -36,6 +37,7 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.bias)
 
     def forward(self, obs: Observation) -> Tensor:
+        self._check_dtype(obs.value if isinstance(obs, SparseObs) else obs)
         if isinstance(obs, SparseObs):
             self._check_width(obs.width)
             rows, count = obs.index.shape[:-1], obs.index.shape[-1]
@@ -46,10 +48,18 @@ class Encoder(nn.Module):
                 mode="sum",
             )
             return torch.relu(summed.view(*rows, self.hidden) + self.bias)
-        if not obs.is_floating_point():
-            raise DtypeError(f"Expected floating-point observations, got {obs.dtype}: use obs.float().")
         self._check_width(obs.shape[-1])
         return torch.relu(obs.to(self.weight.dtype) @ self.weight + self.bias)
+
+    def _check_dtype(self, values: Tensor) -> None:
+        mine = self.weight.dtype
+        if not values.is_floating_point():
+            raise DtypeError(f"Expected floating-point observations, got {values.dtype}: use obs.float().")
+        if torch.promote_types(values.dtype, mine) != mine:
+            raise DtypeError(
+                f"Expected observations of {mine}, got {values.dtype}, which would lose digits: use obs.to({mine}) once, "
+                f"where they are made, or a policy in {values.dtype}."
+            )
 
     def _check_width(self, width: int) -> None:
         if width != self.obs_dim:

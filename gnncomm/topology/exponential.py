@@ -18,7 +18,8 @@ class Exponential(StaticTopology):
     """Agent i hears i + 1, i + 2, i + 4, i + 8, ... modulo N: ceil(log2 N) agents, and so many rounds reach everyone.
 
     Ying, Yuan, Chen, Hu, Pan and Yin 2021, "Exponential Graph is Provably Efficient for Decentralized Deep Training"
-    (NeurIPS), section 3; for communicating agents Li, Yang, Zhu and others 2025, "ExpoComm" (ICLR). Directed.
+    (NeurIPS), section 3; for communicating agents Li, Wang, Bai and Zhang 2025, "Exponential Topology-enabled Scalable
+    Communication in Multi-agent Reinforcement Learning" (ICLR), called ExpoComm. Directed.
     """
 
     def edges(self, num_agents: int) -> tuple[Tensor, Tensor]:

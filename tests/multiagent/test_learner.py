@@ -295,3 +295,13 @@ def test_a_graph_is_for_its_number_of_agents() -> None:
         graph.exchange([Agent(3, 5), Agent(3, 5, index=1)])
     with pytest.raises(ConfigError):
         CommunicationGraph(0)
+
+
+def test_what_is_no_rectangle_of_numbers_is_refused() -> None:
+    learner = MultiAgentLearner(2, 3, 2)
+    for ragged in ([[1.0, 2.0, 3.0], [1.0]], "abc", [[None] * 3] * 2):
+        with pytest.raises(ShapeError, match="observations"):
+            learner.step(ragged)
+    learner.step(torch.zeros(2, 3))
+    with pytest.raises(ShapeError, match="rewards"):
+        learner.update([1.0, [2.0]])

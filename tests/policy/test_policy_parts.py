@@ -301,3 +301,12 @@ def test_one_step_by_hand(integration: Integration) -> None:
     torch.testing.assert_close(decision.rows[0], said)
     kept = remember(x) if integration == "after" else want
     torch.testing.assert_close(decision.state.memory, kept)
+
+
+def test_observations_wider_than_the_weights_are_refused_and_narrower_ones_are_cast() -> None:
+    encoder = Encoder(3, 4)
+    obs = torch.rand(2, 3)
+    for wide in (obs.double(), SparseObs(torch.zeros(2, 1, dtype=torch.int64), torch.ones(2, 1).double(), 3)):
+        with pytest.raises(DtypeError, match=r"torch\.float64"):
+            encoder(wide)
+    assert torch.equal(encoder(obs.half()), encoder(obs.half().float()))

@@ -51,6 +51,9 @@ def test_a_connected_team_keeps_its_range() -> None:
     graph = Radius(1, ensure_connected=True)(all_alive(2, 3), pos)
     assert graph.num_edges == 8
     assert torch.equal(graph.dense[0], Radius(1)(all_alive(2, 3), pos).dense[0])
+    exact = torch.tensor([[[0.0, 0], [20, 0], [12, 17.5]]])  # 20, 19.2 and 21.2 apart
+    assert Radius(20, ensure_connected=True)(all_alive(1, 3), exact).num_edges == 4, "20 is enough: nothing grows"
+    assert Radius(19.9, ensure_connected=True)(all_alive(1, 3), exact).num_edges == 6
     far = Radius(1, ensure_connected=True)(all_alive(1, 2), torch.tensor([[[0.0, 0], [1e6, 0]]]))
     assert far.num_edges == 2
 

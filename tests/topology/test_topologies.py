@@ -42,6 +42,8 @@ from gnncomm.topology import (
 )
 from gnncomm.topology.static import static_graph
 
+WALLS = ("..#", ".#.", "...")
+
 
 def all_alive(num_envs: int, num_agents: int) -> Tensor:
     return torch.ones(num_envs, num_agents, dtype=torch.bool)
@@ -393,7 +395,6 @@ def test_graphs_built_in_inference_mode_serve_training(which: Topology) -> None:
     assert h.grad is not None
 
 
-WALLS = ("..#", ".#.", "...")
 LISTED: dict[str, Topology] = {
     "barabasi_albert": BarabasiAlbert(2),
     "empty": Empty(),

@@ -64,9 +64,9 @@ def test_news_that_never_arrive() -> None:
 def test_positions_step_and_seed_are_heard() -> None:
     row = torch.arange(5.0).unsqueeze(-1)
     assert summary(KNearest(1), 5, row).edges == 5
-    assert summary(topology("radius:r=1"), 5, row) == summary(Line(), 5)
+    assert summary(topology.resolve("radius:r=1"), 5, row) == summary(Line(), 5)
     assert summary(Ring().every(2), 5, step=1) == summary(Empty(), 5)
-    assert len({summary(topology("erdos_renyi:p=.5"), 9, seed=seed) for seed in range(5)}) > 1
+    assert len({summary(topology.resolve("erdos_renyi:p=.5"), 9, seed=seed) for seed in range(5)}) > 1
 
 
 def rows(markdown: str) -> list[list[str]]:
