@@ -8,7 +8,10 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from gnncomm import channel as channels
+from gnncomm import codec as codecs
 from gnncomm import environments
+from gnncomm import topology as topologies
 from gnncomm.errors import CheckpointMismatchError, ConfigError, did_you_mean
 from gnncomm.learn.build import build_policy
 from gnncomm.learn.config import TrainConfig
@@ -36,6 +39,27 @@ class Trained:
     env_steps: int
     rejected: tuple[str, ...] = ()
     """Why newer checkpoints were passed over, one line each."""
+
+    def with_wire(self, topology: str | None = None, codec: str | None = None, channel: str | None = None) -> Trained:
+        """The same weights on another wire, as they are: to see what a team makes of one that it was not trained on.
+
+        ``config`` says so, too. What is None stays.
+
+        Raises:
+            ConfigError: an unknown name or parameter.
+        """
+        old = self.config
+        config = replace(
+            old, topology=topology or old.topology, codec=codec or old.codec, channel=channel or old.channel
+        )
+        wire = self.policy.wire
+        if topology is not None:
+            wire = replace(wire, topology=topologies.resolve(topology))
+        if codec is not None:
+            wire = replace(wire, codec=codecs.resolve(codec))
+        if channel is not None:
+            wire = replace(wire, channel=channels.resolve(channel))
+        return replace(self, config=config, policy=self.policy.with_wire(wire).eval())
 
     def make_env(self, num_envs: int) -> VectorEnv:
         return make_env(replace(self.config, num_envs=num_envs, ppo=replace(self.config.ppo, minibatches=1)))

@@ -1,27 +1,32 @@
-"""What a medium is: which messages arrive, and what is left of them."""
+"""What a medium is: which messages arrive, when, and what is left of them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from gnncomm.graph import CommGraph
+from gnncomm.graph import CommGraph, Layout
 from gnncomm.moment import Moment
 from gnncomm.types import Batch
 
 
 @dataclass(frozen=True)
-class Delivery(Batch):
-    """What arrives in one round.
+class Arrival(Batch):
+    """Messages that arrive together: one of each sender, over the edges of ``graph``."""
 
-    Senders may be more than agents: where messages of several ages arrive together, ``msg`` has ``D * N`` rows, row
-    ``d * N + j`` is a message of agent j, and ``graph`` is over D * N agents of which the first N receive.
-    """
-
-    msg: Tensor  # [B, D * N, M]
+    msg: Tensor  # [B, N, M]; rows without an edge mean nothing
     graph: CommGraph
+    fresh: bool = True  # whether ``msg`` is made of what its sender said in this round, and not earlier or never
+
+
+@dataclass(frozen=True)
+class Delivery(Batch):
+    """What arrives in one round: of one sender there may be several messages, of different ages."""
+
+    arrivals: tuple[Arrival, ...]
     state: Tensor  # [B, N, Q] what is in flight, by sender
 
 
@@ -30,12 +35,20 @@ class Channel:
     """What the medium does to messages. This base does nothing; a subclass overrides what it changes.
 
     A channel's randomness is a pure function of (episode key, step, sender, receiver), so a learner recomputes the
-    wire that the rollout saw. A message that does not arrive, or not yet, is no edge, never a zero vector.
+    wire that the rollout saw, and what a mild fault does a severe one does, too. A message that does not arrive, or not
+    yet, is no edge, never a zero vector. What an agent says to itself does not pass the medium.
+
+    Channels combine: ``a + b`` is first a, then b.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
 
-    def state_dim(self, msg_channels: int) -> int:
+    @property
+    def copies(self) -> int:
+        """How many arrivals ``pass_on`` gives."""
+        return 1
+
+    def state_dim(self, msg_channels: int, num_agents: int) -> int:
         """Q, numbers in flight for each sender and round; zeros at the beginning of an episode."""
         return 0
 
@@ -47,6 +60,70 @@ class Channel:
         """What is left of the messages ``[B, N, M]``."""
         return msg
 
+    def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
+        """Both, and what is in flight: a channel with memory overrides this one. ``graph`` has no self-loops."""
+        return Delivery((Arrival(self.transmit(msg, moment), self.deliver(graph, moment)),), state)
+
     def carry(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
-        """Both, and what is in flight: a channel with delay overrides this one."""
-        return Delivery(self.transmit(msg, moment), self.deliver(graph, moment), state)
+        """One round: what is sent by B teams arrives.
+
+        Args:
+            msg: ``[B, N, M]``.
+            graph: the edges over which agents talk.
+            state: ``[B, N, Q]`` that the same round of the step before left.
+            moment: episode, step and round.
+        """
+        own, others = _split(graph)
+        delivery = self.pass_on(msg, others, state, moment)
+        if own is None:
+            return delivery
+        return replace(delivery, arrivals=(*delivery.arrivals, Arrival(msg, own)))
+
+    def __add__(self, other: Channel) -> Channel:
+        return Series(self, other)
+
+
+@dataclass(frozen=True)
+class Series(Channel):
+    """First one medium, then the other: ``left + right``.
+
+    Channels of the same kind share their draws: of two losses in series the larger one decides.
+    """
+
+    left: Channel
+    right: Channel
+
+    @property
+    def copies(self) -> int:
+        return self.left.copies * self.right.copies
+
+    def state_dim(self, msg_channels: int, num_agents: int) -> int:
+        first, then = (part.state_dim(msg_channels, num_agents) for part in (self.left, self.right))
+        return first + self.left.copies * then
+
+    def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
+        size = msg.shape[-1], msg.shape[-2]
+        first, then = self.left.state_dim(*size), self.right.state_dim(*size)
+        mine, *theirs = state.split([first, *[then] * self.left.copies], -1)
+        delivery = self.left.pass_on(msg, graph, mine, moment)
+        arrivals, states = [], [delivery.state]
+        for arrival, flight in zip(delivery.arrivals, theirs, strict=True):
+            late = self.right.pass_on(arrival.msg, arrival.graph, flight, moment)
+            arrivals += [replace(item, fresh=item.fresh and arrival.fresh) for item in late.arrivals]
+            states.append(late.state)
+        return Delivery(tuple(arrivals), torch.cat(states, -1))
+
+
+def _split(graph: CommGraph) -> tuple[CommGraph | None, CommGraph]:
+    """The self-loops of ``graph`` (None if there are none) and its other edges."""
+    _, sender, receiver = graph.endpoints()
+    own = sender == receiver
+    loops = own if graph.layout is Layout.SPARSE else own & _present(graph)
+    if not bool(loops.any()):
+        return None, graph
+    own = own.expand(graph.shape)
+    return graph.keep(own), graph.keep(~own)
+
+
+def _present(graph: CommGraph) -> Tensor:
+    return graph.dense if graph.layout is Layout.DENSE else graph.present

@@ -1,57 +1,93 @@
-"""``gnncomm bench train``: how fast training is here, and how near to the machine's matrix products."""
+"""``gnncomm bench``: how fast training and the layers are here, and how near to the machine's matrix products."""
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, Literal
 
 import torch
 import tyro
 from rich.console import Console
 from rich.table import Table
-from torch.utils.flop_counter import FlopCounterMode
 
-from gnncomm.cli.parse import at_least, parse
+from gnncomm.bench import (
+    KINDS,
+    SETTINGS,
+    bench_layers,
+    bench_scaling,
+    count_flops,
+    layers_table,
+    matmul_rate,
+    scaling_table,
+)
+from gnncomm.cli.parse import at_least, output_file, parse
+from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.learn import Training, collect
 from gnncomm.run import default_config, make_env
 
 
 @dataclass(frozen=True)
 class BenchArgs:
-    """Measure the speed of training, in one run on this machine."""
+    """Measure speed, in one run on this machine."""
 
-    what: tyro.conf.Positional[Literal["train"]] = "train"
-    """What to measure."""
+    what: tyro.conf.Positional[Literal["train", "layers"]] = "train"
+    """What to measure: training as a whole, or the layers against stock PyG convolutions."""
     env: str = "predator_prey"
-    """Environment, with its recommended settings."""
-    repeats: int = 10
-    """Updates that are timed."""
+    """train: environment, with its recommended settings."""
+    settings: tuple[str, ...] = ()
+    """layers: which graphs; none takes all of them, and the cost of an agent in growing teams."""
+    repeats: int = 20
+    """Updates, or passes forward and backward, that are timed."""
     threads: int = 0
     """Threads of torch; 0 leaves its own choice."""
+    json: str = ""
+    """layers: also write the numbers to this file."""
 
     def __post_init__(self) -> None:
         at_least(self, repeats=1, threads=0)
+        known = [setting.name for setting in SETTINGS]
+        for name in self.settings:
+            if name not in known:
+                raise ConfigError(
+                    f"Expected the name of a graph to measure on, got {name!r}. {did_you_mean(name, known)}"
+                )
 
 
 def run(words: list[str]) -> int:
     args = parse(BenchArgs, words, "gnncomm bench")
+    file = output_file(args.json) if args.json else None
     if args.threads:
         torch.set_num_threads(args.threads)
-    Console(highlight=False).print(bench_train(args.env, args.repeats))
+    console = Console(highlight=False)
+    if args.what == "train":
+        console.print(bench_train(args.env, args.repeats))
+        return 0
+    result = _layers(args, console)
+    if file is not None:
+        file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
-def matmul_rate(size: int = 1024, repeats: int = 10) -> float:
-    """Floating-point operations per second of a square float32 product, the median of ``repeats``."""
-    a, b = torch.rand(size, size), torch.rand(size, size)
-    times = []
-    for _ in range(repeats + 2):
-        start = time.perf_counter()
-        torch.mm(a, b)
-        times.append(time.perf_counter() - start)
-    return 2 * size**3 / statistics.median(times[2:])
+def _layers(args: BenchArgs, console: Console) -> dict[str, Any]:
+    chosen = [setting for setting in SETTINGS if not args.settings or setting.name in args.settings]
+    rows = list(bench_layers(chosen, args.repeats))
+    for kind in KINDS:
+        console.print(layers_table(rows, kind))
+    scale = [] if args.settings else list(bench_scaling(max(1, args.repeats // 4)))
+    if scale:
+        console.print(scaling_table(scale))
+    return {
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "repeats": args.repeats,
+        "matmul_gflops": matmul_rate() / 1e9,
+        "layers": [asdict(row) for row in rows],
+        "scaling": [asdict(row) for row in scale],
+    }
 
 
 def bench_train(env: str, repeats: int) -> Table:
@@ -67,9 +103,7 @@ def bench_train(env: str, repeats: int) -> Table:
         )
         middle = time.perf_counter()
         if number == 0:
-            with FlopCounterMode(display=False) as counter:
-                training.learner.update(rollout)
-            flops = counter.get_total_flops()
+            flops = count_flops(partial(training.learner.update, rollout))
             continue
         training.learner.update(rollout)
         collects.append(middle - start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,12 @@ class EvalArgs:
     """Seed of the episodes, the same for all; far from the seeds of training."""
     sample: bool = False
     """Sample actions instead of taking the most likely ones."""
+    topology: str = ""
+    """Another topology than in training."""
+    codec: str = ""
+    """Another codec than in training."""
+    channel: str = ""
+    """Another channel than in training."""
     json: str = ""
     """File to write the numbers to."""
 
@@ -37,8 +44,10 @@ def run(words: list[str]) -> int:
     args = parse(EvalArgs, words, "gnncomm eval")
     console = Console(highlight=False)
     trained = load(args.run)
+    names = ("topology", "codec", "channel")
+    overrides = {name: value for name in names if (value := getattr(args, name))}
     target = output_file(args.json) if args.json else None
-    show_report(trained, args.episodes, target, console, seed=args.seed, greedy=not args.sample)
+    show_report(trained, args.episodes, target, console, args.seed, not args.sample, overrides)
     return 0
 
 
@@ -49,14 +58,19 @@ def show_report(
     console: Console,
     seed: int = EvalArgs.seed,
     greedy: bool = True,
+    overrides: Mapping[str, str] | None = None,
 ) -> Report:
-    """Evaluate, print the table and the verdict, and write the JSON."""
+    """Evaluate, on a wire with ``overrides``, print the table and the verdict, and write the JSON."""
     for line in trained.rejected:
         console.print(f"passed over {line}", soft_wrap=True)
+    if overrides:
+        trained = trained.with_wire(**overrides)
+        changed = ", ".join(f"{name} {value}" for name, value in overrides.items())
+        console.print(f"zero-shot, not trained on this wire: {changed}", soft_wrap=True)
     env = trained.make_env(min(episodes, 1000))
     report = evaluate(trained.policy, env, episodes=episodes, seed=seed, greedy=greedy)
     console.print(report.table())
     if json_file is not None:
-        write_json_atomic(json_file, report.to_dict())
+        write_json_atomic(json_file, report.to_dict() | ({"overrides": dict(overrides)} if overrides else {}))
         console.print(f"numbers in {json_file}")
     return report

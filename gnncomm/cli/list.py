@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 from rich.console import Console
 from rich.table import Table
 
-from gnncomm import channel, environments, schedule, topology
+from gnncomm import channel, codec, environments, schedule, topology
 from gnncomm.cli.parse import parse
 from gnncomm.layers import LAYERS, NONE
 
@@ -16,11 +17,21 @@ def run(words: list[str]) -> int:
     parse(_nothing, words, "gnncomm list")
     console = Console(highlight=False)
     layers = {name: line for name, (_, line) in LAYERS.items()} | {NONE: "nothing is sent"}
-    console.print(_table("environments (gnncomm train ENV)", environments.summaries()))
+    console.print(
+        _table(
+            "environments (gnncomm train ENV)", {name: plain(text) for name, text in environments.summaries().items()}
+        )
+    )
     console.print(_table("layers (--comm)", layers))
-    console.print(_table("topologies (--topology); join with | and &", _summaries(topology.listing())))
-    console.print(_table("schedulers", _summaries(schedule.listing())))
-    console.print(_table("channels (--channel)", _summaries(channel.listing())))
+    console.print(
+        _table(
+            "topologies (--topology); combine: A | B, A & B, ~A, A.every(2), [A; B]:period=5",
+            _summaries(topology.listing()),
+        )
+    )
+    console.print(_table("schedulers (--scheduler)", _summaries(schedule.listing())))
+    console.print(_table("codecs (--codec); int4 is quantise:bits=4", _summaries(codec.listing())))
+    console.print(_table("channels (--channel); join with +", _summaries(channel.listing())))
     return 0
 
 
@@ -33,9 +44,14 @@ def _summaries(classes: dict[str, type]) -> dict[str, str]:
 
 
 def first_line(value: object) -> str:
-    """The first sentence of a docstring."""
-    text = inspect.getdoc(value) or ""
-    return " ".join(text.split("\n\n")[0].split())
+    """The first paragraph of a docstring as plain text."""
+    return plain(" ".join((inspect.getdoc(value) or "").split("\n\n")[0].split()))
+
+
+def plain(text: str) -> str:
+    """``text`` without the marks of reStructuredText."""
+    text = re.sub(r"`([^`<]+) <[^>]+>`_", r"\1", text)
+    return re.sub(r":math:`([^`]*)`", r"\1", text).replace("``", "")
 
 
 def _table(title: str, lines: dict[str, str]) -> Table:

@@ -14,7 +14,7 @@ from gnncomm.layers import CommLayer
 from gnncomm.moment import Moment
 from gnncomm.policy import CommPolicy, Integration
 from gnncomm.policy.policy import choose_action, mask_logits
-from gnncomm.schedule import Schedule
+from gnncomm.schedule import Decider, Schedule
 from gnncomm.types import Observation, SparseObs
 
 
@@ -23,7 +23,7 @@ class LocalDecision:
     """What one agent decided."""
 
     action: int
-    log_prob: Tensor  # []
+    log_prob: Tensor  # [] of the action and of the scheduler's decisions together
     logits: Tensor  # [A], -inf where masked
 
 
@@ -32,10 +32,10 @@ class LocalAgent:
 
     A step is ``observe``, then for each round ``say`` and ``hear``, then ``decide``::
 
-        agent.observe(obs)                                   # [D]
+        agent.observe(obs)                                       # [D]
         for _ in range(agent.num_rounds):
-            mailbox.post(agent.index, agent.say())           # [M] leaves
-            agent.hear(mailbox.collect(agent.index))         # [S, M] arrives (all agents post before any collects)
+            mailbox.post(agent.index, agent.say(episode, step))  # [M] leaves
+            agent.hear(mailbox.collect(agent.index))             # [S, M] arrives (all agents post before any collects)
         action = agent.decide(key, episode, step).action
 
     With ``Integration.PREVIOUS`` messages depend on the memory only, so the rounds may come before ``observe``.
@@ -77,9 +77,12 @@ class LocalAgent:
         if memory is not None and memory.shape != fresh.shape:
             raise ShapeError(f"Expected a memory [S={len(fresh)}], got {list(memory.shape)}: use agent.memory.")
         self._begin_step(fresh if memory is None else memory)
+        self._scheduled: dict[int, Tensor] = {}
 
     def _begin_step(self, memory: Tensor) -> None:
         self._memory, self._round = memory, 0
+        self._schedule: Schedule | None = None
+        self._wire_log_prob = memory.new_zeros(())
         self._x: Tensor | None = None
         self._row: Tensor | None = None
         if self.policy.integration is Integration.PREVIOUS:
@@ -104,28 +107,92 @@ class LocalAgent:
         if self._row is None:
             self._row, self._memory = self.policy.before_rounds(self._x, self._memory)
 
-    def gate(self, reachable: CommGraph, episode: int = 0, step: int = 0) -> CommGraph:
-        """The edges of ``reachable`` (one graph) that this agent's scheduler uses: its own outgoing ones.
+    def announce(self) -> Tensor:
+        """``[S]`` that this agent broadcasts before the round so that others can decide; often S = 0."""
+        return self.policy.wire.scheduler.announce(self._open_row("announce"))
 
-        The scheduler gets NaN in place of the rows of others: a gate may look at the sender's row only.
+    def gate(
+        self,
+        reachable: CommGraph,
+        episode: int = 0,
+        step: int = 0,
+        key: int | None = None,
+        announced: Tensor | None = None,
+    ) -> CommGraph:
+        """The edges of ``reachable`` (one graph) that are used, as far as this agent decides: its incoming ones where
+        receivers do, else its outgoing ones.
+
+        The scheduler gets NaN in place of the rows, messages and states of others. What it decides holds for the
+        ``say`` and ``hear`` of this round.
+
+        Args:
+            reachable: who could hear whom.
+            episode, step: the moment.
+            key: names the draws of sampled decisions, as in ``decide``; None takes the most likely ones.
+            announced: ``[N, S]`` that everyone announced; may be left out where S = 0.
+
+        Raises:
+            ConfigError: the scheduler needs the rows of the whole team. ShapeError: announcements that do not fit.
         """
-        row = self._open_row("gate")
-        outgoing = reachable.to_layout(Layout.SPARSE)
-        outgoing = outgoing.keep(outgoing.edge_index[0] == self.index)
-        h_1NF = row.new_full((1, reachable.num_agents, len(row)), torch.nan)
-        h_1NF[0, self.index] = row
-        layer = self._layer("gate")
-        msg_1NM = row.new_full((1, reachable.num_agents, layer.msg_channels), torch.nan)
-        msg_1NM[0, self.index] = layer.send(row)
-        when, now = (torch.tensor([number], device=row.device) for number in (episode, step))
-        scheduler = self.policy.wire.scheduler
-        state = row.new_zeros(1, reachable.num_agents, scheduler.state_dim(layer.msg_channels))
-        schedule: Schedule = scheduler(h_1NF, msg_1NM, outgoing, state, Moment(when, now, self._round), None, None)
-        return schedule.graph
+        row, scheduler, layer = self._open_row("gate"), self.policy.wire.scheduler, self._layer("gate")
+        if scheduler.decider is Decider.TEAM:
+            raise ConfigError(
+                f"{type(scheduler).__name__} cannot be run by one agent, it needs {scheduler.needs}: expected a "
+                "scheduler that its sender or receiver can decide."
+            )
+        num_agents = reachable.num_agents
+        announced = row.new_zeros(num_agents, 0) if announced is None else announced
+        width = scheduler.announce(row).shape[-1]
+        if announced.shape != (num_agents, width):
+            raise ShapeError(
+                f"Expected the announcements [N={num_agents}, S={width}] of all agents, got {list(announced.shape)}: "
+                "use agent.announce()."
+            )
 
-    def say(self) -> Tensor:
-        """The message ``[M]`` of this round."""
-        return self._layer("say").send(self._open_row("say"))
+        def alone(own: Tensor) -> Tensor:
+            others = own.new_full((1, num_agents, len(own)), torch.nan)
+            others[0, self.index] = own
+            return others
+
+        state = self._scheduled.get(self._round, row.new_zeros(scheduler.state_dim(layer.msg_channels)))
+        moment = self._moment(episode, step)
+        schedule: Schedule = scheduler(
+            alone(row),
+            alone(self._message(moment)),
+            reachable.to_layout(Layout.SPARSE),
+            alone(state),
+            moment,
+            key,
+            None,
+            announced.unsqueeze(0),
+        )
+        self._schedule, self._scheduled[self._round] = schedule, schedule.state[0, self.index]
+        if schedule.log_prob is not None:
+            self._wire_log_prob = self._wire_log_prob + schedule.log_prob[0, self.index]
+        # What came out for edges of others is made of NaN.
+        used = schedule.graph.to_layout(Layout.SPARSE)
+        return used.keep(used.edge_index[int(scheduler.decider is Decider.RECEIVER)] == self.index)
+
+    def say(self, episode: int = 0, step: int = 0) -> Tensor:
+        """The message ``[M]`` of this round, as it is read; where ``gate`` was called, the one its scheduler sends.
+
+        ``episode`` and ``step`` name the draws of the codec.
+        """
+        if self._schedule is not None:
+            return self._schedule.msg[0, self.index]
+        return self._message(self._moment(episode, step))
+
+    def _moment(self, episode: int, step: int) -> Moment:
+        device = self._memory.device
+        return Moment(torch.tensor([episode], device=device), torch.tensor([step], device=device), self._round)
+
+    def _message(self, moment: Moment) -> Tensor:
+        """After the codec, which knows a sender by its row and gets NaN in place of the other rows."""
+        sent = self._layer("say").send(self._open_row("say"))
+        rows_1NM = sent.new_full((1, self.index + 1, len(sent)), torch.nan)
+        rows_1NM[0, self.index] = sent
+        read: Tensor = self.policy.wire.codec(rows_1NM, moment).msg[0, self.index]
+        return read
 
     def hear(self, inbox: Inbox | Tensor) -> None:
         """End this round with what arrived: an ``Inbox``, or the messages ``[S, M]`` alone (``[0, M]`` for none).
@@ -137,9 +204,12 @@ class LocalAgent:
         inbox = Inbox.of(inbox) if isinstance(inbox, Tensor) else inbox
         if inbox.msg.dim() != 2 or inbox.msg.shape[1] != layer.msg_channels:
             raise ShapeError(f"Expected messages [S, M={layer.msg_channels}], got {list(inbox.msg.shape)}.")
+        if self._schedule is not None and self._schedule.deaf is not None and self._schedule.deaf[0, self.index]:
+            inbox = inbox.only_from(self.index)
         received = layer.hear(row, inbox.msg, inbox.edge_attr, inbox.edge_weight)
         self._row = self.policy.comm.merge(row, received)
         self._round += 1
+        self._schedule = None
 
     def decide(
         self, key: int | None = None, episode: int = 0, step: int = 0, action_mask: Tensor | None = None
@@ -161,7 +231,7 @@ class LocalAgent:
             logits = self._masked(logits, action_mask)
         place = (torch.tensor(number, device=logits.device) for number in (episode, step, self.index))
         action = choose_action(logits, key, *place)
-        log_prob = logits.log_softmax(-1)[action]
+        log_prob = logits.log_softmax(-1)[action] + self._wire_log_prob
         self._begin_step(memory)
         return LocalDecision(int(action), log_prob, logits)
 

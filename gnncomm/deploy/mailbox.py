@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gnncomm.channel import Channel, Ideal
+from gnncomm.channel import Arrival, Channel, Ideal
 from gnncomm.errors import GraphError, ShapeError, StateError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.moment import Moment
@@ -16,7 +16,10 @@ from gnncomm.shapes import Float
 
 @dataclass(frozen=True)
 class Inbox:
-    """What reached one agent in one round, in ascending order of senders; S = 0 where nothing did."""
+    """What reached one agent in one round, in ascending order of senders; S = 0 where nothing did.
+
+    One sender may be there more than once, with messages of several steps (``Jitter``).
+    """
 
     senders: Tensor  # [S] int64
     msg: Tensor  # [S, M]
@@ -28,37 +31,62 @@ class Inbox:
         """An inbox from messages alone."""
         return cls(torch.arange(msg.shape[0], device=msg.device), msg)
 
+    def only_from(self, sender: int) -> Inbox:
+        """What ``sender`` said."""
+        kept = self.senders == sender
+        attr, weight = self.edge_attr, self.edge_weight
+        return Inbox(
+            self.senders[kept],
+            self.msg[kept],
+            None if attr is None else attr[kept],
+            None if weight is None else weight[kept],
+        )
+
+
+Flight = dict[int, Tensor]
+"""What is in flight in each round, ``[1, N, Q]``; empty when an episode begins."""
+
 
 class Mailbox:
     """One step of the wire for one team: ``post`` a message, ``collect`` an inbox, ``close_round``.
 
-    Who did not post is not heard: a message that did not arrive is no edge. What the medium does to messages
-    (``Channel.transmit``) happens between ``post`` and ``collect``; which edges it leaves (``Channel.deliver``) is the
-    business of whoever made ``graph``.
+    Who did not post is not heard: a message that did not arrive is no edge. Between the last ``post`` and the first
+    ``collect`` the medium does what it does (``Channel.carry``): it may lose, change, delay and repeat messages.
 
     Args:
-        graph: one graph, the edges over which messages arrive in this step.
+        graph: one graph, the edges over which agents talk in this step; ``route`` changes them for one round.
         channel: the medium.
         episode: identity of the episode and
         step: steps since it began, for the draws of the medium.
+        flight: what is in flight. A medium with memory needs the same dictionary for all steps of an episode.
 
     Raises:
         GraphError: ``graph`` is a batch of several graphs.
     """
 
-    def __init__(self, graph: CommGraph, channel: Channel | None = None, episode: int = 0, step: int = 0) -> None:
+    def __init__(
+        self,
+        graph: CommGraph,
+        channel: Channel | None = None,
+        episode: int = 0,
+        step: int = 0,
+        flight: Flight | None = None,
+    ) -> None:
+        self.route(graph)
+        self.channel = Ideal() if channel is None else channel
+        self.episode, self.step, self.round = episode, step, 0
+        self.flight: Flight = {} if flight is None else flight
+        self._posted: dict[int, Tensor] = {}
+        self._carried: tuple[Arrival, ...] | None = None
+
+    def route(self, graph: CommGraph) -> None:
+        """From now on agents talk over the edges of ``graph``."""
         if graph.num_graphs != 1:
             raise GraphError(
                 f"A mailbox serves one team: expected one graph, got {graph.num_graphs}. "
                 "Use graph.select(torch.tensor([b])) for environment b."
             )
         self.graph = graph.to_layout(Layout.SPARSE)
-        self.channel = Ideal() if channel is None else channel
-        self.round = 0
-        self._episode = torch.tensor([episode], device=graph.device)
-        self._step = torch.tensor([step], device=graph.device)
-        self._posted: dict[int, Tensor] = {}
-        self._carried: Tensor | None = None
 
     def post(self, sender: int, msg: Float[Tensor, " M"]) -> None:
         """Put agent ``sender``'s message of this round on the wire.
@@ -87,32 +115,54 @@ class Mailbox:
         """
         if not 0 <= receiver < self.graph.num_agents:
             raise GraphError(f"No agent {receiver}: expected 0 <= receiver < {self.graph.num_agents}.")
-        carried_NM = self._carry()
-        sender_E, receiver_E = self.graph.edge_index
-        spoke_N = torch.zeros(self.graph.num_agents, dtype=torch.bool, device=self.graph.device)
-        spoke_N[list(self._posted)] = True
-        edges = ((receiver_E == receiver) & spoke_N[sender_E]).nonzero().squeeze(-1)
-        attr, weight = self.graph.edge_attr, self.graph.edge_weight
+        heard = [_of_receiver(arrival, receiver) for arrival in self._carry()]
+        order = torch.cat([inbox.senders for inbox in heard]).argsort(stable=True)
+
+        def joined(parts: list[Tensor | None]) -> Tensor | None:
+            given = [part for part in parts if part is not None]
+            return torch.cat(given)[order] if given else None
+
         return Inbox(
-            sender_E[edges],
-            carried_NM[sender_E[edges]],
-            None if attr is None else attr[edges],
-            None if weight is None else weight[edges],
+            torch.cat([inbox.senders for inbox in heard])[order],
+            torch.cat([inbox.msg for inbox in heard])[order],
+            joined([inbox.edge_attr for inbox in heard]),
+            joined([inbox.edge_weight for inbox in heard]),
         )
 
     def close_round(self) -> None:
         """Empty all boxes; the next posts belong to the next round."""
+        if self._posted:
+            self._carry()  # what nobody collected has been in the medium all the same
         self.round += 1
         self._posted, self._carried = {}, None
 
-    def _carry(self) -> Tensor:
-        """The messages ``[N, M]`` after the medium; rows of the silent mean nothing."""
+    def _carry(self) -> tuple[Arrival, ...]:
+        """What the medium delivers."""
         if self._carried is None:
             if not self._posted:
                 raise StateError(f"Nobody posted in round {self.round}: expected at least one message before collect.")
-            sample = next(iter(self._posted.values()))
+            sample, num_agents = next(iter(self._posted.values())), self.graph.num_agents
             silent = torch.zeros_like(sample)
-            rows = [self._posted.get(agent, silent) for agent in range(self.graph.num_agents)]
-            sent_1NM = torch.stack(rows).unsqueeze(0)
-            self._carried = self.channel.transmit(sent_1NM, Moment(self._episode, self._step, self.round))[0]
+            sent_1NM = torch.stack([self._posted.get(agent, silent) for agent in range(num_agents)]).unsqueeze(0)
+            spoke_N = torch.zeros(num_agents, dtype=torch.bool, device=self.graph.device)
+            spoke_N[list(self._posted)] = True
+            width = self.channel.state_dim(len(sample), num_agents)
+            state = self.flight.get(self.round, sample.new_zeros(1, num_agents, width))
+            key, step = (torch.tensor([number], device=sample.device) for number in (self.episode, self.step))
+            used = self.graph.keep(spoke_N[self.graph.edge_index[0]])
+            delivery = self.channel.carry(sent_1NM, used, state, Moment(key, step, self.round))
+            self.flight[self.round], self._carried = delivery.state, delivery.arrivals
         return self._carried
+
+
+def _of_receiver(arrival: Arrival, receiver: int) -> Inbox:
+    graph = arrival.graph.to_layout(Layout.SPARSE)
+    sender_E, receiver_E = graph.edge_index
+    edges = (receiver_E == receiver).nonzero().squeeze(-1)
+    attr, weight = graph.edge_attr, graph.edge_weight
+    return Inbox(
+        sender_E[edges],
+        arrival.msg[0, sender_E[edges]],
+        None if attr is None else attr[edges],
+        None if weight is None else weight[edges],
+    )

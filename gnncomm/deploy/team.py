@@ -3,30 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import overload
 
 import torch
 from torch import Tensor
 
-from gnncomm.channel import Channel
 from gnncomm.deploy.agent import LocalAgent, LocalDecision
-from gnncomm.deploy.mailbox import Mailbox
-from gnncomm.errors import ShapeError
+from gnncomm.deploy.mailbox import Flight, Mailbox
+from gnncomm.errors import ShapeError, StateError
 from gnncomm.graph import CommGraph
-from gnncomm.moment import Moment
 from gnncomm.policy import CommPolicy
 from gnncomm.types import SparseObs, TimeStep
 
 
-def team_of(policy: CommPolicy, num_agents: int) -> list[LocalAgent]:
+class Team(Sequence[LocalAgent]):
+    """Agents that share the weights of a policy and nothing else, and what is in flight between them."""
+
+    def __init__(self, policy: CommPolicy, num_agents: int) -> None:
+        self.agents = tuple(LocalAgent(policy, index) for index in range(num_agents))
+        self.flight: Flight = {}
+
+    @overload
+    def __getitem__(self, index: int) -> LocalAgent: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[LocalAgent, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> LocalAgent | tuple[LocalAgent, ...]:
+        return self.agents[index]
+
+    def __len__(self) -> int:
+        return len(self.agents)
+
+
+def team_of(policy: CommPolicy, num_agents: int) -> Team:
     """``num_agents`` agents that share the weights of ``policy`` and nothing else."""
-    return [LocalAgent(policy, index) for index in range(num_agents)]
+    return Team(policy, num_agents)
 
 
 def exchange(agents: Sequence[LocalAgent], mailbox: Mailbox) -> None:
     """All rounds of a step: in each, everyone posts, then everyone collects."""
     for _ in range(agents[0].num_rounds):
         for agent in agents:
-            mailbox.post(agent.index, agent.say())
+            mailbox.post(agent.index, agent.say(mailbox.episode, mailbox.step))
         for agent in agents:
             agent.hear(mailbox.collect(agent.index))
         mailbox.close_round()
@@ -45,7 +64,8 @@ def run_team(
         One decision for each agent, in the order of ``agents``.
 
     Raises:
-        ShapeError: ``agents`` are not agents 0 .. N-1 of the environment.
+        ShapeError: ``agents`` are not agents 0 .. N-1 of the environment. StateError: the channel has messages in
+            flight, and ``agents`` is no ``Team``.
     """
     now = timestep.select(torch.tensor([env], device=timestep.step.device))
     num_agents = now.alive.shape[1]
@@ -58,9 +78,15 @@ def run_team(
         agent.observe(_own_row(now, agent.index))
     wire = agents[0].policy.wire
     reachable = wire.topology(now.alive, now.pos, now.step, now.key)
-    used = _joined([agent.gate(reachable, episode, step) for agent in agents])
-    mailbox = _mailbox(used, wire.channel, now)
-    exchange(agents, mailbox)
+    mailbox = Mailbox(reachable, wire.channel, episode, step, _flight(agents, bool(now.first)))
+    for _ in range(agents[0].num_rounds):
+        announced = torch.stack([agent.announce() for agent in agents])
+        mailbox.route(_joined([agent.gate(reachable, episode, step, key, announced) for agent in agents]))
+        for agent in agents:
+            mailbox.post(agent.index, agent.say(episode, step))
+        for agent in agents:
+            agent.hear(mailbox.collect(agent.index))
+        mailbox.close_round()
     masks = now.action_mask
     return [
         agent.decide(key, episode, step, None if masks is None or not now.alive[0, i] else masks[0, i])
@@ -77,7 +103,7 @@ def _own_row(now: TimeStep, index: int) -> Tensor | SparseObs:
 
 
 def _joined(outgoing: Sequence[CommGraph]) -> CommGraph:
-    """One graph from the outgoing edges of every agent."""
+    """One graph from the edges that each agent decided on."""
 
     def joined(parts: list[Tensor | None]) -> Tensor | None:
         given = [part for part in parts if part is not None]
@@ -91,6 +117,16 @@ def _joined(outgoing: Sequence[CommGraph]) -> CommGraph:
     )
 
 
-def _mailbox(used: CommGraph, channel: Channel, now: TimeStep) -> Mailbox:
-    delivered = channel.deliver(used, Moment(now.key, now.step))
-    return Mailbox(delivered, channel, int(now.key), int(now.step))
+def _flight(agents: Sequence[LocalAgent], first: bool) -> Flight:
+    """What is in flight between ``agents``."""
+    if isinstance(agents, Team):
+        if first:
+            agents.flight.clear()
+        return agents.flight
+    policy = agents[0].policy
+    if any(policy.wire.channel.state_dim(layer.msg_channels, len(agents)) for layer in policy.comm.rounds):
+        raise StateError(
+            f"{type(policy.wire.channel).__name__} has messages in flight from step to step: expected a Team, which "
+            f"keeps them, got {type(agents).__name__}. Use team_of()."
+        )
+    return {}

@@ -9,6 +9,7 @@ from gnncomm.evaluate.play import Outcomes, play
 from gnncomm.evaluate.report import Arm, Report
 from gnncomm.evaluate.shuffle import Shuffled
 from gnncomm.evaluate.statistics import Difference, Interval, mean_interval, paired_difference, t_quantile, wilson
+from gnncomm.evaluate.traffic import Traffic, WireUse
 
 __all__ = [
     "DEFAULT_SEED",
@@ -18,6 +19,8 @@ __all__ = [
     "Outcomes",
     "Report",
     "Shuffled",
+    "Traffic",
+    "WireUse",
     "evaluate",
     "mean_interval",
     "paired_difference",

@@ -11,6 +11,7 @@ from gnncomm.evaluate.play import evaluating, play, team
 from gnncomm.evaluate.report import Arm, Report
 from gnncomm.evaluate.shuffle import Shuffled
 from gnncomm.evaluate.statistics import paired_difference
+from gnncomm.evaluate.traffic import Traffic
 from gnncomm.policy import CommPolicy
 from gnncomm.topology import Empty
 from gnncomm.types import VectorEnv
@@ -47,9 +48,10 @@ def evaluate(
     muted = policy.with_wire(replace(wire, topology=Empty()))
     shuffled = policy.with_wire(replace(wire, channel=Shuffled(wire.channel)))
     key = None if greedy else seed
+    traffic = Traffic(len(policy.comm.rounds))
     with evaluating(policy):
         played = {
-            "trained": play(env, team(policy, env, key), episodes, seed),
+            "trained": play(env, team(policy, env, key, traffic), episodes, seed, traffic),
             "muted": play(env, team(muted, env, key), episodes, seed),
             "shuffled": play(env, team(shuffled, env, key), episodes, seed),
             "floor": play(env, lambda now: env.floor_action(now.key), episodes, seed),
@@ -57,7 +59,7 @@ def evaluate(
         }
     gain = paired_difference(played["trained"].returns, played["shuffled"].returns)
     arms = {name: Arm.of(outcomes) for name, outcomes in played.items()}
-    return Report(env=env.id, episodes=episodes, seed=seed, greedy=greedy, gain=gain, **arms)
+    return Report(env=env.id, episodes=episodes, seed=seed, greedy=greedy, gain=gain, wire=traffic.use(), **arms)
 
 
 def _check(policy: CommPolicy, env: VectorEnv, episodes: int) -> None:

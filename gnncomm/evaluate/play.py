@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.errors import EnvContractError
+from gnncomm.evaluate.traffic import Traffic
 from gnncomm.policy import CommPolicy
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import TimeStep, VectorEnv
@@ -27,30 +28,36 @@ class Outcomes:
     success: Bool[Tensor, " E"]
 
 
-def team(policy: CommPolicy, env: VectorEnv, key: int | None) -> Actor:
-    """``policy`` with a memory of its own; its draws are named by ``key``, None takes the most likely actions."""
+def team(policy: CommPolicy, env: VectorEnv, key: int | None, traffic: Traffic | None = None) -> Actor:
+    """``policy`` with a memory of its own; its draws are named by ``key``, None takes the most likely actions.
+
+    What it says goes to ``traffic``.
+    """
     state = policy.initial_state(env.num_envs, env.num_agents)
 
     def act(now: TimeStep) -> Tensor:
         nonlocal state
         decision = policy.act(now, state, key)
         state = decision.state
+        if traffic is not None:
+            traffic.heard(decision.talk, now.alive)
         return decision.action
 
     return act
 
 
-def play(env: VectorEnv, actor: Actor, episodes: int, seed: int) -> Outcomes:
+def play(env: VectorEnv, actor: Actor, episodes: int, seed: int, traffic: Traffic | None = None) -> Outcomes:
     """Episodes 0 ... ``episodes - 1``; episode e is the first one of seed ``seed + e``.
 
     They are played in waves of ``env.num_envs``, each to its end, so short ones are not favoured. An environment that
-    is done before its wave goes on with another episode that is not counted (its messages stay alive for ``Shuffled``).
+    is done before its wave goes on with another episode that is not counted (its messages stay alive for ``Shuffled``),
+    neither here nor in ``traffic``.
 
     Raises:
         EnvContractError: an episode runs beyond ``env.max_steps``.
     """
     waves = [
-        _wave(env, actor, min(env.num_envs, episodes - start), seed + start)
+        _wave(env, actor, min(env.num_envs, episodes - start), seed + start, traffic)
         for start in range(0, episodes, env.num_envs)
     ]
     return Outcomes(
@@ -60,14 +67,17 @@ def play(env: VectorEnv, actor: Actor, episodes: int, seed: int) -> Outcomes:
     )
 
 
-def _wave(env: VectorEnv, actor: Actor, count: int, seed: int) -> Outcomes:
+def _wave(env: VectorEnv, actor: Actor, count: int, seed: int, traffic: Traffic | None) -> Outcomes:
     """One episode in each environment, of which the first ``count`` are counted."""
     now = env.reset(seed=seed)
     running = torch.arange(env.num_envs, device=env.device) < count
     returns = torch.zeros(env.num_envs, dtype=torch.float64, device=env.device)
     length, success = torch.zeros_like(now.step), torch.zeros_like(now.success)
     for _ in range(env.max_steps):
-        after = env.step(actor(now))
+        action = actor(now)
+        if traffic is not None:
+            traffic.count(running)
+        after = env.step(action)
         done = after.done
         returns = torch.where(running, returns + after.reward.double().mean(-1), returns)
         length = torch.where(running, after.step, length)

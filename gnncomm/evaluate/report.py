@@ -10,6 +10,7 @@ from rich.table import Table
 
 from gnncomm.evaluate.play import Outcomes
 from gnncomm.evaluate.statistics import Difference, Interval, mean_interval, wilson
+from gnncomm.evaluate.traffic import WireUse
 
 SCHEMA = 1
 """Version of the JSON form; raised when a key changes its meaning or goes."""
@@ -50,7 +51,7 @@ class Arm:
 class Report:
     """The trained team, its two controls, and the environment's floor and ceiling, over the same episodes.
 
-    ``gain`` is the mean paired difference of returns, trained minus shuffled.
+    ``gain`` is the mean paired difference of returns, trained minus shuffled; ``wire`` what the trained team says.
     """
 
     env: str
@@ -63,6 +64,7 @@ class Report:
     floor: Arm
     ceiling: Arm
     gain: Difference
+    wire: WireUse
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -86,6 +88,7 @@ class Report:
             "communication_gain": self.gain.mean,
             "communication_gain_interval": low_high,
             "channel_used": self.channel_used,
+            "wire": self.wire.to_dict(),
         }
 
     def to_json(self) -> str:
@@ -94,13 +97,16 @@ class Report:
         Keys: ``schema`` (1), ``env`` (id), ``episodes``, ``seed``, ``greedy``; ``trained``, ``muted``, ``shuffled``,
         ``floor`` and ``ceiling``, each with ``success`` (share), ``return`` (rewards summed over time, averaged over
         agents) and ``length`` (steps), each ``{"mean", "low", "high"}`` with a 95 % interval; ``communication_gain``
-        (number) and ``communication_gain_interval`` (``{"low", "high"}``), in units of return; ``channel_used`` (bool).
+        (number) and ``communication_gain_interval`` (``{"low", "high"}``), in units of return; ``channel_used`` (bool);
+        ``wire`` (``bits_per_agent_step``, ``edges_per_step``, ``rounds``, see ``WireUse``).
         """
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
 
     def table(self) -> Table:
         """One row for each policy; +- is half of the 95 % interval."""
-        table = Table(title=f"{self.env}, {self.episodes} episodes", caption=self.verdict(), min_width=72)
+        table = Table(
+            title=f"{self.env}, {self.episodes} episodes", caption=f"{self.verdict()}\n{self.wire}", min_width=72
+        )
         table.add_column("policy")
         for column in ("success", "95 %", "steps", "return"):
             table.add_column(column, justify="right")

@@ -26,8 +26,8 @@ class Shuffled(Channel):
 
     inner: Channel = field(default_factory=Ideal)
 
-    def state_dim(self, msg_channels: int) -> int:
-        return self.inner.state_dim(msg_channels)
+    def state_dim(self, msg_channels: int, num_agents: int) -> int:
+        return self.inner.state_dim(msg_channels, num_agents)
 
     def carry(self, msg: Float[Tensor, "B N M"], graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         """What ``inner`` delivers, with the messages of the environment before.
@@ -41,4 +41,5 @@ class Shuffled(Channel):
                 "Make the environment with num_envs=2 or more."
             )
         delivery = self.inner.carry(msg, graph, state, moment)
-        return replace(delivery, msg=delivery.msg.roll(1, dims=0))
+        swapped = tuple(replace(arrival, msg=arrival.msg.roll(1, dims=0)) for arrival in delivery.arrivals)
+        return replace(delivery, arrivals=swapped)

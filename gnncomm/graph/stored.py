@@ -124,6 +124,21 @@ class StoredGraph:
         """Edges in all stored graphs together; a graph shared by all environments counts once."""
         return int(self.in_degree.sum())
 
+    @_view
+    def shifts(self) -> tuple[int, ...] | None:
+        """The offsets o if agent i hears exactly i + o modulo N, in every graph (circulant graphs), else None.
+
+        Known for graphs that all environments share only.
+        """
+        if self.num_graphs != 1 or self.num_edges == 0:
+            return None
+        sender_E, receiver_E = self.edge_index
+        degree = self.num_edges // self.num_agents
+        if degree * self.num_agents != self.num_edges or bool((self.in_degree != degree).any()):
+            return None
+        offset_Nk = ((sender_E - receiver_E) % self.num_agents).view(self.num_agents, degree).sort(1).values
+        return tuple(offset_Nk[0].tolist()) if bool((offset_Nk == offset_Nk[0]).all()) else None
+
     @property
     def device(self) -> torch.device:
         """Where the edges are."""

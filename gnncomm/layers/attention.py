@@ -13,6 +13,8 @@ from torch_geometric.utils import softmax
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers.base import Attention, CommLayer
+from gnncomm.layers.kernels import Kernel, Linears
+from gnncomm.layers.kernels.choose import attention_kernel
 
 
 class AttentionComm(CommLayer):
@@ -150,3 +152,9 @@ class AttentionComm(CommLayer):
             alpha_GHNN = alpha_GHNN * torch.where(graph.dense, graph.weight, 0.0).transpose(1, 2).unsqueeze(1)
         inbox: Tensor = (alpha_GHNN @ value_GNHV.transpose(1, 2)).transpose(1, 2).flatten(2)
         return inbox
+
+    def kernel(self, graph: CommGraph, h: Tensor) -> Kernel | None:
+        return attention_kernel(graph, h, self.heads, self.key_channels, self.value_channels)
+
+    def linears(self) -> Linears:
+        return Linears(self.lin_send, self.lin_query, self.lin_self, self.lin_inbox)

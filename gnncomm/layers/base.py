@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
@@ -9,6 +12,7 @@ from torch_geometric.typing import OptPairTensor, OptTensor  # noqa: F401  PyG c
 
 from gnncomm.errors import ConfigError, DeviceError, DtypeError, GraphError, ShapeError
 from gnncomm.graph import CommGraph, Layout
+from gnncomm.layers.kernels import Kernel, Linears, fused_round, kernels_fit
 
 Attention = tuple[Tensor, Tensor]
 """``(edge_index [2, E], alpha [E, heads])``, as PyG's attention layers return it."""
@@ -46,6 +50,14 @@ class CommLayer(MessagePassing):
             the device of ``h`` does not fit the layer or the graph.
     """
 
+    _fused: ClassVar[bool] = False  # the kernel says what the hooks say
+    _whole: ClassVar[bool] = False  # ... and ``receive`` as well
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        cls._fused = _none_below(cls, "kernel", _HOOKS)
+        cls._whole = cls._fused and _none_below(cls, "kernel", ["receive"])
+
     def __init__(self, in_channels: int, out_channels: int, msg_channels: int, aggr: str = "sum") -> None:
         for name, value in (("in", in_channels), ("out", out_channels), ("msg", msg_channels)):
             if value < 1:
@@ -77,6 +89,18 @@ class CommLayer(MessagePassing):
         """
         return None
 
+    def kernel(self, graph: CommGraph, h: Tensor) -> Kernel | None:
+        """A fast form for this graph of what ``listen``, ``message`` and ``aggregate`` say, or None.
+
+        It is used where ``linears`` describe ``send``, ``listen`` and ``combine``, and only while none of these hooks
+        is overridden by a subclass that does not override ``kernel`` as well.
+        """
+        return None
+
+    def linears(self) -> Linears | None:
+        """``send``, ``listen`` and ``combine`` as linear maps, where they are that."""
+        return None
+
     def message_bits(self, dtype: torch.dtype = torch.float32) -> int:
         """Bits of one message on the wire without a codec."""
         return self.msg_channels * torch.finfo(dtype).bits
@@ -95,7 +119,8 @@ class CommLayer(MessagePassing):
     ) -> Tensor:
         if isinstance(graph, CommGraph):
             self.check(h, graph)
-            return self.receive(h, self.send(h), graph)
+            out = self._fast(h, None, graph) if self._whole else None
+            return self.receive(h, self.send(h), graph) if out is None else out
         self._check_rows(h)
         if graph.dim() != 2 or graph.shape[0] != 2:
             raise GraphError(f"Expected edge_index [2, E] or a CommGraph, got shape {tuple(graph.shape)}.")
@@ -104,6 +129,9 @@ class CommLayer(MessagePassing):
 
     def receive(self, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
         """Everything after the wire: ``h [*lead, N, F]`` and delivered messages ``msg [*lead, N, M]``."""
+        fast = self._fast(h, msg, graph)
+        if fast is not None:
+            return fast
         lead = h.shape[:-1]
         if any(value is not None and value.dtype != h.dtype for value in (graph.attr, graph.weight)):
             graph = graph.with_features(_like(graph.attr, h), _like(graph.weight, h))
@@ -117,6 +145,23 @@ class CommLayer(MessagePassing):
                 msg_GNM.flatten(0, 1), query_GNQ.flatten(0, 1), graph.edge_index, graph.edge_attr, graph.edge_weight
             )
         return self.combine(h, inbox.reshape(*lead, inbox.shape[-1]))
+
+    def _fast(self, h: Tensor, msg: Tensor | None, graph: CommGraph) -> Tensor | None:
+        """The round by a kernel; None where there is none, or where it would not be right."""
+        if not self._fused or not kernels_fit(h):
+            return None
+        linears = self.linears()
+        if linears is None or not linears.are_plain() or linears.own.weight.dtype != h.dtype:
+            return None
+        if msg is not None and msg.dtype != h.dtype:
+            return None
+        kernel = self.kernel(graph, h)
+        if kernel is None:
+            return None
+        rows = h.reshape(-1, h.shape[-1])
+        sent = rows if msg is h else None if msg is None else msg.reshape(-1, msg.shape[-1])
+        out = fused_round(kernel, linears, rows, sent, graph)
+        return out.view(*h.shape[:-1], out.shape[-1])
 
     def hear(self, h: Tensor, inbox_msg: Tensor, edge_attr: OptTensor = None, edge_weight: OptTensor = None) -> Tensor:
         """One receiver alone: its row ``h [F]`` and the ``S >= 0`` messages ``[S, M]`` that reached it -> ``[F']``."""
@@ -180,6 +225,18 @@ class CommLayer(MessagePassing):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, msg_channels={self.msg_channels})"
+
+
+_HOOKS = ("send", "listen", "message", "aggregate", "update", "combine", "edge_inbox", "dense_inbox", "linears")
+
+
+def _none_below(layer: type, owner: str, names: Iterable[str]) -> bool:
+    """No class below the one that defines ``owner`` defines one of ``names``."""
+
+    def depth(name: str) -> int:
+        return next(place for place, each in enumerate(layer.__mro__) if name in vars(each))
+
+    return all(depth(owner) <= depth(name) for name in names)
 
 
 def _like(features: OptTensor, rows: Tensor) -> OptTensor:

@@ -8,6 +8,8 @@ from torch_geometric.typing import OptTensor
 
 from gnncomm.graph import CommGraph
 from gnncomm.layers.base import CommLayer
+from gnncomm.layers.kernels import Kernel, Linears
+from gnncomm.layers.kernels.choose import mean_kernel
 
 
 class MeanComm(CommLayer):
@@ -55,3 +57,10 @@ class MeanComm(CommLayer):
         # Weights mean nothing where there is no edge: choose, since 0 * nan = nan.
         weight_GNN = hears_GNN if graph.weight is None else torch.where(graph.dense, graph.weight, 0.0).transpose(1, 2)
         return torch.matmul(weight_GNN, msg_GNM) / hears_GNN.sum(-1, keepdim=True).clamp(min=1.0)
+
+    def kernel(self, graph: CommGraph, h: Tensor) -> Kernel | None:
+        return mean_kernel(graph, h)
+
+    def linears(self) -> Linears:
+        send = None if isinstance(self.lin_send, nn.Identity) else self.lin_send
+        return Linears(send, None, self.lin_self, self.lin_inbox)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from gnncomm import channel, topology
+from gnncomm import channel, codec, schedule, topology
 from gnncomm.layers import NONE, CommStack, make_layer
 from gnncomm.learn.config import TrainConfig
 from gnncomm.policy import GRU, LSTM, CentralCritic, CommPolicy, LocalCritic, Memory
@@ -38,6 +38,8 @@ def build_policy(config: TrainConfig, env: VectorEnv) -> CommPolicy:
             config.integration,
             Wire(
                 topology=Empty() if silent else topology.resolve(config.topology),
+                scheduler=schedule.resolve(config.scheduler, config.hidden, env.num_agents),
+                codec=codec.resolve(config.codec),
                 channel=channel.resolve(config.channel),
             ),
             critic,

@@ -52,6 +52,8 @@ class PPOConfig:
     """Train the critic on returns of running mean 0 and variance 1."""
     normalise_advantages: bool = True
     """Scale the advantages of each rollout to mean 0 and variance 1."""
+    graph_every: int = 0
+    """Every n-th pass over a rollout trains the learned graph alone, the others the rest; 0 trains all together."""
 
     def __post_init__(self) -> None:
         require_types(self, "ppo.")
@@ -70,6 +72,8 @@ class PPOConfig:
         }.items():
             if not 0.0 <= value < float("inf"):
                 raise ConfigError(f"ppo.{name} must be a finite number >= 0, got {value}.")
+        if self.graph_every < 0:
+            raise ConfigError(f"ppo.graph_every must be a whole number >= 0, got {self.graph_every}.")
         for name, count in {"epochs": self.epochs, "minibatches": self.minibatches}.items():
             if count < 1:
                 raise ConfigError(f"ppo.{name} must be at least 1, got {count}.")
@@ -124,8 +128,14 @@ class PPO:
     def __init__(self, policy: CommPolicy, config: PPOConfig, total_updates: int, seed: int = 0) -> None:
         self.policy, self.config, self.total_updates, self.seed = policy, config, total_updates, seed
         self.return_norm = ReturnNorm().to(policy.actor.weight.device)
-        self.optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5)
+        self.optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
         self.updates = 0
+        self._graph = {id(parameter) for parameter in policy.scheduler.graph_parameters()}
+        if config.graph_every and not self._graph:
+            raise ConfigError(
+                f"ppo.graph_every={config.graph_every} trains a learned graph in passes of its own, but the scheduler "
+                f"{type(policy.scheduler).__name__} has none: expected LearnedStatic, or ppo.graph_every=0."
+            )
 
     def update(self, rollout: Rollout) -> dict[str, float]:
         """Improve the policy by one rollout. Rows of dead agents may hold anything; they are never read.
@@ -168,7 +178,7 @@ class PPO:
                 losses = self._losses(evaluation, rollout, chunk, advantage_TBN[:, chunk], target_TBN[:, chunk], mask)
                 loss = losses["policy_loss"] + config.value_coef * losses["value_loss"]
                 loss = loss - entropy_coef * losses["entropy"] + losses["wire_cost"]
-                losses["grad_norm"] = self._step(loss)
+                losses["grad_norm"] = self._step(loss, self._resting(epoch))
                 for name, value in losses.items():
                     sums[name] = sums.get(name, 0.0) + float(value.detach())
         self.updates += 1
@@ -213,9 +223,19 @@ class PPO:
             "clip_fraction": masked_mean(((log_ratio.exp() - 1).abs() > clip).float(), mask),
         }
 
-    def _step(self, loss: Tensor) -> Tensor:
+    def _resting(self, epoch: int) -> list[torch.nn.Parameter]:
+        """What this pass over a rollout leaves alone."""
+        every = self.config.graph_every
+        if not every:
+            return []
+        graph_turn = (self.updates * self.config.epochs + epoch) % every == every - 1
+        return [parameter for parameter in self.policy.parameters() if (id(parameter) in self._graph) != graph_turn]
+
+    def _step(self, loss: Tensor, resting: list[torch.nn.Parameter]) -> Tensor:
         self.optimizer.zero_grad()
         loss.backward()
+        for parameter in resting:
+            parameter.grad = None  # Adam passes over it, moments included
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
         if not bool(loss.isfinite() & norm.isfinite()):
             broken = [

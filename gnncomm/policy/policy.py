@@ -129,6 +129,11 @@ class CommPolicy(nn.Module):
         return twin
 
     def _connect(self, wire: Wire) -> None:
+        if wire.scheduler.in_channels not in (None, self.hidden):
+            raise ConfigError(
+                f"{type(wire.scheduler).__name__} reads rows of width {wire.scheduler.in_channels}, but those of this "
+                f"policy have {self.hidden}: expected in_channels={self.hidden}."
+            )
         self.wire = wire
         self.scheduler, self.codec = wire.scheduler, wire.codec  # as submodules: they may have weights
 

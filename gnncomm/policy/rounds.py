@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from gnncomm.channel import Arrival, Delivery
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.moment import Moment
+from gnncomm.schedule.edges import Candidates, talkers
 from gnncomm.types import Batch
 from gnncomm.wire import Wire
 
@@ -25,7 +27,7 @@ class WireState(Batch):
     def fresh(cls, wire: Wire, comm: CommStack, like: Tensor, num_envs: int, num_agents: int) -> WireState:
         layers = comm.rounds
         schedule = max(wire.scheduler.state_dim(layer.msg_channels) for layer in layers)
-        flight = max(wire.channel.state_dim(layer.msg_channels) for layer in layers)
+        flight = max(wire.channel.state_dim(layer.msg_channels, num_agents) for layer in layers)
         return cls(
             like.new_zeros(num_envs, num_agents, len(layers), schedule),
             like.new_zeros(num_envs, num_agents, len(layers), flight),
@@ -47,9 +49,23 @@ class Talk(Batch):
     log_prob: Tensor  # [B, N] of them
     entropy: Tensor  # [B, N]
     cost: Tensor  # [B, N] terms of the training loss from scheduler and codec
-    bits: Tensor  # [B, N] that each agent put on the wire
+    bits: Tensor  # [B, N] that each agent put on the wire, control traffic of the scheduler included
     rows: tuple[Tensor, ...]  # [B, N, H] before each round
-    graphs: tuple[CommGraph, ...]  # over which messages arrived in each round
+    arrivals: tuple[tuple[Arrival, ...], ...]  # what was read in each round
+    spoke: tuple[Tensor, ...]  # [B, N] bool: put a message on the wire in each round, instead of having an old one read
+
+    @property
+    def graphs(self) -> tuple[CommGraph, ...]:
+        """Over which edges messages arrived in each round, whenever they were sent."""
+        return tuple(_union([arrival.graph for arrival in arrivals]) for arrivals in self.arrivals)
+
+    @property
+    def fresh(self) -> tuple[CommGraph, ...]:
+        """Over which edges messages arrived in each round that were made of what was said in it."""
+        return tuple(
+            _union([_from(item.graph, spoke) if item.fresh else _cut(item.graph) for item in arrivals])
+            for arrivals, spoke in zip(self.arrivals, self.spoke, strict=True)
+        )
 
 
 def talk(
@@ -77,7 +93,7 @@ def talk(
     """
     zero = h.new_zeros(h.shape[:-1])
     log_prob, entropy, cost, bits = zero, zero, zero, zero
-    rows, graphs, choices, schedules, flights = [], [], [], [], []
+    rows, arrivals, spoke, choices, schedules, flights = [], [], [], [], [], []
     width = wire.scheduler.num_choices
     for number, layer in enumerate(comm.rounds):
         rows.append(h)
@@ -85,26 +101,81 @@ def talk(
         coded = wire.codec(layer.send(h), moment)
         recorded = None if choice is None else choice[..., number * width : (number + 1) * width]
         schedule = wire.scheduler(h, coded.msg, reachable, state.schedule[:, :, number], moment, draw, recorded)
-        delivery = wire.channel.carry(schedule.msg, schedule.graph, state.flight[:, :, number], moment)
-        h = comm.merge(h, _receive(layer, h, delivery.msg, delivery.graph))
-        bits = bits + torch.where(schedule.graph.out_degree > 0, coded.bits, 0.0)
+        delivery = _carried(wire, schedule.msg, schedule.graph, state.flight[:, :, number], moment)
+        arrived = tuple(_read_by(arrival, schedule.deaf) for arrival in delivery.arrivals)
+        h = comm.merge(h, _receive(layer, h, arrived))
+        sent = (talkers(schedule.graph) if schedule.sent is None else schedule.sent).expand(zero.shape)
+        bits = _add(bits + torch.where(sent, coded.bits, 0.0), schedule.bits)
         log_prob, entropy = _add(log_prob, schedule.log_prob), _add(entropy, schedule.entropy)
         cost = _add(_add(cost, schedule.cost), coded.cost)
         choices.append(zero.new_zeros(*zero.shape, 0).long() if schedule.choice is None else schedule.choice)
-        graphs.append(delivery.graph)
+        arrivals.append(arrived)
+        spoke.append(sent)
         schedules.append(schedule.state)
         flights.append(delivery.state)
     after = WireState(torch.stack(schedules, 2), torch.stack(flights, 2))
-    return Talk(h, after, torch.cat(choices, -1), log_prob, entropy, cost, bits, tuple(rows), tuple(graphs))
+    return Talk(
+        h, after, torch.cat(choices, -1), log_prob, entropy, cost, bits, tuple(rows), tuple(arrivals), tuple(spoke)
+    )
 
 
-def _receive(layer: CommLayer, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
-    """``layer.receive``, with rows of nobody for senders beyond the agents (see ``Delivery``)."""
-    missing = msg.shape[1] - h.shape[1]
-    if missing == 0:
-        return layer.receive(h, msg, graph)
-    padded = torch.cat([h, h.new_zeros(h.shape[0], missing, h.shape[2])], 1)
-    return layer.receive(padded, msg, graph)[:, : h.shape[1]]
+def _carried(wire: Wire, msg: Tensor, graph: CommGraph, flight: Tensor, moment: Moment) -> Delivery:
+    """What the channel delivers; rounds of unequal width share a state as wide as the widest."""
+    width = wire.channel.state_dim(msg.shape[-1], msg.shape[-2])
+    delivery = wire.channel.carry(msg, graph, flight[..., :width], moment)
+    return replace(delivery, state=torch.cat([delivery.state, flight[..., width:]], -1))
+
+
+def _receive(layer: CommLayer, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tensor:
+    """``layer.receive``, where one sender may be heard with several messages at once."""
+    if len(arrivals) > 1:
+        arrivals = tuple(arrival for arrival in arrivals if arrival.graph.num_edges) or arrivals[:1]
+    if len(arrivals) == 1:
+        return layer.receive(h, arrivals[0].msg, arrivals[0].graph)
+    num_envs, num_agents = h.shape[:2]
+    graphs = [arrival.graph.expand(num_envs) for arrival in arrivals]
+    sender_E = torch.cat([graph.edge_index[0] + d * num_envs * num_agents for d, graph in enumerate(graphs)])
+    receiver_E, order_E = torch.cat([graph.edge_index[1] for graph in graphs]).sort(stable=True)
+
+    def joined(features: list[Tensor | None]) -> Tensor | None:
+        given = [value for value in features if value is not None]
+        return torch.cat(given)[order_E].to(h.dtype) if given else None
+
+    inbox = layer.edge_inbox(
+        torch.cat([arrival.msg for arrival in arrivals]).flatten(0, 1),
+        layer.listen(h).flatten(0, 1),
+        torch.stack([sender_E[order_E], receiver_E]),
+        joined([graph.edge_attr for graph in graphs]),
+        joined([graph.edge_weight for graph in graphs]),
+    )
+    return layer.combine(h, inbox.view(num_envs, num_agents, -1))
+
+
+def _read_by(arrival: Arrival, deaf: Tensor | None) -> Arrival:
+    """The edges over which a message is read; what an agent says to itself always is."""
+    if deaf is None:
+        return arrival
+    edges = Candidates(arrival.graph, len(deaf))
+    return replace(arrival, graph=edges.kept(~edges.of_receiver(deaf)))
+
+
+def _union(graphs: list[CommGraph]) -> CommGraph:
+    """Edges of any of them; without features where there are several."""
+    if len(graphs) == 1:
+        return graphs[0]
+    num_graphs = max(graph.num_graphs for graph in graphs)
+    edges = torch.cat([graph.expand(num_graphs).edge_index for graph in graphs], 1)
+    return CommGraph.from_edge_index(edges, graphs[0].num_agents, num_graphs, coalesce=True, validate=False)
+
+
+def _from(graph: CommGraph, spoke: Tensor) -> CommGraph:
+    """The edges of those who spoke, and of agents to themselves."""
+    edges = Candidates(graph, len(spoke))
+    return edges.kept(edges.of_sender(spoke))
+
+
+def _cut(graph: CommGraph) -> CommGraph:
+    return graph.only(torch.zeros(1, dtype=torch.bool, device=graph.device))
 
 
 def _add(total: Tensor, term: Tensor | None) -> Tensor:

@@ -6,11 +6,13 @@ from torch import Tensor
 
 from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
-from gnncomm.schedule.base import Schedule, Scheduler
+from gnncomm.schedule.base import Decider, Schedule, Scheduler
 
 
 class Always(Scheduler):
     """Everyone talks on every edge at every step."""
+
+    decider = Decider.NOBODY
 
     def forward(
         self,
@@ -21,5 +23,6 @@ class Always(Scheduler):
         moment: Moment,
         key: int | Tensor | None,
         choice: Tensor | None,
+        announced: Tensor | None = None,
     ) -> Schedule:
         return Schedule(graph, msg, state)

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 from torch import Tensor, nn
 
+from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
 from gnncomm.types import Batch
+
+
+class Decider(StrEnum):
+    """Whose rows the decision on an edge j -> i reads: the decentralised information pattern."""
+
+    NOBODY = "nobody"
+    """None: weights, indices and the moment, which every agent knows."""
+    SENDER = "sender"
+    """Row j."""
+    RECEIVER = "receiver"
+    """Row i, and what j announced of its own."""
+    ANNOUNCED = "announced"
+    """What all agents announced of their rows: whoever decides has to hear every announcement."""
+    TEAM = "team"
+    """Rows of further agents, beyond what is announced: a deployed team cannot decide it."""
 
 
 @dataclass(frozen=True)
@@ -18,28 +35,54 @@ class Schedule(Batch):
     """Who talks in one round; what is None does not occur."""
 
     graph: CommGraph  # the edges that are used, with a differentiable ``weight`` where the choice is learned
-    msg: Tensor  # [B, N, M] what is sent over them
+    msg: Tensor  # [B, N, M] what is read over them
     state: Tensor  # [B, N, Z] what each sender carries to the same round of the next step
     choice: Tensor | None = None  # [B, N, C] int64: sampled decisions, recorded with the action
     log_prob: Tensor | None = None  # [B, N] of ``choice``; joins the log-probability of the action
     entropy: Tensor | None = None  # [B, N] of the distribution of ``choice``
     cost: Tensor | None = None  # [B, N] term of the training loss
+    sent: Tensor | None = None  # [B, N] bool: puts a message on the wire; None: whoever has an edge to another agent
+    deaf: Tensor | None = None  # [B, N] bool: reads nothing that arrives from others, by its own decision
+    bits: Tensor | None = None  # [B, N] control traffic that each agent causes, beside the messages
 
 
 class Scheduler(nn.Module, ABC):
     """Who does talk, of those who could. A module, because gates and learned edges have weights.
 
-    A gate of agent j may look at row j only, so that a deployed agent can decide alone; a scheduler that needs more
-    says what in its docstring.
+    A message that is not sent is no edge, never a zero vector; the edge from an agent to itself is not on the wire and
+    always stays, unless a scheduler says otherwise. ``decider`` states whose rows a decision reads and ``needs`` what
+    has to be known by whom; ``gnncomm.testing`` checks it.
+
+    Decisions whose probability joins that of the action (``num_choices``) are sampled with the key of the action draws
+    and recorded. All others are functions of weights, rows and moment: where they are explored in training, the noise
+    is drawn from the moment, so that the learner meets the graph that the rollout met, and ``self.training`` decides.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
     num_choices: ClassVar[int] = 0
     """C, sampled decisions of each agent in a round."""
+    in_channels: int | None = None
+    """F, width of the rows that it reads; None: any."""
+    decider: Decider = Decider.SENDER
+    needs: ClassVar[str] = "nothing"
+    """What must be known by whom to decide an edge."""
+
+    @property
+    def local(self) -> bool:
+        """Whether nothing but its two ends decides on an edge, so that the law of locality holds."""
+        return self.decider in (Decider.NOBODY, Decider.SENDER, Decider.RECEIVER)
 
     def state_dim(self, msg_channels: int) -> int:
         """Z, numbers that each agent carries from step to step; zeros at the beginning of an episode."""
         return 0
+
+    def announce(self, h: Tensor) -> Tensor:
+        """``[..., S]`` that each agent broadcasts before the round so that others can decide, from its own row."""
+        return h[..., :0]
+
+    def graph_parameters(self) -> list[nn.Parameter]:
+        """The weights that a bilevel learner trains in passes of their own (``PPOConfig.graph_every``)."""
+        return []
 
     @abstractmethod
     def forward(
@@ -51,6 +94,7 @@ class Scheduler(nn.Module, ABC):
         moment: Moment,
         key: int | Tensor | None,
         choice: Tensor | None,
+        announced: Tensor | None = None,
     ) -> Schedule:
         """Decide one round.
 
@@ -62,4 +106,26 @@ class Scheduler(nn.Module, ABC):
             moment: episode, step and round: with ``key`` the only source of randomness.
             key: names the draws of decisions that are part of the policy; None takes the most likely ones.
             choice: ``[B, N, C]`` recorded decisions to evaluate instead of deciding anew.
+            announced: ``[B, N, S]`` that reached a deployed agent; None: ``announce(h)``, all rows being at hand.
         """
+
+
+def require_non_negative(scheduler: str, **values: float) -> None:
+    """ConfigError where a value is negative or not finite."""
+    for name, value in values.items():
+        if not 0 <= value < float("inf"):
+            raise ConfigError(f"{scheduler}.{name}: expected a finite number >= 0, got {value}.")
+
+
+def require_positive(scheduler: str, **values: float) -> None:
+    """ConfigError where a value is not positive and finite."""
+    for name, value in values.items():
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"{scheduler}.{name}: expected a finite number > 0, got {value}.")
+
+
+def require_at_least_one(scheduler: str, **values: int) -> None:
+    """ConfigError where a count is below one."""
+    for name, value in values.items():
+        if value < 1:
+            raise ConfigError(f"{scheduler}.{name}: expected a whole number >= 1, got {value}.")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import gnncomm
-from gnncomm import channel, environments, schedule, topology
+from gnncomm import channel, codec, environments, schedule, topology
 from gnncomm.cli import main
 from gnncomm.cli.main import COMMANDS
 from gnncomm.layers import LAYERS, NONE
@@ -46,7 +46,8 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_list_names_everything_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     words = says(["list"], capsys).split()
-    for names in (environments.summaries(), LAYERS, topology.listing(), channel.listing(), schedule.listing()):
+    rooms = (topology, schedule, codec, channel)
+    for names in (environments.summaries(), LAYERS, *(room.listing() for room in rooms)):
         assert names
         assert set(names) <= set(words)
     assert NONE in words
@@ -104,7 +105,8 @@ def check_report(report: dict[str, Any], env: str, episodes: int) -> None:
     assert report["env"] == env
     assert report["episodes"] == episodes
     documented = {"env", "episodes", "communication_gain", "channel_used", *ARMS}
-    assert set(report) == documented | {"schema", "seed", "greedy", "communication_gain_interval"}
+    assert set(report) == documented | {"schema", "seed", "greedy", "communication_gain_interval", "wire"}
+    assert set(report["wire"]) == {"bits_per_agent_step", "edges_per_step", "rounds"}
     for arm in ARMS:
         assert set(report[arm]) == {"success", "return", "length"}
         for numbers in report[arm].values():

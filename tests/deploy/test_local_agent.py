@@ -243,6 +243,7 @@ class Gate(Scheduler):
         moment: Moment,
         key: int | Tensor | None,
         choice: Tensor | None,
+        announced: Tensor | None = None,
     ) -> Schedule:
         strength = (1e3 * h[..., 0]).sin()
         dense = graph.to_layout("dense").expand(len(h))

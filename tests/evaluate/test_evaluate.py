@@ -268,7 +268,7 @@ def test_shuffled_messages_are_the_same_agents_from_another_episode() -> None:
     msg = torch.arange(24.0).view(4, 3, 2)
     key, step = torch.arange(4), torch.zeros(4, dtype=torch.int64)
     graph = Full()(torch.ones(4, 3, dtype=torch.bool))
-    heard = Shuffled().carry(msg, graph, msg[..., :0], Moment(key, step)).msg
+    heard = Shuffled().carry(msg, graph, msg[..., :0], Moment(key, step)).arrivals[0].msg
     assert sorted(heard[:, 0, 0].tolist()) == sorted(msg[:, 0, 0].tolist())
     for b in range(4):
         assert torch.equal(heard[b], msg[b - 1])
@@ -281,7 +281,7 @@ def test_shuffled_keeps_what_the_medium_does() -> None:
     inner = Loss(0.5)
     moment, msg = Moment(key, step), torch.zeros(4, 3, 2)
     heard = Shuffled(inner).carry(msg, graph, msg[..., :0], moment)
-    assert torch.equal(heard.graph.edge_index, inner.deliver(graph, moment).edge_index)
+    assert torch.equal(heard.arrivals[0].graph.edge_index, inner.deliver(graph, moment).edge_index)
     with pytest.raises(ConfigError, match="num_envs=2"):
         Shuffled().carry(msg[:1], graph, msg[:1, :, :0], Moment(key[:1], step[:1]))
 
@@ -319,6 +319,7 @@ def test_json_has_the_documented_keys(report: Report) -> None:
         "communication_gain",
         "communication_gain_interval",
         "channel_used",
+        "wire",
     ]
     for arm in ("trained", "muted", "shuffled", "floor", "ceiling"):
         assert list(found[arm]) == ["success", "return", "length"]

@@ -26,7 +26,7 @@ RANKS = (
     ("learn", "methods"),
     ("evaluate", "record", "store", "deploy"),
     ("run", "multiagent"),
-    ("integrations", "testing"),
+    ("integrations", "testing", "bench"),
     ("cli",),
 )
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}

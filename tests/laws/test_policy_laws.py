@@ -1,7 +1,7 @@
 """Laws 2 to 6 over everything that is listed.
 
-The full product of layers, topologies, memories, integrations, channels, schedulers, critics, observation forms and
-environments has tens of thousands of members. Tried is a pairwise cover: every two choices meet in some policy.
+The full product of layers, topologies, memories, integrations, schedulers, codecs, channels, critics, observation
+forms and environments has millions of members. Tried is a pairwise cover: every two choices meet in some policy.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from torch_geometric.nn import GINEConv
 
 import envs
-from gnncomm import channel, schedule, topology
+from gnncomm import channel, codec, schedule, topology
 from gnncomm import policy as policies
-from gnncomm.channel import Channel
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm, CommLayer, CommStack, ConvComm, MeanComm
 from gnncomm.layers.names import LAYERS, make_layer
@@ -64,8 +63,53 @@ def by_name(name: str) -> Topology:
 
 
 TOPOLOGY = sorted({*topology.names(), *BY_HAND} - FLAT_MAPS)
-CHANNEL: dict[str, Callable[[], Channel]] = {"ideal": channel.Ideal, "loss": lambda: channel.Loss(0.4)}
-SCHEDULER: dict[str, Callable[[], schedule.Scheduler]] = {"always": schedule.Always}
+CHANNEL = {
+    name: f"{name}:{parameters}" if parameters else name
+    for name, parameters in {
+        "budget": "beta=0.4",
+        "burst": "p=0.4,length=3",
+        "byzantine": "kind=replay,at=1",
+        "crashed": "agents=0.4",
+        "deaf": "",
+        "delay": "steps=2",
+        "ideal": "",
+        "jitter": "max=2",
+        "loss": "p=0.4",
+        "noise": "sigma=0.5",
+        "silent": "",
+    }.items()
+} | {
+    "a + b": "loss:p=0.3 + jitter:max=1",
+    "a + b + c": "jitter:max=1 + delay:steps=1 + byzantine:kind=scale",
+    "constant": "byzantine:kind=constant",
+    "flip": "byzantine",
+}
+CODEC = {
+    name: f"{name}:{parameters}" if parameters else name
+    for name, parameters in {
+        "bfloat16": "",
+        "bottleneck": "",
+        "dithered": "price=0.01",
+        "dru": "",
+        "float16": "",
+        "float32": "",
+        "gumbel_symbols": "symbols=3",
+        "quantise": "bits=5,limit=4",
+        "topk": "k=3",
+    }.items()
+}
+SCHEDULER: dict[str, Callable[[int], schedule.Scheduler]] = {
+    "always": lambda n: schedule.Always(),
+    "gate": lambda n: schedule.Gate(H, price=0.1),
+    "gate, all variants": lambda n: schedule.Gate(H, delayed=True, first_silent=True, two_way=True),
+    "topk": lambda n: schedule.TopK(H, k=2),
+    "event_triggered": lambda n: schedule.EventTriggered(1e-3, timeout=3, fresh_limit=2),
+    "request": lambda n: schedule.Request(H, n, price=0.1),
+    "gumbel_edges": lambda n: schedule.GumbelEdges(H, heads=2, price=0.1),
+    "gumbel_edges, undirected": lambda n: schedule.GumbelEdges(H, undirected=True, self_loops="learned"),
+    "hard_soft": lambda n: schedule.HardSoft(H, price=0.1),
+    "learned_static": lambda n: schedule.LearnedStatic(n, k=1),
+}
 MEMORY: dict[str, type[Memory]] = {"Memory": Memory, "GRU": GRU, "LSTM": LSTM}
 CRITIC = ["LocalCritic", "CentralCritic"]
 ENV: dict[str, dict[str, Any]] = {
@@ -74,11 +118,13 @@ ENV: dict[str, dict[str, Any]] = {
     "chemical": {"max_steps": 4, "num_agents": 4},
 }
 FACTORS = {
-    "comm": ["mean", "attention", "gatv2", "two rounds", "three shared rounds"],
+    "comm": ["mean", "attention", "graph", "two rounds", "three shared rounds"],
     "topology": TOPOLOGY,
     "cell": [f"{i} {m}" for i in Integration for m in MEMORY if (i, m) != (Integration.PREVIOUS, "Memory")],
     "channel": list(CHANNEL),
+    "codec": list(CODEC),
     "scheduler": list(SCHEDULER),
+    "mode": ["training", "execution"],
     "critic": CRITIC,
     "env": [f"{name} {form}" for name in ENV for form in ("flat", "sparse")],
 }
@@ -88,10 +134,16 @@ def build(choice: dict[str, str], env: VectorEnv) -> CommPolicy:
     integration, memory = choice["cell"].split()
     name = choice["topology"]
     who = BY_HAND[name](env.num_agents) if name in BY_HAND else by_name(name)
-    wire = Wire(who, SCHEDULER[choice["scheduler"]](), channel=CHANNEL[choice["channel"]]())
+    wire = Wire(
+        who,
+        SCHEDULER[choice["scheduler"]](env.num_agents),
+        codec.resolve(CODEC[choice["codec"]]),
+        channel.resolve(CHANNEL[choice["channel"]]),
+    )
     critic = LocalCritic(H) if choice["critic"] == "LocalCritic" else CentralCritic(H, env.num_agents)
     comm = COMM[choice["comm"]]()
-    return CommPolicy(env.obs_dim, env.num_actions, comm, MEMORY[memory](H), integration, wire, critic)
+    policy = CommPolicy(env.obs_dim, env.num_actions, comm, MEMORY[memory](H), integration, wire, critic)
+    return policy.train(choice["mode"] == "training")
 
 
 @cache
@@ -134,7 +186,8 @@ def test_laws_hold(choice: dict[str, str]) -> None:
 @pytest.mark.parametrize("name", sorted(COMM.keys() - set(FACTORS["comm"])))
 def test_laws_hold_for_the_other_layers(name: str) -> None:
     """In one policy each; alone they are tried in all layouts (test_layer_laws.py)."""
-    choice = {**COVER[0], "comm": name, "topology": "star", "channel": "loss"}
+    # Most of these convolutions refuse edge weights, which learned edges carry.
+    choice = {**COVER[0], "comm": name, "topology": "star", "channel": "loss", "scheduler": "gate, all variants"}
     env = environment(choice["env"])
     check_policy(build(choice, env), env)
 
@@ -148,6 +201,7 @@ def test_every_pair_of_choices_is_tried() -> None:
 def test_everything_that_is_listed_is_tried() -> None:
     assert set(topology.names()) <= set(TOPOLOGY) | FLAT_MAPS
     assert set(channel.names()) <= set(CHANNEL)
+    assert set(codec.names()) <= set(CODEC)
     assert set(schedule.names()) <= set(SCHEDULER)
     public = [value for value in vars(policies).values() if inspect.isclass(value)]
     assert {value.__name__ for value in public if issubclass(value, Memory)} == set(MEMORY)

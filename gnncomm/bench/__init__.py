@@ -1,0 +1,23 @@
+"""Measuring: layers against stock convolutions, and against what the machine can do."""
+
+from gnncomm.bench.compare import KINDS, LayerRow, compare
+from gnncomm.bench.layers import SETTINGS, Setting, bench_layers, layers_table
+from gnncomm.bench.measure import count_flops, interleaved, matmul_rate, peak_memory
+from gnncomm.bench.scaling import ScaleRow, bench_scaling, scaling_table
+
+__all__ = [
+    "KINDS",
+    "SETTINGS",
+    "LayerRow",
+    "ScaleRow",
+    "Setting",
+    "bench_layers",
+    "bench_scaling",
+    "compare",
+    "count_flops",
+    "interleaved",
+    "layers_table",
+    "matmul_rate",
+    "peak_memory",
+    "scaling_table",
+]

@@ -1,0 +1,47 @@
+"""A uniform quantiser."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gnncomm.codec.base import Codec, Coded
+from gnncomm.codec.draws import constant_bits, straight_through
+from gnncomm.errors import ConfigError
+from gnncomm.moment import Moment
+
+
+class Quantise(Codec):
+    r"""Each number as one of :math:`2^b` equally spaced levels from -limit to limit: b bits a number.
+
+    .. math::
+        \hat z = k \Delta - l, \qquad k = \mathrm{round}\left(\frac{\mathrm{clip}(z, -l, l) + l}{\Delta}\right), \qquad
+        \Delta = \frac{2 l}{2^b - 1}
+
+    The error within the limits is at most :math:`\Delta / 2`. The gradient goes straight through (Bengio, Leonard and
+    Courville 2013, "Estimating or propagating gradients through stochastic neurons", section 4), and is 0 beyond the
+    limits. ``int4`` is short for ``quantise:bits=4``.
+
+    Args:
+        bits: b, from 1 to 24.
+        limit: l, positive and finite; numbers beyond it saturate.
+
+    Raises:
+        ConfigError: ``bits`` or ``limit`` out of range.
+    """
+
+    def __init__(self, bits: int = 8, limit: float = 1.0) -> None:
+        super().__init__()
+        if not 1 <= bits <= 24:
+            raise ConfigError(f"Quantise.bits counts bits of a number: expected 1 <= bits <= 24, got {bits}.")
+        if not 0 < limit < float("inf"):
+            raise ConfigError(f"Quantise.limit bounds the numbers: expected 0 < limit < infinity, got {limit}.")
+        self.bits, self.limit = bits, limit
+
+    def forward(self, msg: Tensor, moment: Moment) -> Coded:
+        gap = 2 * self.limit / (2**self.bits - 1)
+        inside = msg.clamp(-self.limit, self.limit)
+        levels = ((inside + self.limit) / gap).round() * gap - self.limit
+        return Coded(straight_through(levels, inside), constant_bits(msg, self.bits * msg.shape[-1]))
+
+    def extra_repr(self) -> str:
+        return f"bits={self.bits}, limit={self.limit}"

@@ -1,0 +1,56 @@
+"""Discrete symbols with a gradient."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from gnncomm.codec.base import Codec, Coded
+from gnncomm.codec.draws import constant_bits, noise_like, straight_through
+from gnncomm.errors import ConfigError
+from gnncomm.moment import Moment
+from gnncomm.random import gumbel
+
+
+class GumbelSymbols(Codec):
+    r"""Each group of S numbers holds the logits of one symbol out of S: :math:`\log_2 S` bits a group.
+
+    .. math::
+        \hat m = \mathrm{onehot}(\arg\max_s (z_s + g_s)), \qquad
+        \frac{\partial \hat m}{\partial z} := \frac{\partial}{\partial z} \mathrm{softmax}((z + g) / \tau)
+
+    with Gumbel noise g in training, and g = 0 in execution (``module.training``). Sources: Jang, Gu and Poole 2017,
+    `Categorical Reparameterization with Gumbel-Softmax <https://arxiv.org/abs/1611.01144>`_, section 2.2 (the
+    straight-through form); as a channel: Havrylov and Titov 2017. The receiver reads M numbers, S to a symbol; where S
+    does not divide M the last group has an alphabet of M mod S.
+
+    Args:
+        symbols: S, at least 2.
+        tau: temperature of the gradient, positive.
+
+    Raises:
+        ConfigError: ``symbols`` or ``tau`` out of range.
+    """
+
+    def __init__(self, symbols: int = 4, tau: float = 1.0) -> None:
+        super().__init__()
+        if symbols < 2:
+            raise ConfigError(f"GumbelSymbols.symbols is the size of an alphabet: expected at least 2, got {symbols}.")
+        if not 0 < tau < float("inf"):
+            raise ConfigError(f"GumbelSymbols.tau is a temperature: expected 0 < tau < infinity, got {tau}.")
+        self.symbols, self.tau = symbols, tau
+
+    def forward(self, msg: Tensor, moment: Moment) -> Coded:
+        groups, rest = divmod(msg.shape[-1], self.symbols)
+        logits = msg + noise_like(msg, gumbel, moment, "symbols") if self.training else msg
+        missing = -msg.shape[-1] % self.symbols
+        logits = torch.nn.functional.pad(logits, (0, missing), value=-torch.inf).unflatten(-1, (-1, self.symbols))
+        soft = (logits / self.tau).softmax(-1)
+        hard = torch.zeros_like(soft).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
+        read = straight_through(hard, soft).flatten(-2)[..., : msg.shape[-1]]
+        return Coded(read, constant_bits(msg, groups * math.log2(self.symbols) + math.log2(max(rest, 1))))
+
+    def extra_repr(self) -> str:
+        return f"symbols={self.symbols}, tau={self.tau}"

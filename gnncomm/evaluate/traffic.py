@@ -1,0 +1,59 @@
+"""What a team puts on the wire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from gnncomm.policy import Talk
+
+
+@dataclass(frozen=True)
+class WireUse:
+    """What crossed the wire, on average over the steps of counted episodes."""
+
+    bits_per_agent_step: float
+    """Bits that a living agent puts on the wire in a step, all rounds and control traffic of the scheduler included."""
+    edges_per_step: float
+    """Messages that are read in a step by all agents of a team together, all rounds included."""
+    rounds: int
+    """Rounds of communication in a step."""
+
+    def to_dict(self) -> dict[str, float]:
+        return {
+            "bits_per_agent_step": self.bits_per_agent_step,
+            "edges_per_step": self.edges_per_step,
+            "rounds": self.rounds,
+        }
+
+    def __str__(self) -> str:
+        rounds = f"{self.rounds} round{'s' if self.rounds > 1 else ''}"
+        bits, edges = f"{self.bits_per_agent_step:,.1f}", f"{self.edges_per_step:,.2f}"
+        return f"On the wire: {bits} bits per agent and step, {edges} messages read per step, {rounds}."
+
+
+class Traffic:
+    """Counts what is on the wire: ``heard`` after each decision, then ``count`` with the environments that matter."""
+
+    def __init__(self, rounds: int) -> None:
+        self.rounds = rounds
+        self._bits = self._edges = self._agent_steps = self._steps = 0.0
+
+    def heard(self, talk: Talk, alive: Tensor) -> None:
+        """Remember what was said; ``alive [B, N]``."""
+        self._talk, self._alive = talk, alive
+
+    def count(self, running: Tensor) -> None:
+        """Add what was said last in the environments ``running [B]``."""
+        alive = self._alive & running.unsqueeze(-1)
+        self._bits += float(self._talk.bits.double()[alive].sum())
+        self._agent_steps += int(alive.sum())
+        self._steps += int(running.sum())
+        for arrivals in self._talk.arrivals:
+            for arrival in arrivals:
+                self._edges += float(arrival.graph.in_degree.sum(-1).expand(len(running))[running].sum())
+
+    def use(self) -> WireUse:
+        """The averages so far."""
+        return WireUse(self._bits / max(self._agent_steps, 1), self._edges / max(self._steps, 1), self.rounds)

@@ -1,0 +1,110 @@
+"""Decisions about edges, in whatever layout a graph has."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from gnncomm.graph import CommGraph, Layout
+from gnncomm.moment import Moment
+from gnncomm.random import stream, uniform
+
+
+class Candidates:
+    """The places of a graph's native layout, for B environments: what is decided about, edge by edge.
+
+    ``sender`` and ``receiver`` broadcast to ``shape``, the shape of a decision. Places without an edge may hold
+    anything; ``kept`` ignores them.
+    """
+
+    def __init__(self, graph: CommGraph, num_envs: int) -> None:
+        self.graph, self.num_envs = graph, num_envs
+        self.environment, self.sender, self.receiver = graph.endpoints(num_envs)
+        self.shape = torch.broadcast_shapes(self.environment.shape, self.sender.shape, self.receiver.shape)
+        self.own = self.sender == self.receiver
+
+    def of_sender(self, rows: Tensor) -> Tensor:
+        """``rows[b, j]`` of every place, from ``[B, N, ...]``; broadcasts to ``[*shape, ...]``."""
+        return rows[self.environment, self.sender]
+
+    def of_receiver(self, rows: Tensor) -> Tensor:
+        """``rows[b, i]`` of every place."""
+        return rows[self.environment, self.receiver]
+
+    def uniform(self, moment: Moment, name: str, dtype: torch.dtype, symmetric: bool = False) -> Tensor:
+        """A draw in [0, 1) for every place: a pure function of (episode, step, round, j, i), or of ``{i, j}``."""
+        key, step = stream(moment.key, name)[self.environment], moment.step[self.environment]
+        ends = self.sender, self.receiver
+        if symmetric:
+            ends = torch.minimum(*ends), torch.maximum(*ends)
+        return uniform(key, step, moment.round, *ends, dtype=dtype).expand(self.shape)
+
+    def kept(self, chosen: Tensor, weight: Tensor | None = None, own: bool = True) -> CommGraph:
+        """The edges where ``chosen`` is True, times ``weight``; with ``own``, those of an agent to itself as they are.
+
+        The weights that the graph had multiply.
+        """
+        chosen = (chosen | self.own if own else chosen).expand(self.shape)
+        graph = self.graph.keep(chosen)
+        if weight is None:
+            return graph
+        weight = (torch.where(self.own, 1.0, weight) if own else weight).expand(self.shape)
+        weight = weight[chosen] if graph.layout is Layout.SPARSE else weight
+        return graph.with_features(graph.attr, weight if graph.weight is None else graph.weight * weight)
+
+    def sum_to_receiver(self, values: Tensor) -> Tensor:
+        """``[B, N]``: the sum of ``values`` (of ``shape``) over the edges from others that each agent could hear."""
+        return self._sum(values, self.receiver)
+
+    def sum_to_sender(self, values: Tensor) -> Tensor:
+        """``[B, N]``: the sum of ``values`` over the edges to others that each agent could use."""
+        return self._sum(values, self.sender)
+
+    def _sum(self, values: Tensor, agent: Tensor) -> Tensor:
+        values = torch.where(self._present() & ~self.own, values, 0.0).expand(self.shape)
+        num_agents = self.graph.num_agents
+        node = (self.environment * num_agents + agent).expand(self.shape)
+        total = values.new_zeros(self.num_envs * num_agents)
+        return total.index_add(0, node.reshape(-1), values.reshape(-1)).view(self.num_envs, num_agents)
+
+    def _present(self) -> Tensor:
+        if self.graph.layout is Layout.DENSE:
+            return self.graph.dense
+        if self.graph.layout is Layout.REGULAR:
+            return self.graph.present
+        return torch.ones((), dtype=torch.bool, device=self.graph.device)
+
+
+def talkers(graph: CommGraph) -> Tensor:
+    """``[G, N]`` bool: has an edge to another agent."""
+    if graph.layout is Layout.DENSE:
+        own_NN = torch.eye(graph.num_agents, dtype=torch.bool, device=graph.device)
+        return (graph.dense & ~own_NN).any(2)
+    sender_E, receiver_E = graph.edge_index
+    others_V = torch.bincount(sender_E[sender_E != receiver_E], minlength=graph.num_graphs * graph.num_agents)
+    return others_V.view(graph.num_graphs, graph.num_agents) > 0
+
+
+def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
+    """``hard`` going forward, the gradient of ``soft`` going back (Bengio, Leonard and Courville 2013)."""
+    return hard.to(soft.dtype) + (soft - soft.detach())
+
+
+def hard_edges(
+    edges: Candidates, logit: Tensor, moment: Moment, name: str, tau: float, explore: bool, symmetric: bool = False
+) -> tuple[Tensor, Tensor]:
+    r"""Which edges are used, and their straight-through weights, from ``logit`` of ``edges.shape``.
+
+    .. math::
+        a = [\ell + \gamma > 0], \qquad w = 1 + p - \mathrm{stop}(p), \qquad p = \sigma((\ell + \gamma) / \tau)
+
+    with logistic noise :math:`\gamma` where ``explore``, else 0: the hard Gumbel-softmax of two classes (Jang, Gu and
+    Poole 2017; Maddison, Mnih and Teh 2017), of which :math:`\ell` is the difference of logits. An edge is used with
+    probability :math:`\sigma(\ell)`. Only edges that are used pass a gradient on.
+    """
+    if explore:
+        half_step = 2.0**-54 if logit.dtype == torch.float64 else 2.0**-25
+        draw = edges.uniform(moment, name, logit.dtype, symmetric).clamp_min(half_step)
+        logit = logit + draw.log() - torch.log1p(-draw)
+    soft = torch.sigmoid(logit / tau)
+    return logit > 0, straight_through(torch.ones_like(soft), soft)

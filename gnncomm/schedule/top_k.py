@@ -1,0 +1,87 @@
+"""SchedNet: the k agents that matter most share the medium."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gnncomm.graph import CommGraph
+from gnncomm.moment import Moment
+from gnncomm.random import gumbel, stream
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, require_at_least_one
+from gnncomm.schedule.edges import Candidates, straight_through, talkers
+
+WEIGHT_BITS = 16
+"""How finely a weight is announced. So agents whose rows are equal have equal weights, whatever the rounding."""
+
+
+class TopK(Scheduler):
+    r"""The k agents with the largest learned weights talk (SchedNet).
+
+    Kim et al. 2019, `Learning to Schedule Communication in Multi-agent Reinforcement Learning
+    <https://arxiv.org/abs/1902.01554>`_, section 3.2:
+
+    .. math::
+        w_j = \sigma(\mathrm{MLP}(h_j)), \qquad j \text{ talks iff } w_j \text{ is one of the } k \text{ largest}
+
+    of those agents whom somebody could hear; ties go to the smaller index. In training the k are drawn without
+    replacement with probabilities in proportion to :math:`w` (Gumbel top-k; the paper's Softmax(k) likewise samples),
+    with noise from the moment. Edges carry a straight-through weight of value 1 and gradient of :math:`w_j`; the paper
+    trains the weights by a critic of their own instead.
+
+    Decided by everyone's announced weight, not by an edge's two ends. The paper realises it in a distributed way by
+    contention (a back-off that shrinks with the weight); here each agent announces its weight: 16 bits of control
+    traffic per agent and round, heard by everyone.
+
+    Args:
+        in_channels: F.
+        k: how many talk.
+        channels: hidden width of the MLP.
+
+    Raises:
+        ConfigError: a number below 1.
+    """
+
+    aliases = ("top_k", "schednet")
+    decider = Decider.ANNOUNCED
+    needs = "every agent: the announced weights of all others (or a medium with contention)"
+
+    def __init__(self, in_channels: int, k: int = 1, channels: int = 32) -> None:
+        super().__init__()
+        require_at_least_one("TopK", in_channels=in_channels, k=k, channels=channels)
+        self.in_channels, self.k, self.channels = in_channels, k, channels
+        self.net = nn.Sequential(nn.Linear(in_channels, channels), nn.ReLU(), nn.Linear(channels, 1))
+
+    def announce(self, h: Tensor) -> Tensor:
+        weight: Tensor = self.net(h).sigmoid()
+        steps = 2**WEIGHT_BITS
+        # Never 0, so that there is a logarithm.
+        return straight_through((weight.detach() * steps).floor().add(0.5) / steps, weight)
+
+    def forward(
+        self,
+        h: Tensor,
+        msg: Tensor,
+        graph: CommGraph,
+        state: Tensor,
+        moment: Moment,
+        key: int | Tensor | None,
+        choice: Tensor | None,
+        announced: Tensor | None = None,
+    ) -> Schedule:
+        weight_BN = (self.announce(h) if announced is None else announced).squeeze(-1)
+        with torch.no_grad():
+            competes_BN = talkers(graph).expand_as(weight_BN)
+            score_BN = weight_BN.log() + self._noise(weight_BN, moment) if self.training else weight_BN
+            score_BN = torch.where(competes_BN, score_BN, -torch.inf)
+            rank_BN = score_BN.argsort(dim=-1, descending=True, stable=True).argsort(-1)
+            talks_BN = competes_BN & (rank_BN < self.k)
+        edges = Candidates(graph, len(h))
+        weight = edges.of_sender(straight_through(torch.ones_like(weight_BN), weight_BN))
+        bits_BN = torch.where(competes_BN, float(WEIGHT_BITS), weight_BN.new_zeros(()))
+        return Schedule(edges.kept(edges.of_sender(talks_BN), weight), msg, state, bits=bits_BN)
+
+    def _noise(self, weight_BN: Tensor, moment: Moment) -> Tensor:
+        agent_N = torch.arange(weight_BN.shape[1], device=weight_BN.device)
+        key_B1 = stream(moment.key, "top_k").unsqueeze(-1)
+        return gumbel(key_B1, moment.step.unsqueeze(-1), moment.round, agent_N, dtype=weight_BN.dtype)

@@ -1,0 +1,159 @@
+"""Schedulers inside a policy: bits, deafness, honesty about who decides, and gates that learn when to talk."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import envs
+from gnncomm.errors import ConfigError
+from gnncomm.layers import CommStack, MeanComm
+from gnncomm.learn import PPO, PPOConfig, begin, collect
+from gnncomm.policy import GRU, CommPolicy, Decision, Memory
+from gnncomm.schedule import EventTriggered, Gate, GumbelEdges, HardSoft, LearnedStatic, Request, Scheduler, TopK
+from gnncomm.testing import check_policy
+from gnncomm.testing.law import LawError
+from gnncomm.testing.policy import check_poison, check_split_brain, situation
+from gnncomm.topology import Full, Ring, Topology
+from gnncomm.types import VectorEnv
+from gnncomm.wire import Wire
+
+H = 16
+
+
+def team(scheduler: Scheduler, topology: Topology | None = None, num_agents: int = 4) -> tuple[CommPolicy, VectorEnv]:
+    env = envs.make("predator_prey", num_envs=3, num_agents=num_agents, max_steps=5)
+    comm = CommStack([MeanComm(H, H), MeanComm(H, H)], torch.nn.Tanh())
+    wire = Wire(Full() if topology is None else topology, scheduler)
+    return CommPolicy(env.obs_dim, env.num_actions, comm, GRU(H), "after", wire), env
+
+
+def act(scheduler: Scheduler, key: int | None = 0) -> Decision:
+    policy, env = team(scheduler)
+    return policy.act(env.reset(seed=0), policy.initial_state(3, 4), key)
+
+
+def test_who_is_silent_costs_no_bits() -> None:
+    decision = act(Gate(H))
+    message = 32.0 * H
+    assert decision.choice.shape == (3, 4, 2), "a decision in each round"
+    assert torch.equal(decision.talk.bits, message * decision.choice.sum(-1))
+    assert 0 < int(decision.choice.sum()) < decision.choice.numel()
+
+
+def test_the_deaf_hear_nothing() -> None:
+    decision = act(Gate(H, two_way=True))
+    for number, graph in enumerate(decision.talk.graphs):
+        talks = decision.choice[..., number] == 1
+        wanted = talks.unsqueeze(2) & talks.unsqueeze(1) & ~torch.eye(4, dtype=torch.bool)
+        assert torch.equal(graph.dense, wanted)
+
+
+def test_a_reused_message_is_heard_and_costs_nothing() -> None:
+    policy, env = team(EventTriggered(delta=1e6, timeout=3, fresh_limit=3))
+    now, state = env.reset(seed=0), policy.initial_state(3, 4)
+    bits = []
+    for _ in range(4):
+        decision = policy.act(now, state)
+        state = decision.state
+        bits.append(float(decision.talk.bits[0, 0]))
+        assert all(graph.dense.sum() == 3 * 4 * 3 for graph in decision.talk.graphs)
+        now = env.step(decision.action)
+    assert bits == [2 * 32.0 * H, 0, 0, 2 * 32.0 * H]
+
+
+def test_control_traffic_is_counted() -> None:
+    assert (act(TopK(H, k=1)).talk.bits.sum(1) == 2 * (4 * 16 + 32 * H)).all(), "two rounds, four weights, one message"
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "lines"),
+    [
+        (lambda: Gate(H, two_way=True), ()),
+        (lambda: HardSoft(H), ()),
+        (lambda: TopK(H), ("poison and jacobian: TopK needs every agent: the announced weights",)),
+        (
+            lambda: GumbelEdges(H),
+            ("poison and jacobian: GumbelEdges needs one place", "split-brain: GumbelEdges needs one place"),
+        ),
+    ],
+)
+def test_the_laws_name_what_a_scheduler_is_excused_from(scheduler: object, lines: tuple[str, ...]) -> None:
+    policy, env = team(scheduler())  # type: ignore[operator]
+    found = check_policy(policy, env)
+    assert len(found) == len(lines)
+    assert all(line.startswith(start) for line, start in zip(found, lines, strict=True))
+
+
+def test_the_excused_do_break_the_laws() -> None:
+    """An encoding of the whole team moves edges between agents that did not change; so does a lost competition."""
+    for scheduler in (GumbelEdges(H), TopK(H)):
+        broken = 0
+        for seed in range(8):
+            torch.manual_seed(seed)
+            policy, env = team(scheduler, Ring(1), num_agents=6)
+            policy = policy.double()
+            try:
+                check_poison(policy, *situation(policy, env, seed))
+            except LawError as error:
+                broken += error.law == "poison"
+        assert broken, type(scheduler).__name__
+
+
+def test_what_the_team_decides_cannot_be_deployed() -> None:
+    policy, env = team(GumbelEdges(H))
+    with pytest.raises(ConfigError, match="GumbelEdges cannot be run by one agent"):
+        check_split_brain(policy, env)
+
+
+# ---- learning ----
+
+
+def trained(scheduler: Scheduler, updates: int = 40, **settings: int) -> tuple[CommPolicy, float, Tensor]:
+    """Relay over one hop: agent 0 must talk to agent 1, talking back is useless. Success and decisions at the end."""
+    env = envs.make("relay", num_envs=64, num_agents=2, num_symbols=4, steps=1)
+    policy = CommPolicy(env.obs_dim, env.num_actions, MeanComm(H, H), Memory(H), "before", Wire(scheduler=scheduler))
+    config = PPOConfig(lr=0.01, minibatches=2, shared_reward=1.0, lr_schedule="constant", **settings)
+    learner = PPO(policy, config, updates)
+    carry, tally = begin(env, policy, 0)
+    for _ in range(updates):
+        tally.flush()
+        rollout, carry = collect(env, policy, carry, 8, 0, tally)
+        learner.update(rollout)
+    return policy, tally.flush()["success"], rollout.choice.float().mean((0, 1))
+
+
+def test_a_gate_opens_where_talking_pays_and_closes_where_it_costs() -> None:
+    _, success, talks = trained(Gate(H, price=0.04))
+    assert success > 0.97
+    assert talks[0, 0] > 0.95, "the one who knows"
+    assert talks[1, 0] < 0.15, "the one who has nothing to say"
+
+
+def test_requests_learn_whom_to_ask() -> None:
+    """Straight-through edges: with a price that the gain outweighs from the start."""
+    policy, success, _ = trained(Request(H, 2, price=0.004))
+    assert success > 0.97
+    env = envs.make("relay", num_envs=4, num_agents=2, num_symbols=4, steps=1)
+    decision = policy.eval().act(env.reset(seed=1), policy.initial_state(4, 2))
+    assert decision.graph.dense.tolist() == [[[False, True], [False, False]]] * 4
+
+
+def test_the_graph_is_trained_in_passes_of_its_own() -> None:
+    """With as many passes between as are made in all, the graph rests; then the rest does."""
+    for epochs, every, moves in ((1, 2, (False, True)), (2, 1, (True, False))):
+        torch.manual_seed(0)
+        scheduler = LearnedStatic(3)
+        policy, env = team(scheduler, num_agents=3)
+        learner = PPO(policy, PPOConfig(epochs=epochs, minibatches=1, graph_every=every), 10)
+        carry, tally = begin(env, policy, 0)
+        before = [scheduler.theta.clone(), policy.actor.weight.clone()]
+        rollout, carry = collect(env, policy, carry, 6, 0, tally)
+        learner.update(rollout)
+        after = [scheduler.theta, policy.actor.weight]
+        assert tuple(not torch.equal(x, y) for x, y in zip(before, after, strict=True)) == moves
+    with pytest.raises(ConfigError, match="graph_every"):
+        PPO(team(Gate(H))[0], PPOConfig(graph_every=2), 10)
+    with pytest.raises(ConfigError, match="graph_every"):
+        PPOConfig(graph_every=-1)
