@@ -17,14 +17,19 @@ WARM_UP = 3
 
 
 def interleaved(contestants: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, one call of each in turn: what else the machine does meets all of them alike."""
+    """Median seconds of each, one call of each in turn: what else the machine does meets all of them alike.
+
+    With one thread these are seconds of the processor, in which the time of other programs does not count; with more
+    they are seconds of the clock.
+    """
+    clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(repeats + WARM_UP):
         for name, call in contestants.items():
-            start = time.perf_counter()
+            start = clock()
             call()
             if number >= WARM_UP:
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return {name: statistics.median(values) for name, values in times.items()}
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from gnncomm.channel.base import Channel
 from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.moment import Moment
-from gnncomm.random import normal, stream
+from gnncomm.random import normal, stream, uniform
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ class Noise(Channel):
 class Budget(Channel):
     """Of each message the share ``beta`` of the numbers passes, those of largest magnitude; 0 is read for the others.
 
-    ceil(beta * M) numbers pass; at a larger beta the same ones and more. The medium cuts, so what a sender put on the
-    wire (``Talk.bits``) does not change: the codec ``TopK`` is a sender that knows.
+    ceil(beta * M) numbers pass; at a larger beta the same ones and more. Equal magnitudes, as a quantiser makes them,
+    are ranked in a fixed mixed order of the dimensions. The medium cuts, so what a sender put on the wire
+    (``Talk.bits``) does not change: the codec ``TopK`` is a sender that knows.
 
     Raises:
         ConfigError: ``beta`` is not in (0, 1].
@@ -84,6 +85,8 @@ class Budget(Channel):
         count = math.ceil(self.beta * msg.shape[-1] * (1 - 1e-12))  # 0.3 * 10 is a little more than 3
         if count >= msg.shape[-1]:
             return msg
-        # A stable order, so that equal numbers are cut in the same order at every budget.
-        largest = msg.detach().abs().argsort(dim=-1, descending=True, stable=True)[..., :count]
+        # Mixed: in the order of dimensions the last part of a message, a layer's values perhaps, would always lose.
+        mixed_M = uniform(0, torch.arange(msg.shape[-1], device=msg.device)).argsort()
+        rank = msg.detach()[..., mixed_M].abs().argsort(dim=-1, descending=True, stable=True)
+        largest = mixed_M[rank[..., :count]]
         return torch.where(torch.zeros_like(msg, dtype=torch.bool).scatter(-1, largest, True), msg, 0.0)

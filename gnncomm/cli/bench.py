@@ -63,6 +63,8 @@ def run(words: list[str]) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120  # a table in a file is not cut to the size of a window
     if args.what == "train":
         console.print(bench_train(args.env, args.repeats))
         return 0

@@ -135,12 +135,32 @@ class LocalAgent:
             ConfigError: the scheduler needs the rows of the whole team. ShapeError: announcements that do not fit.
         """
         row, scheduler, layer = self._open_row("gate"), self.policy.wire.scheduler, self._layer("gate")
+        heard = self._announcements(announced, reachable.num_agents)
+
+        def alone(own: Tensor) -> Tensor:
+            others = own.new_full((1, reachable.num_agents, len(own)), torch.nan)
+            others[0, self.index] = own
+            return others
+
+        state = self._scheduled.get(self._round, row.new_zeros(scheduler.state_dim(layer.msg_channels)))
+        moment, edges = self._moment(episode, step), reachable.to_layout(Layout.SPARSE)
+        msg = self._message(moment)
+        schedule: Schedule = scheduler(alone(row), alone(msg), edges, alone(state), moment, key, None, heard)
+        self._schedule, self._scheduled[self._round] = schedule, schedule.state[0, self.index]
+        if schedule.log_prob is not None:
+            self._wire_log_prob = self._wire_log_prob + schedule.log_prob[0, self.index]
+        # What came out for edges of others is made of NaN.
+        used = schedule.graph.to_layout(Layout.SPARSE)
+        return used.keep(used.edge_index[int(scheduler.decider is Decider.RECEIVER)] == self.index)
+
+    def _announcements(self, announced: Tensor | None, num_agents: int) -> Tensor:
+        """``[1, N, S]``, or why there are none for one agent alone."""
+        row, scheduler = self._open_row("gate"), self.policy.wire.scheduler
         if scheduler.decider is Decider.TEAM:
             raise ConfigError(
                 f"{type(scheduler).__name__} cannot be run by one agent, it needs {scheduler.needs}: expected a "
                 "scheduler that its sender or receiver can decide."
             )
-        num_agents = reachable.num_agents
         announced = row.new_zeros(num_agents, 0) if announced is None else announced
         width = scheduler.announce(row).shape[-1]
         if announced.shape != (num_agents, width):
@@ -148,30 +168,7 @@ class LocalAgent:
                 f"Expected the announcements [N={num_agents}, S={width}] of all agents, got {list(announced.shape)}: "
                 "use agent.announce()."
             )
-
-        def alone(own: Tensor) -> Tensor:
-            others = own.new_full((1, num_agents, len(own)), torch.nan)
-            others[0, self.index] = own
-            return others
-
-        state = self._scheduled.get(self._round, row.new_zeros(scheduler.state_dim(layer.msg_channels)))
-        moment = self._moment(episode, step)
-        schedule: Schedule = scheduler(
-            alone(row),
-            alone(self._message(moment)),
-            reachable.to_layout(Layout.SPARSE),
-            alone(state),
-            moment,
-            key,
-            None,
-            announced.unsqueeze(0),
-        )
-        self._schedule, self._scheduled[self._round] = schedule, schedule.state[0, self.index]
-        if schedule.log_prob is not None:
-            self._wire_log_prob = self._wire_log_prob + schedule.log_prob[0, self.index]
-        # What came out for edges of others is made of NaN.
-        used = schedule.graph.to_layout(Layout.SPARSE)
-        return used.keep(used.edge_index[int(scheduler.decider is Decider.RECEIVER)] == self.index)
+        return announced.unsqueeze(0)
 
     def say(self, episode: int = 0, step: int = 0) -> Tensor:
         """The message ``[M]`` of this round, as it is read; where ``gate`` was called, the one its scheduler sends.

@@ -57,7 +57,7 @@ class Encoder(nn.Module):
             raise DtypeError(f"Expected floating-point observations, got {values.dtype}: use obs.float().")
         if torch.promote_types(values.dtype, mine) != mine:
             raise DtypeError(
-                f"Expected observations of {mine}, got {values.dtype}, which would lose digits: use obs.to({mine}) once, "
+                f"Expected observations of {mine}, got {values.dtype}, which would lose digits: use obs.to({mine}) "
                 f"where they are made, or a policy in {values.dtype}."
             )
 

@@ -66,7 +66,7 @@ TOPOLOGY = sorted({*topology.names(), *BY_HAND} - FLAT_MAPS)
 CHANNEL = {
     name: f"{name}:{parameters}" if parameters else name
     for name, parameters in {
-        "budget": "beta=0.4",
+        "budget": "beta=0.7",
         "burst": "p=0.4,length=3",
         "byzantine": "kind=replay,at=1",
         "crashed": "agents=0.4",

@@ -82,23 +82,30 @@ class GatherAttention(Kernel):
     ) -> None:
         query_VQ, msg_VM, alpha_kVH = saved
         sender_kV, _ = self.slots.of_chunk(len(msg_VM), first)
-        dkey_VQ, dvalue_VI = self._split(dmsg_VM.zero_())
         key_VQ, value_VI = self._split(msg_VM)
+        total_VM = torch.zeros_like(msg_VM, memory_format=torch.contiguous_format)
         for rows in blocks(len(msg_VM), msg_VM):
-            grad_RI, query_RHK = grad_VI[rows], query_VQ[rows].unflatten(1, (self.heads, -1))
-            dquery_RHK, alpha_kRH = torch.zeros_like(query_RHK), alpha_kVH[:, rows]
-            grad_RHD, dscore_kRH = grad_RI.unflatten(1, (self.heads, -1)), torch.empty_like(alpha_kRH)
-            for number, sender_R in enumerate(sender_kV[:, rows]):
-                torch.mm(value_VI.index_select(0, sender_R).mul_(grad_RI), self.sum_values, out=dscore_kRH[number])
-                share_RH1 = alpha_kRH[number].unsqueeze(-1)
-                dvalue_VI.index_add_(0, sender_R, (grad_RHD * share_RH1).flatten(1))
+            grad_RI, alpha_kRH, sender_kR = grad_VI[rows], alpha_kVH[:, rows], sender_kV[:, rows]
+            dscore_kRH = torch.empty_like(alpha_kRH)
+            for dscore_RH, sender_R in zip(dscore_kRH, sender_kR, strict=True):
+                torch.mm(value_VI.index_select(0, sender_R).mul_(grad_RI), self.sum_values, out=dscore_RH)
             dscore_kRH.mul_(alpha_kRH)
             dscore_kRH.addcmul_(alpha_kRH, dscore_kRH.sum(0, keepdim=True), value=-1)
-            for dscore_RH, sender_R in zip(dscore_kRH, sender_kV[:, rows], strict=True):
+            query_RHK, grad_RHD = self._by_head(query_VQ[rows]), self._by_head(grad_RI)
+            dquery_RHK, dmsg_RM = torch.zeros_like(query_RHK), total_VM.new_empty(len(grad_RI), msg_VM.shape[1])
+            dkey_RHK, dvalue_RHD = (self._by_head(part) for part in self._split(dmsg_RM))
+            for dscore_RH, alpha_RH, sender_R in zip(dscore_kRH, alpha_kRH, sender_kR, strict=True):
                 dscore_RH1 = dscore_RH.unsqueeze(-1)
-                dquery_RHK.addcmul_(key_VQ.index_select(0, sender_R).unflatten(1, (self.heads, -1)), dscore_RH1)
-                dkey_VQ.index_add_(0, sender_R, (query_RHK * dscore_RH1).flatten(1))
+                dquery_RHK.addcmul_(self._by_head(key_VQ.index_select(0, sender_R)), dscore_RH1)
+                torch.mul(query_RHK, dscore_RH1, out=dkey_RHK)
+                torch.mul(grad_RHD, alpha_RH.unsqueeze(-1), out=dvalue_RHD)
+                total_VM.index_add_(0, sender_R, dmsg_RM)
             torch.mul(dquery_RHK.flatten(1), self.scale, out=dquery_VQ[rows])
+        dmsg_VM.copy_(total_VM)  # adding by index is slow into a part of a wider matrix
+
+    def _by_head(self, x_VC: Tensor) -> Tensor:
+        split_VHC: Tensor = x_VC.unflatten(1, (self.heads, -1))
+        return split_VHC
 
     def _split(self, msg_VM: Tensor) -> tuple[Tensor, Tensor]:
         key_VQ, value_VI = msg_VM.split([self.heads * self.key_channels, self.heads * self.value_channels], 1)

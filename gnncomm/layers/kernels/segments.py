@@ -13,7 +13,7 @@ from torch import Tensor
 from gnncomm.graph import views
 from gnncomm.layers.kernels.round import Kernel, rows_in_work
 
-EDGES_PER_ROW = 4
+EDGES_PER_ROW = 2
 """Edges in work at a time, for each row in work."""
 
 
@@ -114,27 +114,31 @@ class SegmentAttention(Kernel):
         self, saved: tuple[Tensor, ...], grad_VI: Tensor, dmsg_VM: Tensor, dquery_VQ: Tensor, first: int
     ) -> None:
         query_VQ, msg_VM, alpha_CH = saved
-        dkey_VQ, dvalue_VI = self._split(dmsg_VM.zero_())
         key_VQ, value_VI = self._split(msg_VM)
-        dquery_VQ.zero_()
+        total_VM, total_VQ = (torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (msg_VM, query_VQ))
         for part in self.edges.of_chunk(len(msg_VM), first):
-            alpha_EH = alpha_CH[part.edges]
-            grad_EI = grad_VI[part.rows].index_select(0, part.receivers)
+            alpha_EH, grad_EI = alpha_CH[part.edges], grad_VI[part.rows].index_select(0, part.receivers)
             product_EI = value_VI.index_select(0, part.senders).mul_(grad_EI)
             dscore_EH = torch.mm(product_EI, self.sum_values).mul_(alpha_EH)
-            grad_EI.unflatten(1, (self.heads, -1)).mul_(alpha_EH.unsqueeze(-1))
-            dvalue_VI.index_add_(0, part.senders, grad_EI)
             sum_RH = dscore_EH.new_zeros(part.rows.stop - part.rows.start, self.heads)
             sum_RH.index_add_(0, part.receivers, dscore_EH)
             dscore_EH.addcmul_(alpha_EH, sum_RH.index_select(0, part.receivers), value=-1)
-            dscore_EH1 = dscore_EH.unsqueeze(-1)
+            dscore_EH1, alpha_EH1 = dscore_EH.unsqueeze(-1), alpha_EH.unsqueeze(-1)
             key_EQ = key_VQ.index_select(0, part.senders)
-            key_EQ.unflatten(1, (self.heads, -1)).mul_(dscore_EH1)
-            dquery_VQ[part.rows].index_add_(0, part.receivers, key_EQ)
-            query_EQ = query_VQ[part.rows].index_select(0, part.receivers)
-            query_EQ.unflatten(1, (self.heads, -1)).mul_(dscore_EH1)  # scaled in the forward pass
-            dkey_VQ.index_add_(0, part.senders, query_EQ)
-        dquery_VQ.mul_(self.scale)
+            self._by_head(key_EQ).mul_(dscore_EH1)
+            total_VQ[part.rows].index_add_(0, part.receivers, key_EQ)
+            dmsg_EM = total_VM.new_empty(len(grad_EI), total_VM.shape[1])
+            dkey_EHK, dvalue_EHD = (self._by_head(half) for half in self._split(dmsg_EM))
+            query_EQ = query_VQ[part.rows].index_select(0, part.receivers)  # scaled in the forward pass
+            torch.mul(self._by_head(query_EQ), dscore_EH1, out=dkey_EHK)
+            torch.mul(self._by_head(grad_EI), alpha_EH1, out=dvalue_EHD)
+            total_VM.index_add_(0, part.senders, dmsg_EM)
+        torch.mul(total_VQ, self.scale, out=dquery_VQ)
+        dmsg_VM.copy_(total_VM)  # adding by index is slow into a part of a wider matrix
+
+    def _by_head(self, x_EC: Tensor) -> Tensor:
+        split_EHC: Tensor = x_EC.unflatten(1, (self.heads, -1))
+        return split_EHC
 
     def _split(self, msg_VM: Tensor) -> tuple[Tensor, Tensor]:
         key_VQ, value_VI = msg_VM.split([self.heads * self.key_channels, self.heads * self.value_channels], 1)

@@ -1,0 +1,39 @@
+"""What an evaluation says about the wire, where it can be counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+import envs
+from gnncomm import channel, codec
+from gnncomm.evaluate import evaluate
+from gnncomm.layers import CommStack, MeanComm
+from gnncomm.policy import CommPolicy, Memory
+from gnncomm.topology import Empty, Line, Star, Topology
+from gnncomm.wire import Wire
+
+H = 8
+
+
+@pytest.mark.parametrize(
+    ("topology", "code", "medium", "rounds", "bits", "edges"),
+    [
+        (Line(), "float32", "ideal", 1, 32 * H, 6),
+        (Line(), "int4", "ideal", 3, 3 * 4 * H, 18),
+        (Star(), "dru", "loss:p=1", 1, H, 0),
+        (Line(), "topk:k=2", "delay:steps=1", 2, 2 * 2 * (32 + 3), 12 * 2 / 3),
+        (Line(), "float16", "jitter:max=1 + silent:agents=4", 1, 16 * H, 0),
+        (Empty(), "float32", "ideal", 2, 0, 0),
+    ],
+)
+def test_traffic_by_hand(topology: Topology, code: str, medium: str, rounds: int, bits: float, edges: float) -> None:
+    """Four agents, three steps: 6 edges on a line; a delay of 1 leaves the first of three steps without messages."""
+    env = envs.make("relay", num_envs=16, num_agents=4, steps=3)
+    wire = Wire(topology, codec=codec.resolve(code), channel=channel.resolve(medium))
+    comm = CommStack([MeanComm(H, H)] * rounds)
+    report = evaluate(CommPolicy(env.obs_dim, env.num_actions, comm, Memory(H), wire=wire), env, episodes=40)
+    assert report.wire.bits_per_agent_step == pytest.approx(bits)
+    assert report.wire.edges_per_step == pytest.approx(edges)
+    assert report.wire.rounds == rounds
+    assert report.to_dict()["wire"] == report.wire.to_dict()
+    assert f"{bits:,.1f} bits per agent and step" in str(report.wire)
