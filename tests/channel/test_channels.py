@@ -447,3 +447,21 @@ def test_arrivals_of_a_plain_channel_are_fresh() -> None:
     (arrival,) = Loss(0.5).carry(said(moment.key, 0), full(), torch.zeros(B, N, 0), moment).arrivals
     assert isinstance(arrival, Arrival)
     assert arrival.fresh
+
+
+@pytest.mark.parametrize(
+    ("text", "fresh"),
+    [
+        ("byzantine:kind=replay + loss:p=0.1", [True, False]),
+        ("loss:p=0.1 + byzantine:kind=constant", [True, False]),
+        ("byzantine:kind=flip", [True, True]),
+        ("jitter:max=1 + delay:steps=1", [False, False]),
+        ("delay:steps=1 + jitter:max=1", [False, False]),
+    ],
+)
+def test_what_was_not_said_in_this_round_is_not_fresh(text: str, fresh: list[bool]) -> None:
+    subject, moment = channel.resolve(text), Moment(torch.arange(B), torch.zeros(B, dtype=torch.int64))
+    state = torch.zeros(B, N, subject.state_dim(M, N), dtype=torch.float64)
+    delivery = subject.carry(said(moment.key, 0), full(), state, moment)
+    assert [arrival.fresh for arrival in delivery.arrivals] == fresh
+    assert subject.copies == len(fresh)

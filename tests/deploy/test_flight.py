@@ -12,6 +12,7 @@ from gnncomm.deploy import Flight, LocalAgent, Mailbox, Team, run_team, team_of
 from gnncomm.errors import StateError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm, CommStack, MeanComm
+from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy
 from gnncomm.topology import Line
 from gnncomm.wire import Wire
@@ -98,3 +99,15 @@ def test_agents_without_a_team_cannot_keep_what_is_in_flight() -> None:
     assert set(team.flight) == {0, 1}
     memoryless = joint("loss:p=0.1")
     assert len(run_team([LocalAgent(memoryless, index) for index in range(3)], env.reset(seed=0))) == 3
+
+
+def test_a_codec_that_reads_other_rows_gets_nan() -> None:
+    class Centred(codec.Codec):
+        def forward(self, msg: torch.Tensor, moment: Moment) -> codec.Coded:
+            return codec.Coded(msg - msg.mean(1, keepdim=True), msg.new_zeros(msg.shape[:2]))
+
+    policy = joint("ideal")
+    policy = policy.with_wire(Wire(Line(), codec=Centred()))
+    agent = LocalAgent(policy, 2)
+    agent.observe(torch.ones(policy.obs_dim, dtype=torch.float64))
+    assert bool(agent.say().isnan().all())

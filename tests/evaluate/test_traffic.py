@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import envs
 from gnncomm import channel, codec
 from gnncomm.evaluate import evaluate
 from gnncomm.layers import CommStack, MeanComm
 from gnncomm.policy import CommPolicy, Memory
-from gnncomm.topology import Empty, Line, Star, Topology
+from gnncomm.topology import Empty, KNearest, Line, Star, Topology
 from gnncomm.wire import Wire
 
 H = 8
@@ -37,3 +38,16 @@ def test_traffic_by_hand(topology: Topology, code: str, medium: str, rounds: int
     assert report.wire.rounds == rounds
     assert report.to_dict()["wire"] == report.wire.to_dict()
     assert f"{bits:,.1f} bits per agent and step" in str(report.wire)
+
+
+def test_only_counted_episodes_count() -> None:
+    """The same episodes in waves of 7 and of 30: episodes end at different times, and others fill the gaps."""
+    uses = []
+    for num_envs in (7, 30):
+        env = envs.make("predator_prey", num_envs=num_envs, max_steps=12)
+        torch.manual_seed(0)
+        wire = Wire(KNearest(1), codec=codec.resolve("dithered"), channel=channel.resolve("loss:p=0.3"))
+        policy = CommPolicy(env.obs_dim, env.num_actions, MeanComm(H, H), Memory(H), wire=wire)
+        uses.append(evaluate(policy, env, episodes=30, greedy=False).wire)
+    assert uses[0].bits_per_agent_step == pytest.approx(uses[1].bits_per_agent_step, rel=1e-6)
+    assert uses[0].edges_per_step == pytest.approx(uses[1].edges_per_step)

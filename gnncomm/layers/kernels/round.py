@@ -115,7 +115,11 @@ def fused_round(kernel: Kernel, linears: Linears, h_VF: Tensor, msg_VM: Tensor |
     if bool(check.isfinite()):
         return out
     kernel.choose()
-    broken = _broken(h_VF if linears.send is None else linears.send(h_VF) if given is None else given, graph)
+    if given is not None:
+        delivered = given
+    else:
+        delivered = h_VF if linears.send is None else linears.send(h_VF)
+    broken = _broken(delivered, graph)
     out, _ = Round.apply(kernel, broken, sent, h_VF, given, *weights)  # type: ignore[no-untyped-call]  # torch
     return out
 
