@@ -115,11 +115,8 @@ def fused_round(kernel: Kernel, linears: Linears, h_VF: Tensor, msg_VM: Tensor |
     if bool(check.isfinite()):
         return out
     kernel.choose()
-    if given is not None:
-        delivered = given
-    else:
-        delivered = h_VF if linears.send is None else linears.send(h_VF)
-    broken = _broken(delivered, graph)
+    said = h_VF if linears.send is None else linears.send(h_VF)
+    broken = _broken(said if given is None else given, graph)
     out, _ = Round.apply(kernel, broken, sent, h_VF, given, *weights)  # type: ignore[no-untyped-call]  # torch
     return out
 
