@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnncomm import channel, layers, learn, policy, schedule, store, testing, topology
+    from gnncomm import channel, layers, learn, methods, policy, schedule, store, testing, topology
     from gnncomm.deploy import LocalAgent
     from gnncomm.errors import GnnCommError
     from gnncomm.evaluate import Report, evaluate
@@ -42,7 +42,7 @@ _HOME = {
     "record": "gnncomm.record",
     "train": "gnncomm.run",
 }
-_ROOMS = ("channel", "layers", "learn", "policy", "schedule", "store", "testing", "topology")
+_ROOMS = ("channel", "layers", "learn", "methods", "policy", "schedule", "store", "testing", "topology")
 
 __version__ = "0.1.0"
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "layers",
     "learn",
     "load",
+    "methods",
     "policy",
     "record",
     "schedule",

@@ -3,21 +3,26 @@
 from gnncomm.bench.compare import KINDS, LayerRow, compare
 from gnncomm.bench.layers import SETTINGS, Setting, bench_layers, layers_table
 from gnncomm.bench.measure import count_flops, interleaved, matmul_rate, peak_memory
+from gnncomm.bench.parity import ParityRow, bench_parity, parity, parity_table
 from gnncomm.bench.scaling import ScaleRow, bench_scaling, scaling_table
 
 __all__ = [
     "KINDS",
     "SETTINGS",
     "LayerRow",
+    "ParityRow",
     "ScaleRow",
     "Setting",
     "bench_layers",
+    "bench_parity",
     "bench_scaling",
     "compare",
     "count_flops",
     "interleaved",
     "layers_table",
     "matmul_rate",
+    "parity",
+    "parity_table",
     "peak_memory",
     "scaling_table",
 ]

@@ -18,10 +18,12 @@ from gnncomm.bench import (
     KINDS,
     SETTINGS,
     bench_layers,
+    bench_parity,
     bench_scaling,
     count_flops,
     layers_table,
     matmul_rate,
+    parity_table,
     scaling_table,
 )
 from gnncomm.cli.parse import at_least, output_file, parse
@@ -34,8 +36,8 @@ from gnncomm.run import default_config, make_env
 class BenchArgs:
     """Measure speed, in one run on this machine."""
 
-    what: tyro.conf.Positional[Literal["train", "layers"]] = "train"
-    """What to measure: training as a whole, or the layers against stock PyG convolutions."""
+    what: tyro.conf.Positional[Literal["train", "layers", "parity"]] = "train"
+    """What to measure: training as a whole, the layers against stock PyG convolutions, or recorded networks."""
     env: str = "predator_prey"
     """train: environment, with its recommended settings."""
     settings: tuple[str, ...] = ()
@@ -44,8 +46,10 @@ class BenchArgs:
     """Updates, or passes forward and backward, that are timed."""
     threads: int = 0
     """Threads of torch; 0 leaves its own choice."""
+    golden: str = "tests/golden/layers"
+    """parity: folder of the numbers that were recorded from released codes."""
     json: str = ""
-    """layers: also write the numbers to this file."""
+    """layers, parity: also write the numbers to this file."""
 
     def __post_init__(self) -> None:
         at_least(self, repeats=1, threads=0)
@@ -68,7 +72,7 @@ def run(words: list[str]) -> int:
     if args.what == "train":
         console.print(bench_train(args.env, args.repeats))
         return 0
-    result = _layers(args, console)
+    result = _layers(args, console) if args.what == "layers" else _parity(args, console)
     if file is not None:
         file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
@@ -90,6 +94,12 @@ def _layers(args: BenchArgs, console: Console) -> dict[str, Any]:
         "layers": [asdict(row) for row in rows],
         "scaling": [asdict(row) for row in scale],
     }
+
+
+def _parity(args: BenchArgs, console: Console) -> dict[str, Any]:
+    rows = list(bench_parity(args.golden))
+    console.print(parity_table(rows))
+    return {"torch": torch.__version__, "parity": [asdict(row) for row in rows]}
 
 
 def bench_train(env: str, repeats: int) -> Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from gnncomm.cli.progress import TrainingProgress
 from gnncomm.cli.replay import draw
 from gnncomm.cli.signals import StopSignal
 from gnncomm.learn import TrainConfig
+from gnncomm.methods import METHODS
 from gnncomm.run import default_config, load, train
 
 
@@ -46,7 +47,7 @@ def run(words: list[str]) -> int:
     console = Console(highlight=False)
     if args.threads:
         torch.set_num_threads(args.threads)
-    out = args.out or f"runs/{config.env.replace('/', '-')}-{config.comm.split(':')[0]}-{config.seed}"
+    out = args.out or run_name(config.env, config.comm, config.seed)
     total = config.updates * config.num_envs * config.rollout
     with StopSignal() as stop:
         with TrainingProgress(console, total) as progress:
@@ -74,8 +75,22 @@ def run(words: list[str]) -> int:
 
 
 def _parse(words: list[str]) -> TrainArgs:
-    """Twice: the environment first, then everything, with the recipe of the environment as default."""
+    """Twice: environment and method first, then everything, with the recipe of both as default.
+
+    A method stands for its parts: what is kept in the run names these.
+    """
     first = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], "gnncomm train")
-    recipe = default_config(first.env)
+    recipe, method = default_config(first.env), METHODS.get(first.comm)
+    if method is not None:
+        recipe = method.config(recipe)
     default = TrainArgs(**{item.name: getattr(recipe, item.name) for item in fields(TrainConfig)})
-    return parse(TrainArgs, words, "gnncomm train", default)
+    args = parse(TrainArgs, words, "gnncomm train", default)
+    if method is None:
+        return args
+    out = args.out or run_name(args.env, method.name, args.seed)
+    return replace(args, comm=method.settings["comm"], out=out)
+
+
+def run_name(env: str, comm: str, seed: int) -> str:
+    """Where a run lies unless it is told."""
+    return f"runs/{env.replace('/', '-')}-{comm.split(':')[0]}-{seed}"

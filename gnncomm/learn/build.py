@@ -17,7 +17,12 @@ MEMORIES: dict[str, type[Memory]] = {"none": Memory, "gru": GRU, "lstm": LSTM}
 
 
 def build_policy(config: TrainConfig, env: VectorEnv) -> CommPolicy:
-    """The policy that ``config`` describes for ``env``, with weights drawn from ``config.seed``.
+    """The policy that ``config`` describes for ``env``, with weights drawn from ``config.seed``."""
+    return assemble(config, env.obs_dim, env.num_actions, env.num_agents)
+
+
+def assemble(config: TrainConfig, obs_dim: int, num_actions: int, num_agents: int) -> CommPolicy:
+    """The policy that ``config`` describes for observations and actions of these sizes.
 
     ``comm="none"`` keeps the layers and takes the topology ``Empty()``: the same capacity, nothing on the wire.
     """
@@ -29,16 +34,16 @@ def build_policy(config: TrainConfig, env: VectorEnv) -> CommPolicy:
             layers = [make_layer(spec, config.hidden)] * config.rounds
         else:
             layers = [make_layer(spec, config.hidden) for _ in range(config.rounds)]
-        critic = CentralCritic(config.hidden, env.num_agents) if config.algo == "mappo" else LocalCritic(config.hidden)
+        critic = CentralCritic(config.hidden, num_agents) if config.algo == "mappo" else LocalCritic(config.hidden)
         policy = CommPolicy(
-            env.obs_dim,
-            env.num_actions,
+            obs_dim,
+            num_actions,
             CommStack(layers, nn.Tanh()),
             MEMORIES[config.memory](config.hidden),
             config.integration,
             Wire(
                 topology=Empty() if silent else topology.resolve(config.topology),
-                scheduler=schedule.resolve(config.scheduler, config.hidden, env.num_agents),
+                scheduler=schedule.resolve(config.scheduler, config.hidden, num_agents),
                 codec=codec.resolve(config.codec),
                 channel=channel.resolve(config.channel),
             ),

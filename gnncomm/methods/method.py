@@ -1,0 +1,126 @@
+"""What a method is: a name for a choice of the six parts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, overload
+
+import torch
+
+from gnncomm.errors import ConfigError, did_you_mean
+from gnncomm.learn import TrainConfig
+from gnncomm.learn.build import assemble
+from gnncomm.methods.reference import REFERENCES, Reference
+from gnncomm.policy import CommPolicy
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of the literature as a combination of parts; calling it builds the policy.
+
+    ``settings`` are those of ``TrainConfig`` that make the method: layer, rounds, topology, scheduler, codec, channel,
+    integration and memory. Any of them can be replaced, so one part is exchanged and the rest stays.
+    """
+
+    name: str
+    title: str
+    """As the paper writes it."""
+    paper: str
+    """Authors, year, title or number."""
+    settings: Mapping[str, Any]
+    line: str
+    """What it is, in one line."""
+    released: str = ""
+    """Name of the recorded network of the released code, see ``gnncomm.methods.reference``."""
+    value_based: bool = False
+    """Trained with a value-based learner in its paper; here with the same learner as all others."""
+
+    def config(self, base: TrainConfig | None = None) -> TrainConfig:
+        """``base`` with the parts of this method."""
+        return replace(TrainConfig() if base is None else base, **self.settings)
+
+    @overload
+    def __call__(
+        self,
+        obs_dim: int,
+        num_actions: int,
+        num_agents: int,
+        hidden: int = 64,
+        seed: int = 0,
+        *,
+        faithful: Literal[False] = False,
+        **parts: Any,
+    ) -> CommPolicy: ...
+
+    @overload
+    def __call__(
+        self,
+        obs_dim: int,
+        num_actions: int,
+        num_agents: int,
+        hidden: int = 64,
+        seed: int = 0,
+        *,
+        faithful: Literal[True],
+        mended: Collection[str] = (),
+    ) -> Reference: ...
+
+    def __call__(
+        self,
+        obs_dim: int,
+        num_actions: int,
+        num_agents: int,
+        hidden: int = 64,
+        seed: int = 0,
+        *,
+        faithful: bool = False,
+        mended: Collection[str] = (),
+        **parts: Any,
+    ) -> CommPolicy | Reference:
+        """The policy, or the network of the released code.
+
+        Args:
+            obs_dim: D, width of a flat observation.
+            num_actions: A.
+            num_agents: N; parameters depend on it only where a method's do (CommFormer).
+            hidden: width of a row.
+            seed: weights are drawn from it.
+            faithful: the released network with its quirks and its names of parameters, instead of the policy.
+            mended: quirks to leave out of the released network.
+            parts: settings to replace, by the names of ``TrainConfig``: ``topology="ring"``, ``channel="loss:p=0.2"``.
+
+        Raises:
+            ConfigError: an unknown part, parts that do not fit together, or no released network that was recorded.
+        """
+        if faithful:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                return self._network().of_size(obs_dim, num_actions, num_agents, hidden, mended)
+        unknown = sorted(set(parts) - set(_PARTS))
+        if unknown:
+            raise ConfigError(f"{self.name} has no part {unknown[0]!r}. {did_you_mean(unknown[0], _PARTS)}")
+        config = replace(self.config(), hidden=hidden, seed=seed, **parts)
+        return assemble(config, obs_dim, num_actions, num_agents)
+
+    def _network(self) -> type[Reference]:
+        if not self.released:
+            raise ConfigError(
+                f"No numbers of a released network of {self.title} were recorded, so there is no faithful form: use "
+                f"the clean one, gnncomm.methods.{self.name}(...)."
+            )
+        return REFERENCES[self.released]
+
+
+_PARTS = (
+    "comm",
+    "rounds",
+    "share_rounds",
+    "topology",
+    "scheduler",
+    "codec",
+    "channel",
+    "integration",
+    "memory",
+    "algo",
+)
