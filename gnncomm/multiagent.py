@@ -16,6 +16,7 @@ exchanged before anybody has seen anything of the present step.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -130,6 +131,7 @@ class Agent:
         return f"Agent({self.state_dim}, {self.action_dim}, index={self.index})"
 
 
+@functools.lru_cache(maxsize=64)
 def _episode_key(seed: int, episode: int) -> int:
     return int(random.bits(random.stream(seed, "episode"), episode))
 
@@ -212,7 +214,7 @@ class MultiAgentLearner:
         comm: str = "attention",
         hidden: int = 64,
         horizon: int = 400,
-        segment: int = 25,
+        segment: int = 20,
         ppo: PPOConfig | None = None,
         seed: int = 0,
     ) -> None:

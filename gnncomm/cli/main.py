@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a team and show whether it uses its messages",
     "eval": "measure a trained team beside its controls",
     "replay": "record an episode of a trained team and draw it",
+    "plot": "draw learning curves of runs side by side",
     "bench": "measure the speed of training on this machine",
 }
 USAGE = (

@@ -79,7 +79,7 @@ class BuiltGraph(StoredGraph):
             index, present, attr, weight = index[None], _lead(present), _lead(attr), _lead(weight)
         graph = cls._from_slots(index, present, attr, weight)
         if validate:
-            checks.check_no_duplicates(graph.edge_index, graph.num_agents)
+            checks.check_no_sender_twice(graph.neighbors, graph.neighbor_present)
         return graph
 
     @classmethod
@@ -136,12 +136,12 @@ class BuiltGraph(StoredGraph):
         if validate:
             checks.check_edges_in_range(edges_2E, num_agents, num_graphs)
             checks.check_features(attr, weight, (edges_2E.shape[1],), None)
-        order_E = views.edge_ids(edges_2E, num_agents).argsort(stable=True)
+        ids_E, order_E = views.edge_ids(edges_2E, num_agents).sort(stable=True)
         edges_2E = edges_2E[:, order_E]
         if coalesce and attr is None and weight is None:
             edges_2E = views.without_repeats(edges_2E, num_agents)
         elif validate:
-            checks.check_no_duplicates(edges_2E, num_agents)
+            checks.check_no_duplicates(ids_E, edges_2E)
         return cls(
             num_agents,
             num_graphs,

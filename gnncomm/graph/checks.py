@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from gnncomm.errors import DeviceError, GraphError, ShapeError
-from gnncomm.graph.views import edge_ids
 
 
 def shape_of(tensor: Tensor) -> str:
@@ -72,6 +71,8 @@ def check_edge_shape(edge_index: Tensor) -> None:
 def check_senders(index: Tensor, present: Tensor | None) -> None:
     """Slots ``[..., N, k]`` hold agents."""
     num_agents = index.shape[-2]
+    if _all_below(index, num_agents):
+        return
     outside = (index < 0) | (index >= num_agents)
     wrong = (outside if present is None else outside & present).nonzero()
     if len(wrong):
@@ -82,16 +83,27 @@ def check_senders(index: Tensor, present: Tensor | None) -> None:
         )
 
 
+def check_no_sender_twice(index_GNk: Tensor, present_GNk: Tensor | None) -> None:
+    """Each receiver hears a sender in one slot only; slots are sorted by sender, the absent ones last."""
+    repeated = index_GNk[..., 1:] == index_GNk[..., :-1]
+    if present_GNk is not None:
+        repeated &= present_GNk[..., 1:]
+    if bool(repeated.any()):
+        graph, receiver, slot = repeated.nonzero()[0].tolist()
+        raise _given_twice(int(index_GNk[graph, receiver, slot]), receiver)
+
+
 def check_edges_in_range(edges_2E: Tensor, num_agents: int, num_graphs: int) -> None:
     """Nodes below ``G * N``, both ends in the same graph."""
     nodes = num_agents * num_graphs
-    outside = ((edges_2E < 0) | (edges_2E >= nodes)).nonzero()
-    if len(outside):
-        row, edge = outside[0].tolist()
+    if not _all_below(edges_2E, nodes):
+        row, edge = ((edges_2E < 0) | (edges_2E >= nodes)).nonzero()[0].tolist()
         raise GraphError(
             f"Edge {edge} has {('sender', 'receiver')[row]} {int(edges_2E[row, edge])}: expected 0 <= index < {nodes} "
             f"({num_graphs} graph(s) of {num_agents} agents). Set num_agents and num_graphs, or drop the edge."
         )
+    if num_graphs == 1:
+        return
     across = (edges_2E[0] // num_agents != edges_2E[1] // num_agents).nonzero()
     if len(across):
         edge = int(across[0])
@@ -101,16 +113,27 @@ def check_edges_in_range(edges_2E: Tensor, num_agents: int, num_graphs: int) -> 
         )
 
 
-def check_no_duplicates(edges_2E: Tensor, num_agents: int) -> None:
-    """Each edge once; ``edges`` are sorted."""
-    ids_E = edge_ids(edges_2E, num_agents)
-    repeated = (ids_E[1:] == ids_E[:-1]).nonzero()
-    if len(repeated):
-        sender, receiver = edges_2E[:, int(repeated[0])].tolist()
-        raise GraphError(
-            f"Edge {sender} -> {receiver} is given more than once: expected each edge once, because a repeated edge "
-            "counts twice in every mean. Use from_edge_index(..., coalesce=True) to keep one; merge features first."
-        )
+def check_no_duplicates(ids_E: Tensor, edges_2E: Tensor) -> None:
+    """Each edge once; edges and their ``edge_ids`` are sorted."""
+    repeated_E = ids_E[1:] == ids_E[:-1]
+    if bool(repeated_E.any()):
+        sender, receiver = edges_2E[:, int(repeated_E.nonzero()[0])].tolist()
+        raise _given_twice(sender, receiver)
+
+
+def _given_twice(sender: int, receiver: int) -> GraphError:
+    return GraphError(
+        f"Edge {sender} -> {receiver} is given more than once: expected each edge once, because a repeated edge "
+        "counts twice in every mean. Use from_edge_index(..., coalesce=True) to keep one; merge features first."
+    )
+
+
+def _all_below(index: Tensor, bound: int) -> bool:
+    """Whether all are in ``[0, bound)``: one pass, without a tensor of its size."""
+    if index.numel() == 0:
+        return True
+    low, high = torch.aminmax(index)
+    return int(low) >= 0 and int(high) < bound
 
 
 def check_features(attr: Tensor | None, weight: Tensor | None, lead: tuple[int, ...], present: Tensor | None) -> None:

@@ -4,12 +4,21 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from gnncomm.record.curves import learning_curves
 from gnncomm.record.episode import Episode, EpisodeError
 from gnncomm.record.figure import MissingExtraError, trajectory_figure
 from gnncomm.record.recorder import record
 from gnncomm.record.video import episode_video
 
-__all__ = ["Episode", "EpisodeError", "MissingExtraError", "episode_video", "record", "trajectory_figure"]
+__all__ = [
+    "Episode",
+    "EpisodeError",
+    "MissingExtraError",
+    "episode_video",
+    "learning_curves",
+    "record",
+    "trajectory_figure",
+]
 
 
 class _CallableModule(ModuleType):

@@ -54,6 +54,9 @@ BY_HAND: dict[str, Callable[[int], Topology]] = {
     "from_networkx": lambda n: topology.FromNetworkx(nx.path_graph(n, create_using=nx.DiGraph)),
     "a | b": lambda n: topology.Star() | topology.KNearest(1),
     "a & b": lambda n: topology.Radius(3.0) & topology.Line(),
+    "~a": lambda n: ~topology.Ring(),
+    "a.every(2)": lambda n: topology.Full().every(2),
+    "[a; b]": lambda n: topology.resolve("[ring; knn:k=1]:period=2"),
 }
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnncomm.learn import TrainConfig, Training
+from gnncomm.learn import PPOConfig, TrainConfig, Training
 from gnncomm.run import make_env, train
 from gnncomm.store import RunDir
 from gnncomm.testing import LawError
@@ -42,6 +42,21 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "rounds": 3,
     },
     "chemical": {"env": "chemical", "env_settings": {"max_steps": 4}, "integration": "before"},
+    "messages in flight, gates, a learned code": {
+        "channel": "delay:steps=2 + loss:p=0.2",
+        "scheduler": "gate:delayed=true,price=0.01",
+        "codec": "bottleneck",
+        "topology": "one_peer_exponential",
+    },
+    "events": {
+        "scheduler": "event_triggered:delta=0.1,timeout=3",
+        "comm": "mean",
+    },
+    "learned graph": {
+        "scheduler": "learned_static:k=1",
+        "comm": "mean",
+        "ppo": PPOConfig(minibatches=2, graph_every=2),
+    },
 }
 
 
@@ -141,6 +156,14 @@ SPOILED: dict[str, Callable[[Groups, dict[str, Any]], None]] = {
     "running returns": _perturb("carry", "running_return"),
     "counter of updates": _count_again,
 }
+
+
+@pytest.mark.parametrize("part", ["state.wire.flight", "state.wire.schedule"])
+def test_what_is_on_the_wire_is_needed(tiny: Tiny, part: str, tmp_path: Path) -> None:
+    config = tiny(channel="delay:steps=2", scheduler="event_triggered:delta=0.1", env_settings={"max_steps": 9})
+    check_resume(Trainings(config), tmp_path / "whole")
+    with pytest.raises(LawError, match="loaded again"):
+        check_resume(Trainings(config, _perturb("carry", part)), tmp_path / "spoiled")
 
 
 @pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED.keys())
