@@ -3,6 +3,7 @@
 from gnncomm.bench.compare import KINDS, LayerRow, compare
 from gnncomm.bench.layers import SETTINGS, Setting, bench_layers, layers_table
 from gnncomm.bench.measure import count_flops, interleaved, matmul_rate, peak_memory
+from gnncomm.bench.methods import MethodRow, bench_methods, methods_table
 from gnncomm.bench.parity import ParityRow, bench_parity, parity, parity_table
 from gnncomm.bench.scaling import ScaleRow, bench_scaling, scaling_table
 
@@ -10,10 +11,12 @@ __all__ = [
     "KINDS",
     "SETTINGS",
     "LayerRow",
+    "MethodRow",
     "ParityRow",
     "ScaleRow",
     "Setting",
     "bench_layers",
+    "bench_methods",
     "bench_parity",
     "bench_scaling",
     "compare",
@@ -21,6 +24,7 @@ __all__ = [
     "interleaved",
     "layers_table",
     "matmul_rate",
+    "methods_table",
     "parity",
     "parity_table",
     "peak_memory",

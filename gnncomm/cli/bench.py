@@ -18,17 +18,20 @@ from gnncomm.bench import (
     KINDS,
     SETTINGS,
     bench_layers,
+    bench_methods,
     bench_parity,
     bench_scaling,
     count_flops,
     layers_table,
     matmul_rate,
+    methods_table,
     parity_table,
     scaling_table,
 )
 from gnncomm.cli.parse import at_least, output_file, parse
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.learn import Training, collect
+from gnncomm.methods import METHODS, resolve
 from gnncomm.run import default_config, make_env
 
 
@@ -36,23 +39,33 @@ from gnncomm.run import default_config, make_env
 class BenchArgs:
     """Measure speed, in one run on this machine."""
 
-    what: tyro.conf.Positional[Literal["train", "layers", "parity"]] = "train"
-    """What to measure: training as a whole, the layers against stock PyG convolutions, or recorded networks."""
+    what: tyro.conf.Positional[Literal["train", "layers", "parity", "methods"]] = "train"
+    """What to measure: training, the layers against stock PyG convolutions, recorded networks, or methods."""
     env: str = "predator_prey"
-    """train: environment, with its recommended settings."""
+    """train, methods: environment, with its recommended settings."""
     settings: tuple[str, ...] = ()
     """layers: which graphs; none takes all of them, and the cost of an agent in growing teams."""
     repeats: int = 20
     """Updates, or passes forward and backward, that are timed."""
     threads: int = 0
     """Threads of torch; 0 leaves its own choice."""
+    methods: tuple[str, ...] = ()
+    """methods: which; none takes all of them."""
+    steps: int = 0
+    """methods: environment steps of each training; 0 takes those of the task."""
+    seed: int = 0
+    """methods: of weights and draws."""
+    out: str = "runs/methods"
+    """methods: where the runs lie; one that is complete is not trained again."""
     golden: str = "tests/golden/layers"
     """parity: folder of the numbers that were recorded from released codes."""
     json: str = ""
-    """layers, parity: also write the numbers to this file."""
+    """layers, parity, methods: also write the numbers to this file."""
 
     def __post_init__(self) -> None:
-        at_least(self, repeats=1, threads=0)
+        at_least(self, repeats=1, threads=0, steps=0, seed=0)
+        for name in self.methods:
+            resolve(name)
         known = [setting.name for setting in SETTINGS]
         for name in self.settings:
             if name not in known:
@@ -72,7 +85,7 @@ def run(words: list[str]) -> int:
     if args.what == "train":
         console.print(bench_train(args.env, args.repeats))
         return 0
-    result = _layers(args, console) if args.what == "layers" else _parity(args, console)
+    result = {"layers": _layers, "parity": _parity, "methods": _methods}[args.what](args, console)
     if file is not None:
         file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
@@ -100,6 +113,16 @@ def _parity(args: BenchArgs, console: Console) -> dict[str, Any]:
     rows = list(bench_parity(args.golden))
     console.print(parity_table(rows))
     return {"torch": torch.__version__, "parity": [asdict(row) for row in rows]}
+
+
+def _methods(args: BenchArgs, console: Console) -> dict[str, Any]:
+    chosen = [resolve(name) for name in args.methods or METHODS]
+    rows = []
+    for row in bench_methods(chosen, args.env, args.out, args.seed, args.steps):
+        rows.append(row)
+        console.print(f"{row.method}: {row.success['mean']:.1%} success, {row.length['mean']:.2f} steps")
+    console.print(methods_table(rows, {method.name: method.title for method in chosen}))
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "methods": [asdict(row) for row in rows]}
 
 
 def bench_train(env: str, repeats: int) -> Table:

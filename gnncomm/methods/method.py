@@ -37,8 +37,9 @@ class Method:
     """Trained with a value-based learner in its paper; here with the same learner as all others."""
 
     def config(self, base: TrainConfig | None = None) -> TrainConfig:
-        """``base`` with the parts of this method."""
-        return replace(TrainConfig() if base is None else base, **self.settings)
+        """``base`` with the parts of this method; what the method does not say is as ``TrainConfig`` has it."""
+        plain = {name: getattr(TrainConfig(), name) for name in _PARTS if name != "algo"}
+        return replace(TrainConfig() if base is None else base, **plain | dict(self.settings))
 
     @overload
     def __call__(

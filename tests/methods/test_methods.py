@@ -1,0 +1,96 @@
+"""Methods by name: policies of six parts, each of which can be exchanged."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import gnncomm
+from gnncomm.bench import bench_methods
+from gnncomm.cli.train import _parse
+from gnncomm.errors import ConfigError
+from gnncomm.learn import TrainConfig
+from gnncomm.methods import METHODS, Method
+from gnncomm.policy import CommPolicy
+from gnncomm.store import RunDir
+from gnncomm.topology import Ring
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "methods"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_a_policy(name: str) -> None:
+    method = getattr(gnncomm.methods, name)
+    assert method is METHODS[name]
+    assert method.name == name
+    policy = method(7, 5, 4, hidden=16)
+    assert isinstance(policy, CommPolicy)
+    assert (policy.obs_dim, policy.num_actions, policy.hidden) == (7, 5, 16)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_has_its_page(name: str) -> None:
+    assert re.search(rf"^\| \[.*\]\((\w+)\.md\) \| `{name}` ", (DOCS / "index.md").read_text(encoding="utf-8"), re.M)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_one_seed_one_set_of_weights(name: str) -> None:
+    first, again, other = (METHODS[name](7, 5, 4, hidden=16, seed=seed) for seed in (0, 0, 1))
+    same = dict(again.named_parameters())
+    assert all(value.equal(same[key]) for key, value in first.named_parameters())
+    assert any(not value.equal(dict(other.named_parameters())[key]) for key, value in first.named_parameters())
+
+
+def test_a_part_can_be_exchanged() -> None:
+    policy = METHODS["commnet"](7, 5, 4, topology="ring", channel="loss:p=0.2")
+    assert policy.wire.topology == Ring()
+    with pytest.raises(ConfigError, match=r"commnet has no part 'topologie'. Did you mean 'topology'?"):
+        METHODS["commnet"](7, 5, 4, topologie="ring")
+
+
+def test_what_a_method_does_not_say_is_not_inherited() -> None:
+    """A recipe may ask for three rounds on a line: those are no parts of CommNet."""
+    config = METHODS["commnet"].config(TrainConfig(rounds=3, topology="line", hidden=32, scheduler="topk:k=1"))
+    assert (config.rounds, config.topology, config.scheduler, config.hidden) == (1, "full", "always", 32)
+
+
+def test_the_command_line_takes_a_method_for_its_parts() -> None:
+    args = _parse(["relay", "--comm", "ic3net", "--hidden", "32", "--topology", "ring"])
+    assert (args.comm, args.integration, args.memory) == ("mean", "previous", "lstm")
+    assert args.scheduler.startswith("gate")
+    assert (args.topology, args.hidden, args.out) == ("ring", 32, "runs/relay-ic3net-0")
+    assert _parse(["relay", "--comm", "mean"]).integration == "after"
+
+
+def test_the_released_network_with_and_without_a_quirk() -> None:
+    network = METHODS["ic3net"](29, 5, 3, hidden=16, faithful=True)
+    assert network.has("divisor")
+    assert {"encoder.weight", "f_module.weight_ih", "C_modules.0.weight"} <= network.state_dict().keys()
+    assert not METHODS["ic3net"](29, 5, 3, hidden=16, faithful=True, mended=["divisor"]).has("divisor")
+    with pytest.raises(ConfigError, match="has no quirk 'divsor' to mend. Did you mean 'divisor'?"):
+        METHODS["ic3net"](29, 5, 3, faithful=True, mended=["divsor"])
+
+
+@pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.released])
+def test_released_networks_come_in_the_sizes_of_a_task(name: str) -> None:
+    network = METHODS[name](12, 5, 4, hidden=16, faithful=True)
+    assert sum(parameter.numel() for parameter in network.parameters()) > 0 or name == "dial"
+
+
+def test_without_recorded_numbers_there_is_no_faithful_form() -> None:
+    method = Method("mine", "Mine", "nobody", {"comm": "mean"}, "nothing")
+    with pytest.raises(ConfigError, match="no faithful form"):
+        method(7, 5, 4, faithful=True)
+
+
+def test_the_bench_trains_once_and_measures_again(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    ways = [METHODS["commnet"]]
+    (first,) = bench_methods(ways, "relay", tmp_path, steps=4_096, episodes=64)
+    (again,) = bench_methods(ways, "relay", tmp_path, steps=4_096, episodes=64)
+    assert first == again
+    assert RunDir.open(tmp_path / "relay-commnet-0").config(TrainConfig).memory == "lstm"
+    assert first.bits == 2048  # a row of 64 numbers in float32
