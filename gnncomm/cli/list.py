@@ -11,6 +11,7 @@ from rich.table import Table
 from gnncomm import channel, codec, environments, schedule, topology
 from gnncomm.cli.parse import parse
 from gnncomm.layers import LAYERS, NONE
+from gnncomm.methods import METHODS
 
 
 def run(words: list[str]) -> int:
@@ -22,7 +23,8 @@ def run(words: list[str]) -> int:
             "environments (gnncomm train ENV)", {name: plain(text) for name, text in environments.summaries().items()}
         )
     )
-    console.print(_table("layers (--comm)", layers))
+    console.print(_table("methods (--comm): ready combinations", {name: method.line for name, method in METHODS.items()}))
+    console.print(_table("layers (--comm): to combine by hand", layers))
     console.print(
         _table(
             "topologies (--topology); combine: A | B, A & B, ~A, A.every(2), [A; B]:period=5",

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from gnncomm import channel, codec, schedule, topology
-from gnncomm.layers import NONE, CommStack, make_layer
+from gnncomm.layers import NONE, CommStack, make_rounds
 from gnncomm.learn.config import TrainConfig
 from gnncomm.policy import GRU, LSTM, CentralCritic, CommPolicy, LocalCritic, Memory
 from gnncomm.topology import Empty
@@ -30,10 +30,7 @@ def assemble(config: TrainConfig, obs_dim: int, num_actions: int, num_agents: in
     spec = "mean" if silent else config.comm
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        if config.share_rounds:
-            layers = [make_layer(spec, config.hidden)] * config.rounds
-        else:
-            layers = [make_layer(spec, config.hidden) for _ in range(config.rounds)]
+        layers = make_rounds(spec, config.hidden, config.rounds, config.share_rounds)
         critic = CentralCritic(config.hidden, num_agents) if config.algo == "mappo" else LocalCritic(config.hidden)
         policy = CommPolicy(
             obs_dim,

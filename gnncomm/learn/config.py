@@ -22,7 +22,7 @@ class TrainConfig:
     env_settings: Mapping[str, Setting] = field(default_factory=dict)
     """Settings of the environment that differ from its defaults."""
     comm: str = "attention"
-    """Communication layer, for instance attention, attention:heads=2, mean, gatv2; or none."""
+    """Communication layer, for instance attention, attention:heads=2, mean, mean + gatv2 (two rounds); or none."""
     rounds: int = 1
     """Rounds of communication per step, each with its own weights."""
     share_rounds: bool = False

@@ -5,6 +5,7 @@ import sys
 from gnncomm.registry import CallableModule
 from gnncomm.schedule.always import Always
 from gnncomm.schedule.base import Decider, Schedule, Scheduler
+from gnncomm.schedule.causal import causal_requests
 from gnncomm.schedule.event_triggered import EventTriggered
 from gnncomm.schedule.gate import Gate
 from gnncomm.schedule.gumbel_edges import GumbelEdges
@@ -26,6 +27,7 @@ __all__ = [
     "Schedule",
     "Scheduler",
     "TopK",
+    "causal_requests",
     "listing",
     "names",
     "resolve",

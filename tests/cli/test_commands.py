@@ -16,6 +16,7 @@ from gnncomm import channel, codec, environments, schedule, topology
 from gnncomm.cli import main
 from gnncomm.cli.main import COMMANDS
 from gnncomm.layers import LAYERS, NONE
+from gnncomm.methods import METHODS
 
 TINY = ["--num-envs", "8", "--rollout", "4", "--steps", "64", "--hidden", "8", "--ppo.minibatches", "2"]
 ARMS = ("trained", "muted", "shuffled", "floor", "ceiling")
@@ -47,7 +48,7 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_list_names_everything_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     words = says(["list"], capsys).split()
     rooms = (topology, schedule, codec, channel)
-    for names in (environments.summaries(), LAYERS, *(room.listing() for room in rooms)):
+    for names in (environments.summaries(), LAYERS, METHODS, *(room.listing() for room in rooms)):
         assert names
         assert set(names) <= set(words)
     assert NONE in words
