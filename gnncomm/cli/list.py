@@ -23,7 +23,8 @@ def run(words: list[str]) -> int:
             "environments (gnncomm train ENV)", {name: plain(text) for name, text in environments.summaries().items()}
         )
     )
-    console.print(_table("methods (--comm): ready combinations", {name: method.line for name, method in METHODS.items()}))
+    methods = {name: method.line for name, method in METHODS.items()}
+    console.print(_table("methods (--comm): ready combinations", methods))
     console.print(_table("layers (--comm): to combine by hand", layers))
     console.print(
         _table(
