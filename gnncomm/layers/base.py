@@ -227,14 +227,17 @@ class CommLayer(MessagePassing):
         return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, msg_channels={self.msg_channels})"
 
 
-_HOOKS = ("send", "listen", "message", "aggregate", "update", "combine", "edge_inbox", "dense_inbox", "linears")
+_HOOKS = [
+    *("send", "listen", "message", "aggregate", "update", "combine", "edge_inbox", "dense_inbox", "linears"),
+    *("ask", "parts", "score", "dense_score"),  # of AttendingComm
+]
 
 
 def _none_below(layer: type, owner: str, names: Iterable[str]) -> bool:
     """No class below the one that defines ``owner`` defines one of ``names``."""
 
     def depth(name: str) -> int:
-        return next(place for place, each in enumerate(layer.__mro__) if name in vars(each))
+        return next((place for place, each in enumerate(layer.__mro__) if name in vars(each)), len(layer.__mro__))
 
     return all(depth(owner) <= depth(name) for name in names)
 

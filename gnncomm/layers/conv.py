@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,8 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptTensor
 
 from gnncomm.errors import ConfigError
-from gnncomm.layers.base import CommLayer
+from gnncomm.graph import CommGraph
+from gnncomm.layers.base import Attention, CommLayer
 
 
 class ConvComm(CommLayer):
@@ -62,6 +64,59 @@ class ConvComm(CommLayer):
     def send(self, h: Tensor) -> Tensor:
         sent: Tensor = self.lin_send(h)
         return sent
+
+    @overload
+    def forward(
+        self,
+        h: Tensor,
+        graph: CommGraph | Tensor,
+        edge_attr: OptTensor = ...,
+        edge_weight: OptTensor = ...,
+        return_attention_weights: Literal[False] = ...,
+    ) -> Tensor: ...
+
+    @overload
+    def forward(
+        self,
+        h: Tensor,
+        graph: CommGraph | Tensor,
+        edge_attr: OptTensor = ...,
+        edge_weight: OptTensor = ...,
+        *,
+        return_attention_weights: Literal[True],
+    ) -> tuple[Tensor, Attention]: ...
+
+    def forward(
+        self,
+        h: Tensor,
+        graph: CommGraph | Tensor,
+        edge_attr: OptTensor = None,
+        edge_weight: OptTensor = None,
+        return_attention_weights: bool = False,
+    ) -> Tensor | tuple[Tensor, Attention]:
+        out = super().forward(h, graph, edge_attr, edge_weight)
+        return (out, self.attention(h, graph, edge_attr)) if return_attention_weights else out
+
+    def attention(self, h: Tensor, graph: CommGraph | Tensor, edge_attr: OptTensor = None) -> Attention:
+        r""":math:`\alpha` of every edge as the convolution says it: ``(edge_index [2, E], alpha [E, heads])``.
+
+        Raises:
+            ConfigError: the convolution has no attention.
+        """
+        if "return_attention_weights" not in inspect.signature(self.conv.forward).parameters:
+            raise ConfigError(
+                f"{type(self.conv).__name__} weighs nobody: expected a convolution with attention, such as GATv2Conv."
+            )
+        if isinstance(graph, CommGraph):
+            spread = graph.expand(h.shape[:-2].numel())
+            edge_index, edge_attr = spread.edge_index, spread.edge_attr
+        else:
+            edge_index = graph
+        rows = h.reshape(-1, self.in_channels)
+        extra = {} if edge_attr is None else {"edge_attr": edge_attr.to(rows.dtype)}
+        _, found = self.conv((self.send(rows), rows), edge_index, return_attention_weights=True, **extra)
+        attention: Attention = found
+        return attention
 
     def edge_inbox(
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor, edge_weight: OptTensor

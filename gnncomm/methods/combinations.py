@@ -4,6 +4,29 @@ from __future__ import annotations
 
 from gnncomm.methods.method import Method
 
+adversarial_comms = Method(
+    "adversarial_comms",
+    "Adversarial Comms",
+    "Blumenkamp and Prorok 2020, arXiv:2008.02616",
+    {"comm": "graph_filter", "topology": "radius:r=16,ensure_connected=true", "memory": "none"},
+    "a graph filter of two taps among agents in range",
+    released="adversarial_comms_graph_filter",
+)
+atoc = Method(
+    "atoc",
+    "ATOC",
+    "Jiang and Lu 2018, arXiv:1805.07733",
+    {"comm": "attention", "topology": "knn:k=3", "scheduler": "gate", "memory": "none"},
+    "each agent decides whether those near it shall share its thought",
+)
+commformer = Method(
+    "commformer",
+    "CommFormer",
+    "Hu, Shen, Zhang and Tao 2024, arXiv:2405.08550",
+    {"comm": "commformer", "scheduler": "learned_static", "memory": "none"},
+    "a transformer block over a learned graph of few senders",
+    released="commformer",
+)
 commnet = Method(
     "commnet",
     "CommNet",
@@ -12,6 +35,95 @@ commnet = Method(
     "the mean of what the others remember joins the observation",
     released="commnet_ic3net",
 )
+conv = Method(
+    "conv",
+    "GATv2 behind the wire",
+    "Brody, Alon and Yahav 2022, arXiv:2105.14491",
+    {"comm": "gatv2", "integration": "after", "memory": "gru"},
+    "a stock PyG convolution as the layer; any other by its name",
+)
+dcc = Method(
+    "dcc",
+    "DCC",
+    "Ma, Luo and Pan 2021, arXiv:2109.05413",
+    {"comm": "dcc", "rounds": 2, "share_rounds": True, "topology": "radius:r=4", "scheduler": "request"},
+    "ask some of those in view, update a cell by what comes back",
+)
+dgn = Method(
+    "dgn",
+    "DGN",
+    "Jiang, Dun, Huang and Lu 2020, arXiv:1810.09202",
+    {"comm": "dgn", "rounds": 2, "topology": "knn:k=3", "memory": "none"},
+    "two rounds of rectified attention over oneself and the three nearest; the heads read all rounds",
+    released="dgn",
+    value_based=True,
+)
+dial = Method(
+    "dial",
+    "DIAL",
+    "Foerster, Assael, de Freitas and Whiteson 2016, arXiv:1605.06676",
+    {"comm": "mean:msg_channels=8", "codec": "dru", "integration": "previous"},
+    "eight bits from the memory of the step before, real numbers with noise while training",
+    released="dial_dru",
+    value_based=True,
+)
+dicg = Method(
+    "dicg",
+    "DICG",
+    "Li, Gupta, Morales, Allen and Kochenderfer 2021, arXiv:2006.11438",
+    {"comm": "dicg", "rounds": 2, "integration": "before", "memory": "lstm"},
+    "graph convolutions whose weights are attention, added to what was observed",
+    released="dicg",
+)
+expocomm = Method(
+    "expocomm",
+    "ExpoComm",
+    "Li, Wang, Bai and Zhang 2025, ICLR",
+    {"comm": "expocomm", "topology": "exponential", "integration": "previous"},
+    "attention over senders 1, 2, 4, ... places away: news reach everyone in log N steps",
+    released="expocomm",
+    value_based=True,
+)
+expocomm_one_peer = Method(
+    "expocomm_one_peer",
+    "ExpoComm, one-peer",
+    "Li, Wang, Bai and Zhang 2025, ICLR",
+    {"comm": "expocomm_one_peer", "topology": "one_peer_exponential", "integration": "previous"},
+    "one message a step, from 1, 2, 4, ... places away in turn",
+    released="expocomm",
+    value_based=True,
+)
+g2anet = Method(
+    "g2anet",
+    "G2ANet",
+    "Liu et al. 2020, arXiv:1911.10715",
+    {"comm": "attention:heads=1,rectified=1", "scheduler": "hard_soft", "integration": "after", "memory": "gru"},
+    "hard attention chooses whom to hear, soft attention weighs rectified values",
+    released="g2anet",
+)
+ga_comm = Method(
+    "ga_comm",
+    "GA-Comm",
+    "Liu et al. 2020, arXiv:1911.10715",
+    {"comm": "attention:heads=1", "scheduler": "hard_soft", "integration": "after", "memory": "lstm"},
+    "hard attention chooses whom to hear, soft attention weighs what they say",
+    released="gacomm",
+)
+hetgppo = Method(
+    "hetgppo",
+    "HetGPPO",
+    "Bettini, Shankar and Prorok 2023, arXiv:2301.07137",
+    {"comm": "hetgppo", "memory": "none"},
+    "messages by a network of the sender's row and its relative position, added up",
+    released="hetgppo_matposconv",
+)
+i2c = Method(
+    "i2c",
+    "I2C",
+    "Ding, Huang and Lu 2020, arXiv:2006.06455",
+    {"comm": "mean", "scheduler": "request", "memory": "none"},
+    "a prior network decides whom to ask",
+)
 ic3net = Method(
     "ic3net",
     "IC3Net",
@@ -19,4 +131,116 @@ ic3net = Method(
     {"comm": "mean", "scheduler": "gate:first_silent=true", "integration": "previous", "memory": "lstm"},
     "CommNet with a sampled gate: each agent decides when to talk",
     released="commnet_ic3net",
+)
+informarl = Method(
+    "informarl",
+    "InforMARL",
+    "Nayak et al. 2023, arXiv:2211.02127",
+    {"comm": "informarl", "rounds": 2, "topology": "radius:r=4"},
+    "messages embedded with their distance, then attended to, among agents in range",
+    released="informarl",
+)
+magat = Method(
+    "magat",
+    "MAGAT",
+    "Li, Lin, Liu and Prorok 2021, arXiv:2011.13219",
+    {"comm": "magat", "rounds": 2, "topology": "radius:r=5", "memory": "none"},
+    "a graph filter of three taps whose shift is key-query attention",
+    released="magat",
+)
+magic = Method(
+    "magic",
+    "MAGIC",
+    "Niu, Paleja and Gombolay 2021, AAMAS, p. 964",
+    {
+        "comm": "magic:own=1 + magic:heads=1,average=1,own=1",
+        "rounds": 2,
+        "scheduler": "gumbel_edges",
+        "integration": "after",
+        "memory": "lstm",
+    },
+    "a scheduler that sees the team draws a graph for each of two rounds of graph attention",
+    released="magic",
+)
+maic = Method(
+    "maic",
+    "MAIC",
+    "Yuan, Wang, Zhang, Wang, Zhang, Guan, Yu and Zhou 2022, AAAI",
+    {"comm": "maic"},
+    "incentives drawn from what others say of themselves, added to the values of actions",
+    released="maic",
+    value_based=True,
+)
+masia = Method(
+    "masia",
+    "MASIA",
+    "Guan et al. 2022, NeurIPS 35",
+    {"comm": "masia"},
+    "messages attend to each other; each agent looks at the result through its own gate",
+    value_based=True,
+)
+ndq = Method(
+    "ndq",
+    "NDQ",
+    "Wang, Wang, Zheng and Zhang 2020, arXiv:1910.05366",
+    {"comm": "mean:msg_channels=3", "codec": "bottleneck", "integration": "before"},
+    "three noisy numbers with a price on what they tell",
+    released="ndq",
+    value_based=True,
+)
+schednet = Method(
+    "schednet",
+    "SchedNet",
+    "Kim et al. 2019, arXiv:1902.01554",
+    {"comm": "mean:msg_channels=4", "scheduler": "topk:k=1", "memory": "none"},
+    "those with the largest weights get the medium, for few numbers each",
+)
+tarmac = Method(
+    "tarmac",
+    "TarMAC",
+    "Das et al. 2019, arXiv:1810.11187",
+    {"comm": "attention:heads=1,value_channels=32,own=1", "integration": "previous", "memory": "gru"},
+    "signatures and queries: receivers weigh what senders say, and themselves",
+)
+tarmac2 = Method(
+    "tarmac2",
+    "TarMAC, 2 rounds",
+    "Das et al. 2019, arXiv:1810.11187",
+    {
+        "comm": "attention:heads=1,value_channels=32,own=1",
+        "rounds": 2,
+        "share_rounds": True,
+        "integration": "previous",
+        "memory": "gru",
+    },
+    "TarMAC with a second round by the same weights",
+)
+tarmac_ic3net = Method(
+    "tarmac_ic3net",
+    "TarMAC + IC3Net",
+    "Das et al. 2019, arXiv:1810.11187",
+    {
+        "comm": "attention:heads=1,own=1",
+        "scheduler": "gate:first_silent=true",
+        "integration": "previous",
+        "memory": "lstm",
+    },
+    "TarMAC with IC3Net's gate: each agent decides when to talk",
+    released="tarmac_ic3net",
+)
+tmc = Method(
+    "tmc",
+    "TMC",
+    "Zhang, Zhang and Lin 2020, arXiv:2010.14391",
+    {"comm": "mean:msg_channels=10", "scheduler": "event_triggered"},
+    "a message when there is something new, else the last one is read again",
+    released="tmc",
+    value_based=True,
+)
+transformer = Method(
+    "transformer",
+    "Transformer",
+    "Vaswani et al. 2017, arXiv:1706.03762",
+    {"comm": "transformer_block", "integration": "after", "memory": "gru"},
+    "the plain baseline: a transformer block over the inbox and the own row",
 )

@@ -94,3 +94,25 @@ def test_the_probe_leaves_the_convolution_as_it_was() -> None:
     assert conv.training
     assert torch.get_rng_state().equal(generator)
     assert all(value.equal(state[name]) for name, value in conv.state_dict().items())
+
+
+@pytest.mark.parametrize("conv", [pyg.GATv2Conv(4, 2, 2, add_self_loops=False), pyg.TransformerConv(4, 2, 2)], ids=repr)
+def test_attention_is_what_the_convolution_says(conv: pyg.MessagePassing) -> None:
+    torch.manual_seed(0)
+    layer, h = ConvComm(conv), torch.randn(2, 3, 4)
+    graph = CommGraph.from_edge_list([(0, 1), (2, 1), (1, 0)], 3)
+    out, (edges, alpha) = layer(h, graph, return_attention_weights=True)
+    assert out.equal(layer(h, graph))
+    rows = h.flatten(0, 1)
+    wide, (same, expected) = conv((rows, rows), graph.expand(2).edge_index, return_attention_weights=True)
+    assert out.flatten(0, 1).equal(wide)
+    assert edges.equal(same)
+    assert alpha.equal(expected)
+    torch.testing.assert_close(alpha[edges[1] == 1].sum(0), torch.ones(2))
+    assert layer(rows, edges, return_attention_weights=True)[1][1].equal(alpha)
+
+
+def test_a_convolution_without_attention_has_none_to_return() -> None:
+    layer = ConvComm(pyg.SAGEConv(4, 4))
+    with pytest.raises(ConfigError, match="SAGEConv weighs nobody"):
+        layer(torch.randn(1, 2, 4), CommGraph.from_edge_list([(0, 1)], 2), return_attention_weights=True)

@@ -1,0 +1,63 @@
+"""CommNet and IC3Net: by hand, and the clean layer beside the released network."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from gnncomm.errors import ConfigError
+from gnncomm.graph import CommGraph
+from gnncomm.layers import MeanComm
+from gnncomm.methods import METHODS
+from gnncomm.methods.reference.commnet_ic3net import IC3NetNetwork
+
+ROWS = torch.tensor([[[1.0], [2.0], [6.0]]])
+GATE = torch.tensor([[1.0, 1.0, 0.0]])
+ALIVE = torch.ones(1, 3)
+
+
+def heard(*mended: str, alive: Tensor = ALIVE, average: bool = True) -> list[float]:
+    network = IC3NetNetwork(1, 1, (2,), average=average, mended=mended)
+    return network.hear(ROWS, alive, GATE)[0].flatten().tolist()
+
+
+def test_by_hand() -> None:
+    assert heard() == [1.0, 0.5, 0.0]  # 2 / 2, 1 / 2, and the silent one is deaf
+    assert heard("deaf") == [1.0, 0.5, 1.5]
+    assert heard("divisor") == [2.0, 1.0, 0.0]
+    assert heard(average=False) == [2.0, 1.0, 0.0]
+    assert heard(alive=torch.tensor([[1.0, 0.0, 1.0]])) == [0.0, 0.0, 0.0]
+
+
+def test_the_layer_is_the_network_without_its_quirks() -> None:
+    network = IC3NetNetwork(4, 3, (2,), mended=("deaf", "divisor")).double()
+    layer = MeanComm(3, 3).double()
+    with torch.no_grad():
+        layer.lin_self.weight.zero_()
+        layer.lin_self.bias.copy_(network.C_modules[0].bias)
+        layer.lin_inbox.weight.copy_(network.C_modules[0].weight)
+    h, cell = torch.randn(2, 2, 5, 3, dtype=torch.float64)
+    gate = torch.tensor([[1, 0, 1, 1, 0], [0, 0, 0, 0, 1]])
+    done = network(torch.randn(2, 5, 4, dtype=torch.float64), h, cell, gate=gate)
+    others = ~torch.eye(5, dtype=torch.bool)
+    graph = CommGraph.from_dense((gate > 0).unsqueeze(2) & others)
+    torch.testing.assert_close(layer(h, graph), done["mid/c_0"])
+
+
+def test_the_dead_keep_their_memory_where_that_is_mended() -> None:
+    obs, h, cell = torch.randn(1, 3, 4), torch.randn(1, 3, 8), torch.randn(1, 3, 8)
+    alive = torch.tensor([1, 1, 0])
+    network = IC3NetNetwork(4, 8, (2,), mended=("dead",))
+    done = network(obs, h, cell, alive)
+    assert done["out/h"][:, 2].equal(h[:, 2])
+    assert not done["out/h"][:, 1].equal(h[:, 1])
+
+
+def test_a_method_has_both_forms() -> None:
+    faithful = METHODS["ic3net"](6, 5, 4, hidden=8, faithful=True, mended=("deaf",))
+    assert isinstance(faithful, IC3NetNetwork)
+    assert not faithful.has("deaf")
+    assert faithful.has("divisor")
+    with pytest.raises(ConfigError, match=r"no quirk 'def' to mend\. Did you mean 'deaf'"):
+        METHODS["ic3net"](6, 5, 4, faithful=True, mended=("def",))
