@@ -45,7 +45,7 @@ def test_ndq_pays_for_what_messages_tell() -> None:
 def test_dial_says_bits_that_arrive_a_step_later() -> None:
     policy = made("dial").eval()
     first, second = decisions(policy, 2)
-    assert second.graph.num_edges == 2 * 3 * 2
+    assert second.graph.expand(2).num_edges == 2 * 3 * 2
     assert (second.talk.bits == 8).all()
     before = policy.memory.output(first.state.memory)  # what is said now was known a step ago
     said = (policy.comm.rounds[0].send(before) > 0).float()
