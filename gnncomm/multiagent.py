@@ -240,6 +240,23 @@ class MultiAgentLearner:
         self._past: list[_Moment] = []
         self._open: _Moment | None = None
 
+    @functools.cached_property
+    def _blank(self) -> TimeStep:
+        """What is the same in every step: nobody dies, nothing ends; rewards come later."""
+        no, count = torch.zeros(1, dtype=torch.bool), torch.zeros(1, dtype=torch.int64)
+        return TimeStep(
+            obs=torch.zeros(1, self.num_agents, self.policy.obs_dim),
+            reward=torch.zeros(1, self.num_agents),
+            discount=torch.ones(1, self.num_agents),
+            alive=torch.ones(1, self.num_agents, dtype=torch.bool),
+            terminated=no,
+            truncated=no,
+            success=no,
+            first=no,
+            key=count,
+            step=count,
+        )
+
     @property
     def agents(self) -> list[Agent]:
         """The agents, with the beliefs that the last ``step`` left them; driven by hand they go their own way."""
@@ -304,15 +321,9 @@ class MultiAgentLearner:
             raise ShapeError(
                 f"Expected observations [N={self.num_agents}, D={self.policy.obs_dim}], got {tuple(obs.shape)}."
             )
-        no = torch.zeros(1, dtype=torch.bool)
-        return TimeStep(
+        return replace(
+            self._blank,
             obs=obs.unsqueeze(0),
-            reward=torch.zeros(1, self.num_agents),
-            discount=torch.ones(1, self.num_agents),
-            alive=torch.ones(1, self.num_agents, dtype=torch.bool),
-            terminated=no,
-            truncated=no,
-            success=no,
             first=torch.tensor([self._time == 0]),
             key=torch.tensor([_episode_key(self.seed, self._episode)]),
             step=torch.tensor([self._time]),

@@ -46,8 +46,8 @@ dcc = Method(
     "dcc",
     "DCC",
     "Ma, Luo and Pan 2021, arXiv:2109.05413",
-    {"comm": "dcc", "rounds": 2, "share_rounds": True, "topology": "radius:r=4", "scheduler": "request"},
-    "ask some of those in view, update a cell by what comes back",
+    {"comm": "dcc", "rounds": 2, "share_rounds": True, "topology": "radius:r=4"},
+    "ask those in view, update a cell by what comes back",
 )
 dgn = Method(
     "dgn",

@@ -17,6 +17,8 @@ from gnncomm.graph import CommGraph
 CHUNK_ROWS = 2048
 """Rows in work at a time for each thread of a CPU, so that what lies between two products stays in its cache."""
 
+FEW_ROWS = 64
+"""Up to so many rows the calls cost more than the work."""
 
 _PLAIN = ContextVar("plain", default=False)
 
@@ -32,7 +34,12 @@ def plain_forms() -> Iterator[None]:
 
 
 def kernels_fit(h: Tensor) -> bool:
-    """A derivative written by hand serves eager, first-order, full-precision work on some rows."""
+    """A derivative written by hand serves eager, first-order, full-precision work on some rows.
+
+    Where there is nothing to derive, few rows are done sooner by PyTorch's own operations, of which there are fewer.
+    """
+    if not torch.is_grad_enabled() and h.shape[:-1].numel() <= FEW_ROWS:
+        return False
     off = _PLAIN.get() or torch.compiler.is_compiling() or torch.is_autocast_enabled(h.device.type)
     # torch.func has no public name for "a transform is running"
     return not off and h.numel() > 0 and not torch._C._are_functorch_transforms_active()
