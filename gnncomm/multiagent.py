@@ -17,7 +17,8 @@ exchanged before anybody has seen anything of the present step.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,6 +58,17 @@ def _floats(name: str, values: Any, shape: str) -> Tensor:
         raise ShapeError(
             f"Expected {name} {shape} as a tensor, an array or lists of equal length ({error})."
         ) from error
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A row for each agent is too little work to share: threads would wait for each other, longer on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class Agent:
@@ -267,6 +279,7 @@ class MultiAgentLearner:
         return self._agents
 
     @torch.no_grad()
+    @_one_thread()
     def step(self, observations: Any) -> Tensor:
         """Actions ``[N]`` for observations ``[N, D]``, after one exchange of messages.
 

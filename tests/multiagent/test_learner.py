@@ -305,3 +305,17 @@ def test_what_is_no_rectangle_of_numbers_is_refused() -> None:
     learner.step(torch.zeros(2, 3))
     with pytest.raises(ShapeError, match="rewards"):
         learner.update([1.0, [2.0]])
+
+
+def test_the_number_of_threads_is_left_as_it_was() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        team = learner()
+        team.step(torch.zeros(4, 3))
+        assert torch.get_num_threads() == 2
+        with pytest.raises(StateError):
+            team.step(torch.zeros(4, 3))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
