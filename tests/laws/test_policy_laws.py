@@ -34,6 +34,8 @@ from gnncomm.wire import Wire
 H = 8
 COMM: dict[str, Callable[[], CommLayer | CommStack]] = {
     **{name: lambda name=name: make_layer(name, H) for name in LAYERS},
+    # more values than keys, so that a codec that keeps few numbers keeps a value: one sender's key alone says nothing
+    "attention": lambda: AttentionComm(H, H, heads=2, key_channels=1),
     "two rounds": lambda: CommStack([AttentionComm(H, H, heads=2), MeanComm(H, H, 3)], nn.Tanh()),
     "three shared rounds": lambda: CommStack([MeanComm(H, H)] * 3, residual=False),
 }

@@ -9,7 +9,7 @@ from gnncomm import methods
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CellComm, CommStack
-from gnncomm.schedule import Request
+from gnncomm.schedule import Always
 from gnncomm.testing import check_layer
 
 
@@ -66,4 +66,4 @@ def test_method() -> None:
     assert request is reply
     assert isinstance(request, CellComm)
     assert (request.heads, request.head_channels) == (4, 32)
-    assert isinstance(policy.wire.scheduler, Request)
+    assert isinstance(policy.wire.scheduler, Always)
