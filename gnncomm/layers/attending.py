@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, overload
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,10 +12,11 @@ from torch_geometric.utils import scatter, softmax
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.layers.base import Attention, CommLayer
+from gnncomm.layers.base import Attention
+from gnncomm.layers.weighing import WeighingComm, edges_of
 
 
-class AttendingComm(CommLayer):
+class AttendingComm(WeighingComm):
     r"""Base of the layers with attention: heads of scores, a softmax over the inbox, a weighted sum of values.
 
     .. code-block:: text
@@ -78,50 +79,15 @@ class AttendingComm(CommLayer):
         score: Tensor = query_GHNK @ key_GHNK.transpose(-1, -2) / math.sqrt(self.key_channels)
         return score
 
-    @overload
-    def forward(
-        self,
-        h: Tensor,
-        graph: CommGraph | Tensor,
-        edge_attr: OptTensor = ...,
-        edge_weight: OptTensor = ...,
-        return_attention_weights: Literal[False] = ...,
-    ) -> Tensor: ...
-
-    @overload
-    def forward(
-        self,
-        h: Tensor,
-        graph: CommGraph | Tensor,
-        edge_attr: OptTensor = ...,
-        edge_weight: OptTensor = ...,
-        *,
-        return_attention_weights: Literal[True],
-    ) -> tuple[Tensor, Attention]: ...
-
-    def forward(
-        self,
-        h: Tensor,
-        graph: CommGraph | Tensor,
-        edge_attr: OptTensor = None,
-        edge_weight: OptTensor = None,
-        return_attention_weights: bool = False,
-    ) -> Tensor | tuple[Tensor, Attention]:
-        out = super().forward(h, graph, edge_attr, edge_weight)
-        return (out, self.attention(h, graph, edge_weight)) if return_attention_weights else out
-
-    def attention(self, h: Tensor, graph: CommGraph | Tensor, edge_weight: OptTensor = None) -> Attention:
+    def attention(
+        self, h: Tensor, graph: CommGraph | Tensor, edge_attr: OptTensor = None, edge_weight: OptTensor = None
+    ) -> Attention:
         r""":math:`\alpha` of every edge: ``(edge_index [2, E], alpha [E, heads])``; each inbox sums to 1.
 
         With ``own``, the attention of each agent to itself comes last, as an edge from it to itself.
         """
-        if isinstance(graph, CommGraph):
-            spread = graph.expand(h.shape[:-2].numel())
-            edge_index, edge_weight = spread.edge_index, spread.edge_weight
-        else:
-            edge_index = graph
+        edge_index, _, weight = edges_of(h, graph, edge_attr, edge_weight)
         rows = h.reshape(-1, self.in_channels)
-        weight = None if edge_weight is None else edge_weight.to(rows.dtype)
         edges, _, alpha, _ = self._weigh(self.send(rows), self.listen(rows), edge_index, weight)
         return torch.stack([edges[0] % len(rows), edges[1]]), alpha
 

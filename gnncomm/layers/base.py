@@ -124,7 +124,7 @@ class CommLayer(MessagePassing):
         self._check_rows(h)
         if graph.dim() != 2 or graph.shape[0] != 2:
             raise GraphError(f"Expected edge_index [2, E] or a CommGraph, got shape {tuple(graph.shape)}.")
-        inbox = self.edge_inbox(self.send(h), self.listen(h), graph, _like(edge_attr, h), _like(edge_weight, h))
+        inbox = self.edge_inbox(self.send(h), self.listen(h), graph, like(edge_attr, h), like(edge_weight, h))
         return self.combine(h, inbox)
 
     def receive(self, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
@@ -134,7 +134,7 @@ class CommLayer(MessagePassing):
             return fast
         lead = h.shape[:-1]
         if any(value is not None and value.dtype != h.dtype for value in (graph.attr, graph.weight)):
-            graph = graph.with_features(_like(graph.attr, h), _like(graph.weight, h))
+            graph = graph.with_features(like(graph.attr, h), like(graph.weight, h))
         rows, query = (lead[:-1].numel(), graph.num_agents), self.listen(h)  # a batch may be empty
         msg_GNM = msg.reshape(*rows, msg.shape[-1])
         query_GNQ = query.reshape(*rows, query.shape[-1])
@@ -169,7 +169,7 @@ class CommLayer(MessagePassing):
         senders = torch.arange(num_senders, device=h.device)
         edge_index = torch.stack([senders, torch.zeros_like(senders)])
         row = h.unsqueeze(0)
-        features = _like(edge_attr, h), _like(edge_weight, h)
+        features = like(edge_attr, h), like(edge_weight, h)
         inbox = self.edge_inbox(inbox_msg, self.listen(row), edge_index, *features)
         return self.combine(row, inbox).squeeze(0)
 
@@ -242,6 +242,6 @@ def _none_below(layer: type, owner: str, names: Iterable[str]) -> bool:
     return all(depth(owner) <= depth(name) for name in names)
 
 
-def _like(features: OptTensor, rows: Tensor) -> OptTensor:
+def like(features: OptTensor, rows: Tensor) -> OptTensor:
     """Edge features in the type of the rows: positions are float32, whatever the weights are."""
     return None if features is None else features.to(rows.dtype)

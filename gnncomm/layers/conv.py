@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +11,11 @@ from torch_geometric.typing import OptTensor
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.layers.base import Attention, CommLayer
+from gnncomm.layers.base import Attention
+from gnncomm.layers.weighing import WeighingComm, edges_of
 
 
-class ConvComm(CommLayer):
+class ConvComm(WeighingComm):
     r"""A bipartite PyG convolution behind the wire: :math:`h'_i = \mathrm{conv}((m, h), E)_i`.
 
     The convolution sees the messages as its source nodes and the receivers' rows as its target nodes, so it can only
@@ -65,55 +65,25 @@ class ConvComm(CommLayer):
         sent: Tensor = self.lin_send(h)
         return sent
 
-    @overload
-    def forward(
-        self,
-        h: Tensor,
-        graph: CommGraph | Tensor,
-        edge_attr: OptTensor = ...,
-        edge_weight: OptTensor = ...,
-        return_attention_weights: Literal[False] = ...,
-    ) -> Tensor: ...
+    @property
+    def weighs(self) -> bool:
+        return "return_attention_weights" in inspect.signature(self.conv.forward).parameters
 
-    @overload
-    def forward(
-        self,
-        h: Tensor,
-        graph: CommGraph | Tensor,
-        edge_attr: OptTensor = ...,
-        edge_weight: OptTensor = ...,
-        *,
-        return_attention_weights: Literal[True],
-    ) -> tuple[Tensor, Attention]: ...
-
-    def forward(
-        self,
-        h: Tensor,
-        graph: CommGraph | Tensor,
-        edge_attr: OptTensor = None,
-        edge_weight: OptTensor = None,
-        return_attention_weights: bool = False,
-    ) -> Tensor | tuple[Tensor, Attention]:
-        out = super().forward(h, graph, edge_attr, edge_weight)
-        return (out, self.attention(h, graph, edge_attr)) if return_attention_weights else out
-
-    def attention(self, h: Tensor, graph: CommGraph | Tensor, edge_attr: OptTensor = None) -> Attention:
+    def attention(
+        self, h: Tensor, graph: CommGraph | Tensor, edge_attr: OptTensor = None, edge_weight: OptTensor = None
+    ) -> Attention:
         r""":math:`\alpha` of every edge as the convolution says it: ``(edge_index [2, E], alpha [E, heads])``.
 
         Raises:
             ConfigError: the convolution has no attention.
         """
-        if "return_attention_weights" not in inspect.signature(self.conv.forward).parameters:
+        if not self.weighs:
             raise ConfigError(
                 f"{type(self.conv).__name__} weighs nobody: expected a convolution with attention, such as GATv2Conv."
             )
-        if isinstance(graph, CommGraph):
-            spread = graph.expand(h.shape[:-2].numel())
-            edge_index, edge_attr = spread.edge_index, spread.edge_attr
-        else:
-            edge_index = graph
+        edge_index, edge_attr, _ = edges_of(h, graph, edge_attr, edge_weight)
         rows = h.reshape(-1, self.in_channels)
-        extra = {} if edge_attr is None else {"edge_attr": edge_attr.to(rows.dtype)}
+        extra = {} if edge_attr is None else {"edge_attr": edge_attr}
         _, found = self.conv((self.send(rows), rows), edge_index, return_attention_weights=True, **extra)
         attention: Attention = found
         return attention

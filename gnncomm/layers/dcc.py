@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +11,12 @@ from torch_geometric.utils import softmax
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.layers.base import Attention, CommLayer
+from gnncomm.layers.base import Attention
 from gnncomm.layers.relative import expected_features
+from gnncomm.layers.weighing import WeighingComm, edges_of
 
 
-class CellComm(CommLayer):
+class CellComm(WeighingComm):
     r"""One pass of the communication block of Ma, Luo and Pan 2021, `Learning Selective Communication for Multi-Agent
     Path Finding <https://arxiv.org/abs/2109.05413>`_ (DCC).
 
@@ -90,48 +90,14 @@ class CellComm(CommLayer):
         score = (asked * key).sum(-1) / math.sqrt(self.head_channels)
         return value, softmax(score, receiver_E, num_nodes=query.shape[0])
 
-    @overload
-    def forward(
-        self,
-        h: Tensor,
-        graph: CommGraph | Tensor,
-        edge_attr: OptTensor = ...,
-        edge_weight: OptTensor = ...,
-        return_attention_weights: Literal[False] = ...,
-    ) -> Tensor: ...
-
-    @overload
-    def forward(
-        self,
-        h: Tensor,
-        graph: CommGraph | Tensor,
-        edge_attr: OptTensor = ...,
-        edge_weight: OptTensor = ...,
-        *,
-        return_attention_weights: Literal[True],
-    ) -> tuple[Tensor, Attention]: ...
-
-    def forward(
-        self,
-        h: Tensor,
-        graph: CommGraph | Tensor,
-        edge_attr: OptTensor = None,
-        edge_weight: OptTensor = None,
-        return_attention_weights: bool = False,
-    ) -> Tensor | tuple[Tensor, Attention]:
-        out = super().forward(h, graph, edge_attr, edge_weight)
-        return (out, self.attention(h, graph, edge_attr)) if return_attention_weights else out
-
-    def attention(self, h: Tensor, graph: CommGraph | Tensor, edge_attr: OptTensor = None) -> Attention:
+    def attention(
+        self, h: Tensor, graph: CommGraph | Tensor, edge_attr: OptTensor = None, edge_weight: OptTensor = None
+    ) -> Attention:
         r""":math:`\alpha` of every edge: ``(edge_index [2, E], alpha [E, heads])``; each inbox sums to 1."""
-        if isinstance(graph, CommGraph):
-            spread = graph.expand(h.shape[:-2].numel())
-            graph, edge_attr = spread.edge_index, spread.edge_attr
-        if edge_attr is not None:
-            edge_attr = edge_attr.to(h.dtype)
+        edge_index, edge_attr, _ = edges_of(h, graph, edge_attr, edge_weight)
         rows = h.reshape(-1, self.in_channels)
-        _, alpha = self._weigh(self.send(rows), self.listen(rows), graph, edge_attr)
-        return graph, alpha
+        _, alpha = self._weigh(self.send(rows), self.listen(rows), edge_index, edge_attr)
+        return edge_index, alpha
 
     def message(self, value: Tensor, alpha: Tensor, edge_weight: OptTensor) -> Tensor:
         weight = alpha if edge_weight is None else alpha * edge_weight.view(-1, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
@@ -85,7 +85,7 @@ def _episode(
         seed=seed,
         size=first.size,
         success=bool(last.success[0]),
-        attention=any(isinstance(layer, Attentive) for layer in comm.rounds),
+        attention=any(_attends(layer) for layer in comm.rounds),
         agents=_over_time([scene.agents for scene in scenes], np.float32),
         finished=_over_time([scene.finished for scene in scenes], np.bool_),
         alive=_over_time([step.alive for step in steps], np.bool_),
@@ -106,6 +106,11 @@ def _over_time(values: list[Tensor], dtype: type) -> Any:
     return np.stack([value[0].cpu().numpy() for value in values]).astype(dtype)
 
 
+def _attends(layer: object) -> TypeGuard[Attentive]:
+    """Whether the layer has attention: a convolution that is wrapped may have none."""
+    return isinstance(layer, Attentive) and bool(getattr(layer, "weighs", True))
+
+
 def _messages(comm: CommStack, decisions: list[Decision]) -> tuple[Tensor, Tensor]:
     """(step, round, sender, receiver) ``[E, 4]`` and weight ``[E]`` of all messages in environment 0."""
     rows, weights = [], []
@@ -115,8 +120,9 @@ def _messages(comm: CommStack, decisions: list[Decision]) -> tuple[Tensor, Tenso
         for number, (layer, before) in enumerate(zip(comm.rounds, decision.rows, strict=True)):
             where_E = torch.full_like(sender_E, step), torch.full_like(sender_E, number)
             rows.append(torch.stack([*where_E, sender_E, receiver_E], 1))
-            if isinstance(layer, Attentive):
-                weights.append(layer.attention(before[:1], graph)[1].mean(-1))
+            if _attends(layer):
+                # what an agent gives itself comes last, and is no message
+                weights.append(layer.attention(before[:1], graph)[1][: len(sender_E)].mean(-1))
             else:
                 weights.append(torch.ones(len(sender_E), device=sender_E.device))
     return torch.cat(rows), torch.cat(weights)
