@@ -6,7 +6,8 @@ A subclass writes five functions of tensors, and nothing in them reads the class
     initial(draws) -> State
     transition(state, action, draws) -> (State, reward, Flags)
     observe(state, form) -> observation
-    positions(state) -> pos                                 (and alive(state) where agents come and go)
+    positions(state) -> pos                                 (and alive(state) where agents come and go,
+                                                             allowed(state) where not every action is at hand)
 
 The base keeps what is the same everywhere: the seed, episode and step of each environment, checks of what comes in,
 the time limit, the ``TimeStep``, and saving. Environment b draws with the key
@@ -18,6 +19,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import FunctionType
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
@@ -33,6 +36,7 @@ from gnncomm.types import (
     Scene,
     StateError,
     TimeStep,
+    did_you_mean,
 )
 
 Form = Literal["flat", "sparse"]
@@ -44,6 +48,7 @@ class Flags(Batch):
 
     terminated: Bool[Tensor, " B"]  # ended by its rules, now
     success: Bool[Tensor, " B"]  # the task is solved in the new state
+    entered: Bool[Tensor, "B N"] | None = None  # this row holds another agent from now on; None: no row does
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,21 @@ class _Outcome(Batch):
     terminated: Bool[Tensor, " B"]
     truncated: Bool[Tensor, " B"]
     success: Bool[Tensor, " B"]
+    entered: Bool[Tensor, "B N"]
 
+
+@dataclass(frozen=True)
+class _Seen:
+    """What agents see of a state, and what learners may know of it."""
+
+    obs: Observation
+    alive: Bool[Tensor, "B N"]
+    pos: Float[Tensor, "B N P"]
+    allowed: Bool[Tensor, "B N A"] | None
+
+
+_MOMENT = ("id", "_seed", "_episode", "_key", "_step", "_state", "_outcome")
+"""What is of the moment, not of the rules: attributes that ``adjust`` keeps."""
 
 BatchT = TypeVar("BatchT", bound=Batch)
 StateT = TypeVar("StateT", bound=Batch)
@@ -91,6 +110,12 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
 
     grid_setting: ClassVar[str | None] = None
     """The setting that is the side of the grid, where there is one."""
+
+    renews: ClassVar[bool] = False
+    """Whether a row may pass from one agent to another within an episode (``Flags.entered``)."""
+
+    adjustable: ClassVar[tuple[str, ...]] = ()
+    """The settings that ``adjust`` may change between two steps; those of which shapes and states do not depend."""
 
     recipe: Mapping[str, Any] = {}
     beginner: Mapping[str, Any] = {}
@@ -165,6 +190,40 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
         rows = next(iter(state.tensors().values())).shape[0]
         return torch.ones(rows, self.num_agents, dtype=torch.bool, device=self.device)
 
+    def allowed(self, state: StateT) -> Bool[Tensor, "B N A"] | None:
+        """Which actions are at hand; None where all of them always are."""
+        return None
+
+    def central(self, state: StateT) -> Float[Tensor, "B S"]:
+        """Everything there is to know, as numbers: all tensors of ``state`` in the order of their names."""
+        parts = state.tensors()
+        return torch.cat([parts[name].flatten(1).to(torch.float32) for name in sorted(parts)], 1)
+
+    def state(self) -> Float[Tensor, "B S"]:
+        """What a central critic may see in training, ``[B, S]``; no agent sees it."""
+        return self.central(self._current("state"))
+
+    @property
+    def state_dim(self) -> int:
+        """S, width of ``state()``."""
+        return int(self.central(self._blank()).shape[1])
+
+    def adjust(self, **settings: Any) -> None:
+        """Change settings named in ``adjustable`` from the next step or reset on, as a curriculum does.
+
+        Raises:
+            ConfigError: Another setting, or a value out of range; nothing is changed then.
+        """
+        for name in settings:
+            if name not in self.adjustable:
+                known = list(self.adjustable)
+                raise ConfigError(f"adjust: expected one of {known}, got {name!r}. {did_you_mean(name, known)}")
+        again = type(self)(
+            num_envs=self.num_envs, device=self.device, observation=self.form, **{**self.config, **settings}
+        )
+        moment = {name: value for name, value in vars(self).items() if name in _MOMENT}
+        vars(self).update({**vars(again), **moment})
+
     def reset(self, seed: int | Tensor | None = None, where: Tensor | None = None) -> TimeStep:
         """Begin new episodes, everywhere or in the environments where ``where [B]`` is True.
 
@@ -188,7 +247,7 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
         self._step = torch.zeros_like(self._step)
         self._state = self.initial(self.draws(self._key, 0))
         self._outcome = self._nothing(self.num_envs)
-        return self._timestep(self._state)
+        return self._timestep(self._see(self._state))
 
     def _reset_rows(self, seed: int | Tensor | None, where: Tensor) -> TimeStep:
         if seed is not None:
@@ -203,7 +262,7 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
             state = _put(rows, self.initial(self.draws(key, 0)), state)
             self._outcome = _put(rows, self._nothing(rows.numel()), self._outcome)
             self._state = state
-        return self._timestep(state)
+        return self._timestep(self._see(state))
 
     def step(self, action: Int[Tensor, "B N"]) -> TimeStep:
         """Advance by ``action [B, N]`` int64; values of agents that are not alive are ignored.
@@ -223,10 +282,28 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
             )
         action = inputs.actions(action, self.alive(state), self.num_actions)
         self._step = self._step + 1
-        self._state, reward, flags = self.transition(state, action, self.draws(self._key, self._step))
-        truncated = (self._step >= self.max_steps) & ~flags.terminated
-        self._outcome = _Outcome(reward, flags.terminated, truncated, flags.success)
-        return self._timestep(self._state)
+        self._state, self._outcome, seen = self._proceed(state, action, self._key, self._step)
+        return self._timestep(seen)
+
+    def _proceed(self, state: StateT, action: Tensor, key: Tensor, step: Tensor) -> tuple[StateT, _Outcome, _Seen]:
+        """A step as one function of tensors, for ``compile``."""
+        state, reward, flags = self.transition(state, action, self.draws(key, step))
+        truncated = (step >= self.max_steps) & ~flags.terminated
+        entered = torch.zeros_like(reward, dtype=torch.bool) if flags.entered is None else flags.entered
+        return state, _Outcome(reward, flags.terminated, truncated, flags.success, entered), self._see(state)
+
+    def compile(self) -> None:
+        """From now on ``step`` runs through ``torch.compile``: a minute of work once, then fewer passes over memory.
+
+        Needs a C++ compiler. The numbers are those of the uncompiled environment up to the last bit of a float.
+        """
+        rule = type(self)._proceed
+        # A code object of its own: torch limits how often one is compiled, and every environment shares this one.
+        own = FunctionType(
+            rule.__code__.replace(), rule.__globals__, rule.__name__, rule.__defaults__, rule.__closure__
+        )
+        compiled = torch.compile(own, dynamic=False, fullgraph=True)
+        self._proceed = partial(compiled, self)  # type: ignore[method-assign]
 
     def floor_action(self, key: Int[Tensor, " B"]) -> Int[Tensor, "B N"]:
         """Uniformly random actions, a function of ``key [B]`` and the current step."""
@@ -256,8 +333,7 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
             StateError: Missing or unknown names (the state of another environment).
             ShapeError, DtypeError: A tensor of another shape or type; names it.
         """
-        blank = self.initial(self.draws(torch.zeros_like(self._seed), 0))
-        nothing = self._nothing(self.num_envs)
+        blank, nothing = self._blank(), self._nothing(self.num_envs)
         counters = {"seed": self._seed, "episode": self._episode, "step": self._step}
         expected = counters | nothing.tensors("outcome.") | blank.tensors("state.")
         inputs.saved_state(state, expected, self.id)
@@ -266,7 +342,7 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
         self._key = self._keys(self._seed, self._episode)
         self._outcome = nothing.with_tensors(copied, "outcome.")
         self._state = blank.with_tensors(copied, "state.")
-        return self._timestep(self._state)
+        return self._timestep(self._see(self._state))
 
     def __repr__(self) -> str:
         settings_ = "".join(f", {name}={value!r}" for name, value in self.config.items())
@@ -276,29 +352,39 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
     def _keys(seed: Tensor, episode: Tensor) -> Tensor:
         return random.bits(random.stream(seed, "episode"), episode)
 
+    def _blank(self) -> StateT:
+        """Some first state: what names, shapes and types a state has."""
+        return self.initial(self.draws(torch.zeros_like(self._seed), 0))
+
     def _nothing(self, rows: int) -> _Outcome:
         no = torch.zeros(rows, dtype=torch.bool, device=self.device)
-        return _Outcome(torch.zeros(rows, self.num_agents, device=self.device), no, no.clone(), no.clone())
+        nobody = torch.zeros(rows, self.num_agents, dtype=torch.bool, device=self.device)
+        return _Outcome(nobody.to(torch.float32), no, no.clone(), no.clone(), nobody)
 
     def _current(self, verb: str) -> StateT:
         if self._state is None:
             raise StateError(f"{verb}: expected a running episode, but there was no reset yet. Call reset() first.")
         return self._state
 
-    def _timestep(self, state: StateT) -> TimeStep:
+    def _see(self, state: StateT) -> _Seen:
+        return _Seen(self.observe(state, self.form), self.alive(state), self.positions(state), self.allowed(state))
+
+    def _timestep(self, seen: _Seen) -> TimeStep:
         """Fresh tensors throughout: what the caller does to them reaches neither the state nor the counters."""
-        alive = self.alive(state)
         outcome = self._outcome.map(torch.clone)
+        going = seen.alive & ~outcome.terminated[:, None]
         return TimeStep(
-            obs=self.observe(state, self.form),
+            obs=seen.obs,
             reward=outcome.reward,
-            discount=(alive & ~outcome.terminated[:, None]).to(outcome.reward.dtype),
-            alive=alive,
+            discount=(going & ~outcome.entered if self.renews else going).to(outcome.reward.dtype),
+            alive=seen.alive,
             terminated=outcome.terminated,
             truncated=outcome.truncated,
             success=outcome.success,
             first=self._step == 0,
             key=self._key.clone(),
             step=self._step.clone(),
-            pos=self.positions(state),
+            pos=seen.pos,
+            action_mask=seen.allowed,
+            entered=outcome.entered if self.renews else None,
         )

@@ -129,8 +129,8 @@ class TimeStep(Batch):
     """What B environments say after a reset or a step.
 
     ``discount`` replaces ``done`` in learners: 0 where the return of an agent ends with this step (it died or
-    finished, or the episode terminated), else 1. A truncated episode (time limit) keeps 1: its return goes on, only
-    unobserved. ``key`` and ``step`` identify the moment for counter-based draws (``gnncomm.random``).
+    finished, its row passed to another agent, or the episode terminated), else 1. A truncated episode (time limit)
+    keeps 1: its return goes on, only unobserved. ``key`` and ``step`` identify the moment for counter-based draws (``gnncomm.random``).
     """
 
     obs: Observation  # [B, N, D]
@@ -145,6 +145,7 @@ class TimeStep(Batch):
     step: Tensor  # [B] int64: steps since the reset
     pos: Tensor | None = None  # [B, N, P] float, for geometric topologies
     action_mask: Tensor | None = None  # [B, N, A] bool: True where an action is allowed
+    entered: Tensor | None = None  # [B, N] bool: with this step the row passed to another agent
 
     @property
     def done(self) -> Tensor:

@@ -61,6 +61,10 @@ def _check_options(env: VectorEnv, now: TimeStep) -> None:
         _check_tensor(env, "pos", now.pos, (*agents, now.pos.shape[-1]), torch.float32)
         living = torch.where(now.alive.unsqueeze(-1), now.pos, 0.0)
         require_finite(_LAW, "pos", living, _ROW, "a living agent is somewhere")
+    if now.entered is not None:
+        _check_tensor(env, "entered", now.entered, agents, torch.bool)
+        ended = now.entered & (now.discount != 0)
+        require(~ended.any(), _LAW, "discount is not 0 where a row passed to another agent: its return ended.")
     if now.action_mask is not None:
         _check_tensor(env, "action_mask", now.action_mask, (*agents, env.num_actions), torch.bool)
         stuck = now.alive & ~now.action_mask.any(-1)
@@ -84,7 +88,8 @@ def check_step_flags(env: VectorEnv, before: TimeStep, after: TimeStep) -> None:
     require((after.done | ~at_limit).all(), _LAW, f"an episode runs on after max_steps={env.max_steps} steps.")
     ended = after.terminated.unsqueeze(-1) & (after.discount != 0)
     require(~ended.any(), _LAW, "discount is not 0 for every agent of a terminated episode.")
-    lost = after.alive & ~after.terminated.unsqueeze(-1) & before.alive & (after.discount != 1)
+    handed_on = torch.zeros_like(after.alive) if after.entered is None else after.entered
+    lost = ~handed_on & after.alive & ~after.terminated.unsqueeze(-1) & before.alive & (after.discount != 1)
     require(
         ~lost.any(),
         _LAW,

@@ -110,8 +110,8 @@ class SlotNumbers(Small):
 
 
 class FloatFlags(Small):
-    def _timestep(self, state: PredatorPreyState) -> TimeStep:
-        now = super()._timestep(state)
+    def _timestep(self, seen: Any) -> TimeStep:
+        now = super()._timestep(seen)
         return replace(now, alive=now.alive.float())
 
 
@@ -151,8 +151,8 @@ class OneBuffer(Small):
 class HandsOutItsState(Small):
     """What the caller writes into ``step`` is what the environment counts on with."""
 
-    def _timestep(self, state: PredatorPreyState) -> TimeStep:
-        return replace(super()._timestep(state), step=self._step, key=self._key)
+    def _timestep(self, seen: Any) -> TimeStep:
+        return replace(super()._timestep(seen), step=self._step, key=self._key)
 
 
 class ResetsAll(Small):
@@ -191,8 +191,8 @@ class BothEnds(Relay):
 
 
 class ForgetsFirst(Small):
-    def _timestep(self, state: PredatorPreyState) -> TimeStep:
-        now = super()._timestep(state)
+    def _timestep(self, seen: Any) -> TimeStep:
+        now = super()._timestep(seen)
         return replace(now, first=torch.zeros_like(now.first))
 
 
