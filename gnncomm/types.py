@@ -130,7 +130,8 @@ class TimeStep(Batch):
 
     ``discount`` replaces ``done`` in learners: 0 where the return of an agent ends with this step (it died or
     finished, its row passed to another agent, or the episode terminated), else 1. A truncated episode (time limit)
-    keeps 1: its return goes on, only unobserved. ``key`` and ``step`` identify the moment for counter-based draws (``gnncomm.random``).
+    keeps 1: its return goes on, only unobserved. ``key`` and ``step`` identify the moment for counter-based draws
+    (``gnncomm.random``).
     """
 
     obs: Observation  # [B, N, D]

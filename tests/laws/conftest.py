@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 from envs import GridEnv
 from envs.base import Flags, Form
 from gnncomm import random
-from gnncomm.types import Batch, Observation, Scene, SparseObs, TimeStep
+from gnncomm.types import Batch, Observation, Scene, SparseObs
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,11 @@ class Mortal(GridEnv[MortalState, MortalDraws]):
     def solve(self, state: MortalState) -> Tensor:
         return torch.ones_like(state.life)
 
-    def _timestep(self, state: MortalState) -> TimeStep:
-        now = super()._timestep(state)
-        mask = torch.ones(*now.alive.shape, 3, dtype=torch.bool)
+    def allowed(self, state: MortalState) -> Tensor:
+        mask = torch.ones(*state.life.shape, 3, dtype=torch.bool)
         mask[..., 0] = state.seen[..., 0] > 0.5
         # The dead have nothing they could do.
-        return replace(now, action_mask=mask & now.alive.unsqueeze(-1))
+        return mask & self.alive(state).unsqueeze(-1)
 
 
 @pytest.fixture
