@@ -188,9 +188,14 @@ def stream(key: Counter, name: str) -> Tensor:
     """A key for one named purpose ("action", "channel", ...), independent of the streams of other names."""
     if isinstance(key, int):
         return torch.tensor(_stream_int(key, name))
-    return bits(key, zlib.crc32(name.encode()))
+    return bits(key, _number_of(name))
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch
+def _number_of(name: str) -> int:
+    return zlib.crc32(name.encode())
 
 
 @functools.lru_cache(maxsize=4096)
 def _stream_int(key: int, name: str) -> int:
-    return _wrap(_bits_int(key, [zlib.crc32(name.encode())]))
+    return _wrap(_bits_int(key, [_number_of(name)]))

@@ -1,26 +1,33 @@
 """Measuring: layers against stock convolutions, and against what the machine can do."""
 
 from gnncomm.bench.compare import KINDS, LayerRow, compare
+from gnncomm.bench.envs import CASES, EnvCase, EnvRow, bench_envs, envs_table
 from gnncomm.bench.layers import SETTINGS, Setting, bench_layers, layers_table
 from gnncomm.bench.measure import count_flops, interleaved, matmul_rate, peak_memory
-from gnncomm.bench.methods import MethodRow, bench_methods, methods_table
+from gnncomm.bench.methods import MethodRow, bench_methods, bench_speed, methods_table
 from gnncomm.bench.parity import ParityRow, bench_parity, parity, parity_table
 from gnncomm.bench.scaling import ScaleRow, bench_scaling, scaling_table
 
 __all__ = [
+    "CASES",
     "KINDS",
     "SETTINGS",
+    "EnvCase",
+    "EnvRow",
     "LayerRow",
     "MethodRow",
     "ParityRow",
     "ScaleRow",
     "Setting",
+    "bench_envs",
     "bench_layers",
     "bench_methods",
     "bench_parity",
     "bench_scaling",
+    "bench_speed",
     "compare",
     "count_flops",
+    "envs_table",
     "interleaved",
     "layers_table",
     "matmul_rate",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,19 +9,17 @@ from typing import Any
 
 from rich.table import Table
 
+from gnncomm.bench.measure import interleaved
 from gnncomm.evaluate import Report, evaluate
-from gnncomm.learn import TrainConfig
+from gnncomm.learn import TrainConfig, Training
 from gnncomm.methods import Method
-from gnncomm.run import default_config, load, train
-from gnncomm.store import read_json, write_json_atomic
+from gnncomm.run import default_config, load, make_env, train
 
 TASKS: dict[str, dict[str, Any]] = {
     "relay": {"env_settings": {"steps": 4}, "steps": 200_000, "rollout": 8},
     "predator_prey": {"steps": 1_000_000},
 }
 """Settings of a task that differ from its recipe. relay: four steps, so that messages of the step before arrive."""
-
-SECONDS = "seconds.json"
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,8 @@ class MethodRow:
     bits: float
     """Per agent and step."""
     parameters: int
-    steps_per_second: float
+    steps_per_second: float | None = None
+    """Of training, see ``bench_speed``."""
 
 
 def config_of(method: Method, env: str, seed: int, steps: int = 0) -> TrainConfig:
@@ -62,29 +60,30 @@ def bench_methods(
     for method in methods:
         config = config_of(method, env, seed, steps)
         folder = Path(out) / f"{env.replace('/', '-')}-{method.name}-{seed}"
-        spent = _train(config, folder)
+        train(config, folder, resume=folder.exists())
         trained = load(folder)
         report = evaluate(trained.policy, trained.make_env(min(episodes, 1000)), episodes=episodes)
         parameters = sum(parameter.numel() for parameter in trained.policy.parameters())
-        yield _row(method, config, trained.env_steps, report, parameters, spent)
+        yield _row(method, config, trained.env_steps, report, parameters)
 
 
-def _train(config: TrainConfig, folder: Path) -> float:
-    """Seconds that the training took, now or when it was done."""
-    note = folder / SECONDS
-    if note.is_file():
-        train(config, folder, resume=True)  # refuses other settings, and has nothing left to do
-        return float(read_json(note)["seconds"])
-    begin = time.perf_counter()
-    train(config, folder, overwrite=folder.exists())
-    spent = time.perf_counter() - begin
-    write_json_atomic(note, {"seconds": spent})
-    return spent
+def bench_speed(methods: Sequence[Method], env: str, repeats: int = 5) -> dict[str, float]:
+    """Environment steps per second of training with each method: one update of each in turn, the median of each.
+
+    With one thread the seconds are those of the processor, so other programs do not change what is compared.
+    """
+    trainings = {method.name: _endless(config_of(method, env, seed=0)) for method in methods}
+    seconds = interleaved({name: training.advance for name, training in trainings.items()}, repeats)
+    config = next(iter(trainings.values())).config
+    return {name: config.num_envs * config.rollout / spent for name, spent in seconds.items()}
 
 
-def _row(
-    method: Method, config: TrainConfig, env_steps: int, report: Report, parameters: int, spent: float
-) -> MethodRow:
+def _endless(config: TrainConfig) -> Training:
+    config = replace(config, steps=10**9)
+    return Training(config, make_env(config))
+
+
+def _row(method: Method, config: TrainConfig, env_steps: int, report: Report, parameters: int) -> MethodRow:
     numbers = report.trained.to_dict()
     return MethodRow(
         method.name,
@@ -99,7 +98,6 @@ def _row(
         report.channel_used,
         report.wire.bits_per_agent_step,
         parameters,
-        env_steps / spent,
     )
 
 
@@ -119,6 +117,6 @@ def methods_table(rows: Sequence[MethodRow], titles: Mapping[str, str]) -> Table
             f"{row.gain:+.3f}" + ("" if row.channel_used else " unused"),
             f"{row.bits:,.0f}",
             f"{row.parameters:,}",
-            f"{row.steps_per_second:,.0f}",
+            "" if row.steps_per_second is None else f"{row.steps_per_second:,.0f}",
         )
     return table

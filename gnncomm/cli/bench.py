@@ -15,13 +15,17 @@ from rich.console import Console
 from rich.table import Table
 
 from gnncomm.bench import (
+    CASES,
     KINDS,
     SETTINGS,
+    bench_envs,
     bench_layers,
     bench_methods,
     bench_parity,
     bench_scaling,
+    bench_speed,
     count_flops,
+    envs_table,
     layers_table,
     matmul_rate,
     methods_table,
@@ -39,12 +43,18 @@ from gnncomm.run import default_config, make_env
 class BenchArgs:
     """Measure speed, in one run on this machine."""
 
-    what: tyro.conf.Positional[Literal["train", "layers", "parity", "methods"]] = "train"
-    """What to measure: training, the layers against stock PyG convolutions, recorded networks, or methods."""
+    what: tyro.conf.Positional[Literal["train", "envs", "layers", "parity", "methods"]] = "train"
+    """What to measure: training, environments, layers against stock PyG, recorded networks, or methods."""
     env: str = "predator_prey"
     """train, methods: environment, with its recommended settings."""
     settings: tuple[str, ...] = ()
     """layers: which graphs; none takes all of them, and the cost of an agent in growing teams."""
+    envs: tuple[str, ...] = ()
+    """envs: which ids; none takes all of them."""
+    compile: bool = False
+    """envs: also measure the step under torch.compile (needs a C++ compiler; minutes)."""
+    device: str = "cpu"
+    """envs: where their tensors live."""
     repeats: int = 20
     """Updates, or passes forward and backward, that are timed."""
     threads: int = 0
@@ -60,12 +70,18 @@ class BenchArgs:
     golden: str = "tests/golden/layers"
     """parity: folder of the numbers that were recorded from released codes."""
     json: str = ""
-    """layers, parity, methods: also write the numbers to this file."""
+    """envs, layers, parity, methods: also write the numbers to this file."""
 
     def __post_init__(self) -> None:
         at_least(self, repeats=1, threads=0, steps=0, seed=0)
         for name in self.methods:
             resolve(name)
+        ids = [case.id for case in CASES]
+        for name in self.envs:
+            if name not in ids:
+                raise ConfigError(
+                    f"Expected the id of an environment to measure, got {name!r}. {did_you_mean(name, ids)}"
+                )
         known = [setting.name for setting in SETTINGS]
         for name in self.settings:
             if name not in known:
@@ -85,10 +101,25 @@ def run(words: list[str]) -> int:
     if args.what == "train":
         console.print(bench_train(args.env, args.repeats))
         return 0
-    result = {"layers": _layers, "parity": _parity, "methods": _methods}[args.what](args, console)
+    result = {"envs": _envs, "layers": _layers, "parity": _parity, "methods": _methods}[args.what](args, console)
     if file is not None:
         file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _envs(args: BenchArgs, console: Console) -> dict[str, Any]:
+    chosen = [case for case in CASES if not args.envs or case.id in args.envs]
+    rows = []
+    for row in bench_envs(chosen, compile=args.compile, device=args.device):
+        rows.append(row)
+        console.print(f"{row.id}: {row.eager:,.0f} steps/s")
+    console.print(envs_table(rows))
+    return {
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "device": args.device,
+        "envs": [asdict(row) for row in rows],
+    }
 
 
 def _layers(args: BenchArgs, console: Console) -> dict[str, Any]:
@@ -121,6 +152,8 @@ def _methods(args: BenchArgs, console: Console) -> dict[str, Any]:
     for row in bench_methods(chosen, args.env, args.out, args.seed, args.steps):
         rows.append(row)
         console.print(f"{row.method}: {row.success['mean']:.1%} success, {row.length['mean']:.2f} steps")
+    speed = bench_speed(chosen, args.env)
+    rows = [replace(row, steps_per_second=speed[row.method]) for row in rows]
     console.print(methods_table(rows, {method.name: method.title for method in chosen}))
     return {"torch": torch.__version__, "threads": torch.get_num_threads(), "methods": [asdict(row) for row in rows]}
 

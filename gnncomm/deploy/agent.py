@@ -79,6 +79,10 @@ class LocalAgent:
         self._begin_step(fresh if memory is None else memory)
         self._scheduled: dict[int, Tensor] = {}
 
+    def forget(self) -> None:
+        """Remember nothing, but leave on the wire what was said: the row passed to another agent."""
+        self._begin_step(self.policy.initial_state(1, 1).memory[0, 0])
+
     def _begin_step(self, memory: Tensor) -> None:
         self._memory, self._round = memory, 0
         self._schedule: Schedule | None = None

@@ -75,6 +75,8 @@ def run_team(
     for agent in agents:
         if bool(now.first):
             agent.reset()
+        elif now.entered is not None and bool(now.entered[0, agent.index]):
+            agent.forget()
         agent.observe(_own_row(now, agent.index))
     wire = agents[0].policy.wire
     reachable = wire.topology(now.alive, now.pos, now.step, now.key)

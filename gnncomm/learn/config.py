@@ -21,6 +21,8 @@ class TrainConfig:
     """Environment, see ``gnncomm list``."""
     env_settings: Mapping[str, Setting] = field(default_factory=dict)
     """Settings of the environment that differ from its defaults."""
+    curriculum: Mapping[str, str] = field(default_factory=dict)
+    """Settings of the environment that change in training, for instance add_rate linear:start=0.1,end=0.3."""
     comm: str = "attention"
     """Communication layer, for instance attention, attention:heads=2, mean, mean + gatv2 (two rounds); or none."""
     rounds: int = 1

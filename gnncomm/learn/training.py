@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gnncomm.learn.build import build_policy
 from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.curriculum import Curriculum
 from gnncomm.learn.ppo import PPO
 from gnncomm.learn.rollout import begin, collect
 from gnncomm.types import VectorEnv
@@ -27,7 +28,9 @@ class Training:
     def __init__(self, config: TrainConfig, env: VectorEnv) -> None:
         self.config, self.env = config, env
         self.policy = build_policy(config, env)
+        self.curriculum = Curriculum(config.curriculum, env)
         self.learner = PPO(self.policy, config.ppo, config.updates, config.seed)
+        self.curriculum.apply(env, 0.0)
         self.carry, self.tally = begin(env, self.policy, config.seed)
 
     @property
@@ -40,11 +43,13 @@ class Training:
 
     def advance(self) -> dict[str, float]:
         """Collect one rollout, learn from it, and say how it went."""
+        in_force = self.curriculum.apply(self.env, self.learner.updates / self.config.updates)
         rollout, self.carry = collect(
             self.env, self.policy, self.carry, self.config.rollout, self.config.seed, self.tally
         )
         losses = self.learner.update(rollout)
-        return {"update": self.learner.updates, "env_steps": self.env_steps} | self.tally.flush() | losses
+        counts = {"update": self.learner.updates, "env_steps": self.env_steps}
+        return counts | in_force | self.tally.flush() | losses
 
     def state(self) -> tuple[Groups, dict[str, Any]]:
         """``(tensors by group, counters)``: what a checkpoint holds."""

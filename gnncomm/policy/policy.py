@@ -200,7 +200,7 @@ class CommPolicy(nn.Module):
                 f"Expected a policy state [B={alive.shape[0]}, N={alive.shape[1]}, S={self.memory.state_dim}], got "
                 f"{tuple(state.memory.shape)}: use initial_state for a new batch of environments."
             )
-        state = _fresh_where(timestep.first, self._with_wire_state(state))
+        state = _fresh(timestep, self._with_wire_state(state))
         x = self.encoder(living_obs(timestep.obs, alive))
         h, memory = self.before_rounds(x, state.memory)
         talked = self.communicate(h, timestep, _carried(state), key)
@@ -265,6 +265,8 @@ class CommPolicy(nn.Module):
     def _memory_sequence(self, x_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
         num_agents = x_TBNH.shape[2]
         first_TR = timestep.first.repeat_interleave(num_agents, dim=1)
+        if timestep.entered is not None:
+            first_TR = first_TR | timestep.entered.flatten(1)
         out, _ = self.memory.unroll(x_TBNH.flatten(1, 2), state.memory.flatten(0, 1), first_TR)
         return out.view(x_TBNH.shape)
 
@@ -274,7 +276,7 @@ class CommPolicy(nn.Module):
         features, log_probs, entropies, costs = [], [], [], []
         for t, x in enumerate(x_TBNH):
             now = timestep.map(lambda value, t=t: value[t])  # type: ignore[misc]  # mypy: lambda default
-            state = _fresh_where(now.first, state)
+            state = _fresh(now, state)
             h, memory = self.before_rounds(x, state.memory)
             talked = self.communicate(h, now, _carried(state), choice=choice[t])
             z, memory = self.after_rounds(x, talked.h, memory)
@@ -297,9 +299,16 @@ def _carried(state: PolicyState) -> WireState:
     return state.wire
 
 
-def _fresh_where(first: Tensor, state: PolicyState) -> PolicyState:
-    """``state``, cleared in the environments where an episode begins."""
-    return state.map(lambda value: torch.where(first.view(-1, *[1] * (value.dim() - 1)), 0.0, value))
+def _fresh(timestep: TimeStep, state: PolicyState) -> PolicyState:
+    """``state``, cleared where an episode begins; where a row passed to another agent, this one remembers nothing.
+
+    What the agent before it said, and what is in flight, stays on the wire.
+    """
+    first_B = timestep.first
+    state = state.map(lambda value: torch.where(first_B.view(-1, *[1] * (value.dim() - 1)), 0.0, value))
+    if timestep.entered is None:
+        return state
+    return replace(state, memory=torch.where(timestep.entered.unsqueeze(-1), 0.0, state.memory))
 
 
 def choose_action(logits: Tensor, key: int | Tensor | None, episode: Tensor, step: Tensor, agent: Tensor) -> Tensor:

@@ -30,8 +30,11 @@ class MortalState(Batch):
 class Mortal(GridEnv[MortalState, MortalDraws]):
     """N agents see three random numbers each, live for 1 to 9 steps (0 in one slot of ten), and may not always do 0.
 
-    The episode terminates when all are dead, and is truncated after six steps.
+    Where one dies, and in rows of the dead, another enters in three steps of ten, and lives for up to three steps. The
+    episode terminates when all are dead, and is truncated after six steps.
     """
+
+    renews = True
 
     def __init__(self, num_envs: int = 1, device: str = "cpu", observation: str = "flat", num_agents: int = 4) -> None:
         super().__init__(
@@ -59,8 +62,10 @@ class Mortal(GridEnv[MortalState, MortalDraws]):
     def transition(self, state: MortalState, action: Tensor, draws: MortalDraws) -> tuple[MortalState, Tensor, Flags]:
         life = (state.life - 1 - (action == 2).long()).clamp(min=0)
         reward = torch.where(state.life > 0, action.float() - 0.5, 0.0)
+        entered = (life == 0) & (draws.numbers[..., 1] > 0.7)
+        life = torch.where(entered, 3, life)
         over = (life == 0).all(1)
-        return MortalState(draws.numbers, life, state.t + 1), reward, Flags(over, torch.zeros_like(over))
+        return MortalState(draws.numbers, life, state.t + 1), reward, Flags(over, torch.zeros_like(over), entered)
 
     def alive(self, state: MortalState) -> Tensor:
         return state.life > 0
