@@ -11,6 +11,7 @@ from typing import Any
 from gnncomm import channel as channels
 from gnncomm import codec as codecs
 from gnncomm import environments
+from gnncomm import schedule as schedulers
 from gnncomm import topology as topologies
 from gnncomm.errors import CheckpointMismatchError, ConfigError, did_you_mean
 from gnncomm.learn.build import build_policy
@@ -40,25 +41,42 @@ class Trained:
     rejected: tuple[str, ...] = ()
     """Why newer checkpoints were passed over, one line each."""
 
-    def with_wire(self, topology: str | None = None, codec: str | None = None, channel: str | None = None) -> Trained:
+    def with_wire(
+        self,
+        topology: str | None = None,
+        scheduler: str | None = None,
+        codec: str | None = None,
+        channel: str | None = None,
+    ) -> Trained:
         """The same weights on another wire, as they are: to see what a team makes of one that it was not trained on.
 
         ``config`` says so, too. What is None stays.
 
         Raises:
-            ConfigError: an unknown name or parameter.
+            ConfigError: an unknown name or parameter, or a scheduler with weights, which nobody trained.
         """
-        old = self.config
-        config = replace(
-            old, topology=topology or old.topology, codec=codec or old.codec, channel=channel or old.channel
-        )
-        wire = self.policy.wire
+        old, wire = self.config, self.policy.wire
         if topology is not None:
             wire = replace(wire, topology=topologies.resolve(topology))
+        if scheduler is not None:
+            found = schedulers.resolve(scheduler, old.hidden, self.make_env(1).num_agents)
+            if any(True for _ in found.parameters()):
+                raise ConfigError(
+                    f"scheduler: expected one without weights on a trained team, got {scheduler!r}, whose weights "
+                    "nobody trained with it. Train with it, or choose another."
+                )
+            wire = replace(wire, scheduler=found)
         if codec is not None:
             wire = replace(wire, codec=codecs.resolve(codec))
         if channel is not None:
             wire = replace(wire, channel=channels.resolve(channel))
+        config = replace(
+            old,
+            topology=topology or old.topology,
+            scheduler=scheduler or old.scheduler,
+            codec=codec or old.codec,
+            channel=channel or old.channel,
+        )
         return replace(self, config=config, policy=self.policy.with_wire(wire).eval())
 
     def make_env(self, num_envs: int) -> VectorEnv:

@@ -29,6 +29,8 @@ class EvalArgs:
     """Sample actions instead of taking the most likely ones."""
     topology: str = ""
     """Another topology than in training."""
+    scheduler: str = ""
+    """Another scheduler than in training; one without weights."""
     codec: str = ""
     """Another codec than in training."""
     channel: str = ""
@@ -44,7 +46,7 @@ def run(words: list[str]) -> int:
     args = parse(EvalArgs, words, "gnncomm eval")
     console = Console(highlight=False)
     trained = load(args.run)
-    names = ("topology", "codec", "channel")
+    names = ("topology", "scheduler", "codec", "channel")
     overrides = {name: value for name in names if (value := getattr(args, name))}
     target = output_file(args.json) if args.json else None
     show_report(trained, args.episodes, target, console, args.seed, not args.sample, overrides)

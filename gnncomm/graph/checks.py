@@ -85,6 +85,8 @@ def check_senders(index: Tensor, present: Tensor | None) -> None:
 
 def check_no_sender_twice(index_GNk: Tensor, present_GNk: Tensor | None) -> None:
     """Each receiver hears a sender in one slot only; slots are sorted by sender, the absent ones last."""
+    if _rises(index_GNk):
+        return
     repeated = index_GNk[..., 1:] == index_GNk[..., :-1]
     if present_GNk is not None:
         repeated &= present_GNk[..., 1:]
@@ -115,6 +117,8 @@ def check_edges_in_range(edges_2E: Tensor, num_agents: int, num_graphs: int) -> 
 
 def check_no_duplicates(ids_E: Tensor, edges_2E: Tensor) -> None:
     """Each edge once; edges and their ``edge_ids`` are sorted."""
+    if _rises(ids_E):
+        return
     repeated_E = ids_E[1:] == ids_E[:-1]
     if bool(repeated_E.any()):
         sender, receiver = edges_2E[:, int(repeated_E.nonzero()[0])].tolist()
@@ -126,6 +130,14 @@ def _given_twice(sender: int, receiver: int) -> GraphError:
         f"Edge {sender} -> {receiver} is given more than once: expected each edge once, because a repeated edge "
         "counts twice in every mean. Use from_edge_index(..., coalesce=True) to keep one; merge features first."
     )
+
+
+def _rises(index: Tensor) -> bool:
+    """Whether no two neighbours on the last axis are equal. On the CPU numpy says so in a third of torch's time."""
+    if index.device.type != "cpu":
+        return not bool((index[..., 1:] == index[..., :-1]).any())
+    array = index.numpy()
+    return not (array[..., 1:] == array[..., :-1]).any()
 
 
 def _all_below(index: Tensor, bound: int) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from gnncomm.cli import main
 from gnncomm.codec import Quantise
+from gnncomm.errors import ConfigError
 from gnncomm.run import load
 
 TINY = ["--num-envs", "8", "--rollout", "4", "--steps", "64", "--hidden", "8", "--ppo.minibatches", "2"]
@@ -59,6 +60,19 @@ def test_another_wire_shares_the_weights(capsys: pytest.CaptureFixture[str]) -> 
     )
     assert not other.policy.codec.training
     assert not isinstance(trained.policy.codec, Quantise)
+
+
+def test_a_gate_may_be_left_out_but_not_put_in_untrained(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    says(["train", "relay", *TINY, "--scheduler", "gate", "--episodes", "0", "--out", "runs/gated"], capsys)
+    gated = load("runs/gated")
+    text = says(["eval", "gated", "--episodes", "20", "--scheduler", "event:delta=0.1", "--json", "open.json"], capsys)
+    assert "zero-shot, not trained on this wire: scheduler event:delta=0.1" in text
+    assert json.loads((tmp_path / "open.json").read_text())["overrides"] == {"scheduler": "event:delta=0.1"}
+    always = gated.with_wire(scheduler="always")
+    assert always.config.scheduler == "always"
+    assert always.policy.actor is gated.policy.actor
+    with pytest.raises(ConfigError, match="expected one without weights on a trained team"):
+        gated.with_wire(scheduler="gate")
 
 
 @pytest.mark.parametrize(
