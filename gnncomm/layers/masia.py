@@ -29,7 +29,7 @@ class AggregatorComm(AttendingComm):
     self-loops for that); a recurrent cell stands before ``enc``; and :math:`z` is trained to predict the state and its
     own future, which is not here. An empty inbox encodes zeros. On the wire: M numbers.
 
-    Memory grows with the square of the largest inbox.
+    Memory grows with the square of the largest inbox; compiled or exported, with the square of the number of edges.
 
     Args:
         in_channels: F.
@@ -88,6 +88,8 @@ class AggregatorComm(AttendingComm):
 
     def _shares(self, msg_j: Tensor, index: Tensor, inboxes: int) -> Tensor:
         """``alpha [E, 1]``, from messages ``[E, M]`` that receiver ``index [E]`` reads."""
+        if torch.compiler.is_compiling():
+            return self._shares_of_all_pairs(msg_j, index)
         slot_E, largest = places_in_inboxes(index, inboxes)
         present_RS = torch.zeros(inboxes, largest, dtype=torch.bool, device=index.device)
         present_RS[index, slot_E] = True
@@ -102,6 +104,13 @@ class AggregatorComm(AttendingComm):
         weight_RSS = torch.where(present_RS.unsqueeze(2), masked_RSS.softmax(-1), 0.0)
         alpha_RS = weight_RSS.sum(1) / present_RS.sum(-1, keepdim=True).clamp(min=1)
         return alpha_RS[index, slot_E].unsqueeze(-1)
+
+    def _shares_of_all_pairs(self, msg_j: Tensor, index: Tensor) -> Tensor:
+        """The same in shapes that do not depend on who hears whom: every message is compared with every other."""
+        together_EE = index.unsqueeze(1) == index
+        score_EE = self.lin_query(msg_j) @ self.lin_key(msg_j).t() / math.sqrt(self.key_channels)
+        weight_EE = torch.where(together_EE, score_EE, -torch.inf).softmax(-1)
+        return (weight_EE.sum(0) / together_EE.sum(0)).unsqueeze(-1)
 
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         focused = self.lin_gate(h).sigmoid() * self.encode(inbox)
