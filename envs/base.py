@@ -48,7 +48,7 @@ class Flags(Batch):
 
     terminated: Bool[Tensor, " B"]  # ended by its rules, now
     success: Bool[Tensor, " B"]  # the task is solved in the new state
-    entered: Bool[Tensor, "B N"] | None = None  # this row holds another agent from now on; None: no row does
+    entered: Bool[Tensor, "B N"] | None = None  # this row holds another agent from now on; None unless ``renews``
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class _Outcome(Batch):
     terminated: Bool[Tensor, " B"]
     truncated: Bool[Tensor, " B"]
     success: Bool[Tensor, " B"]
-    entered: Bool[Tensor, "B N"]
+    entered: Bool[Tensor, "B N"] | None
 
 
 @dataclass(frozen=True)
@@ -289,8 +289,7 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
         """A step as one function of tensors, for ``compile``."""
         state, reward, flags = self.transition(state, action, self.draws(key, step))
         truncated = (step >= self.max_steps) & ~flags.terminated
-        entered = torch.zeros_like(reward, dtype=torch.bool) if flags.entered is None else flags.entered
-        return state, _Outcome(reward, flags.terminated, truncated, flags.success, entered), self._see(state)
+        return state, _Outcome(reward, flags.terminated, truncated, flags.success, flags.entered), self._see(state)
 
     def compile(self) -> None:
         """From now on ``step`` runs through ``torch.compile``: a minute of work once, then fewer passes over memory.
@@ -358,8 +357,9 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
 
     def _nothing(self, rows: int) -> _Outcome:
         no = torch.zeros(rows, dtype=torch.bool, device=self.device)
-        nobody = torch.zeros(rows, self.num_agents, dtype=torch.bool, device=self.device)
-        return _Outcome(nobody.to(torch.float32), no, no.clone(), no.clone(), nobody)
+        reward = torch.zeros(rows, self.num_agents, device=self.device)
+        entered = torch.zeros_like(reward, dtype=torch.bool) if self.renews else None
+        return _Outcome(reward, no, no.clone(), no.clone(), entered)
 
     def _current(self, verb: str) -> StateT:
         if self._state is None:
@@ -376,7 +376,7 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
         return TimeStep(
             obs=seen.obs,
             reward=outcome.reward,
-            discount=(going & ~outcome.entered if self.renews else going).to(outcome.reward.dtype),
+            discount=(going if outcome.entered is None else going & ~outcome.entered).to(outcome.reward.dtype),
             alive=seen.alive,
             terminated=outcome.terminated,
             truncated=outcome.truncated,
@@ -386,5 +386,5 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
             step=self._step.clone(),
             pos=seen.pos,
             action_mask=seen.allowed,
-            entered=outcome.entered if self.renews else None,
+            entered=outcome.entered,
         )
