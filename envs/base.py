@@ -196,8 +196,8 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
 
     def central(self, state: StateT) -> Float[Tensor, "B S"]:
         """Everything there is to know, as numbers: all tensors of ``state`` in the order of their names."""
-        parts = state.tensors()
-        return torch.cat([parts[name].flatten(1).to(torch.float32) for name in sorted(parts)], 1)
+        parts = [value for _, value in sorted(state.tensors().items())]
+        return torch.cat([value.reshape(value.shape[0], -1).to(torch.float32) for value in parts], 1)
 
     def state(self) -> Float[Tensor, "B S"]:
         """What a central critic may see in training, ``[B, S]``; no agent sees it."""

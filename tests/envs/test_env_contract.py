@@ -169,6 +169,23 @@ def test_ceiling_succeeds_and_floor_is_uniform(id: str) -> None:
 
 
 @pytest.mark.parametrize("id", IDS)
+def test_central_state_tells_moments_apart(id: str) -> None:
+    """What a central critic sees is finite, the same for the same moment, and another one where the state is."""
+    env, again = build(id), build(id)
+    env.reset(seed=9), again.reset(seed=9)
+    first = env.state()
+    assert first.shape == (5, env.state_dim)
+    assert first.dtype == torch.float32
+    assert torch.equal(first, again.state())
+    assert bool(first.isfinite().all())
+    env.step(env.ceiling_action())
+    kept = {name: value for name, value in env.state_dict().items() if name.startswith("state.")}
+    begun = {name: value for name, value in again.state_dict().items() if name.startswith("state.")}
+    changed = torch.stack([(kept[n] != begun[n]).reshape(5, -1).any(1) for n in kept]).any(0)
+    assert torch.equal((env.state() != first).any(1), changed)
+
+
+@pytest.mark.parametrize("id", IDS)
 def test_repr_names_the_settings(id: str) -> None:
     text = repr(build(id))
     assert "num_envs=5" in text
