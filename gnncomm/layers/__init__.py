@@ -17,9 +17,9 @@ from gnncomm.layers.maic import IncentiveComm
 from gnncomm.layers.masia import AggregatorComm
 from gnncomm.layers.mean import MeanComm
 from gnncomm.layers.names import LAYERS, NONE, make_layer, make_rounds
-from gnncomm.layers.relative import relative_features
 from gnncomm.layers.stack import CommStack
 from gnncomm.layers.transformer_block import TransformerComm
+from gnncomm.topology.relative import relative_features
 
 __all__ = [
     "LAYERS",

@@ -22,7 +22,8 @@ class RelativeComm(CommLayer):
 
     with tanh for :math:`\phi` and the edge features :math:`\epsilon_{ji}` of the graph, which ``relative_features``
     makes of positions and velocities: :math:`[p_j - p_i, \lVert p_j - p_i \rVert, v_j - v_i]`. The receiver measures
-    them; no topology adds them on its own. Without edge features (``edge_dim=0``) the term is absent.
+    them, and the topology ``full.relative()`` has the first two. Without edge features (``edge_dim=0``) the term is
+    absent.
 
     In the released code every agent may have weights of its own, and raw observations are sent for the receiver's
     network to encode; here the sender multiplies by :math:`W_1`, which is the same with one set of weights. The last

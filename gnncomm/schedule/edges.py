@@ -96,15 +96,16 @@ def hard_edges(
     r"""Which edges are used, and their straight-through weights, from ``logit`` of ``edges.shape``.
 
     .. math::
-        a = [\ell + \gamma > 0], \qquad w = 1 + p - \mathrm{stop}(p), \qquad p = \sigma((\ell + \gamma) / \tau)
+        a = [\ell + \gamma > 0], \qquad w = a + p - \mathrm{stop}(p), \qquad p = \sigma((\ell + \gamma) / \tau)
 
     with logistic noise :math:`\gamma` where ``explore``, else 0: the hard Gumbel-softmax of two classes (Jang, Gu and
     Poole 2017; Maddison, Mnih and Teh 2017), of which :math:`\ell` is the difference of logits. An edge is used with
-    probability :math:`\sigma(\ell)`. Only edges that are used pass a gradient on.
+    probability :math:`\sigma(\ell)`. An edge that is not used passes a gradient on only if it is kept, with weight 0.
     """
     if explore:
         half_step = 2.0**-54 if logit.dtype == torch.float64 else 2.0**-25
         draw = edges.uniform(moment, name, logit.dtype, symmetric).clamp_min(half_step)
         logit = logit + draw.log() - torch.log1p(-draw)
     soft = torch.sigmoid(logit / tau)
-    return logit > 0, straight_through(torch.ones_like(soft), soft)
+    chosen = logit > 0
+    return chosen, straight_through(chosen, soft)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch_geometric.nn import GATConv
 
@@ -48,6 +49,9 @@ class GumbelEdges(Scheduler):
         self_loops: ``kept`` as the topology has them, ``none``, ``forced``, or ``learned`` like any other edge.
         tau: temperature of the gradient.
         price: of each edge, joins the training loss as ``price * P(edge)``.
+        reopen: keep edges that were not drawn while training, with weight 0 and a gradient that says what they would
+            have brought, as in the reference. Without it only open edges learn, and once closed they rarely open
+            again. For layers to which an edge of weight 0 is no edge, such as MAGIC's.
 
     Raises:
         ConfigError: a width below 1, negative ``heads`` or ``price``, ``tau`` not positive.
@@ -67,6 +71,7 @@ class GumbelEdges(Scheduler):
         self_loops: Literal["kept", "none", "forced", "learned"] = "kept",
         tau: float = 1.0,
         price: float = 0.0,
+        reopen: bool = False,
     ) -> None:
         super().__init__()
         require_at_least_one("GumbelEdges", in_channels=in_channels, channels=channels)
@@ -75,7 +80,8 @@ class GumbelEdges(Scheduler):
         if self_loops not in ("kept", "none", "forced", "learned"):
             raise ConfigError(f"GumbelEdges.self_loops: expected kept, none, forced or learned, got {self_loops!r}.")
         self.in_channels, self.channels, self.heads = in_channels, channels, heads
-        self.undirected, self.self_loops, self.tau, self.price = undirected, self_loops, tau, price
+        self.undirected, self.self_loops, self.tau = undirected, self_loops, tau
+        self.price, self.reopen = price, reopen
         self.encoder = GATConv(in_channels, channels, heads, concat=False) if heads else None
         self.score = PairScore(channels if heads else in_channels, channels)
 
@@ -101,6 +107,8 @@ class GumbelEdges(Scheduler):
         chosen, weight = hard_edges(
             edges, logit, moment, "gumbel_edges", self.tau, self.training, symmetric=self.undirected
         )
+        if self.reopen and self.training:
+            chosen = torch.ones_like(chosen)
         if self.self_loops == "none":
             chosen = chosen & ~edges.own
         cost = self.price * edges.sum_to_sender(logit.sigmoid()) if self.price else None

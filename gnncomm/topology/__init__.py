@@ -26,6 +26,7 @@ from gnncomm.topology.line_of_sight import LineOfSight
 from gnncomm.topology.properties import Summary, summary
 from gnncomm.topology.radius import Radius
 from gnncomm.topology.random_regular import RandomRegular
+from gnncomm.topology.relative import Distance, Relative, relative_features
 from gnncomm.topology.ring import Ring
 from gnncomm.topology.small_world import SmallWorld
 from gnncomm.topology.star import Star
@@ -36,6 +37,7 @@ from gnncomm.topology.tree import Tree
 __all__ = [
     "BarabasiAlbert",
     "Complement",
+    "Distance",
     "DrawnTopology",
     "Empty",
     "ErdosRenyi",
@@ -56,6 +58,7 @@ __all__ = [
     "OnePeerExponential",
     "Radius",
     "RandomRegular",
+    "Relative",
     "Ring",
     "SmallWorld",
     "Star",
@@ -67,6 +70,7 @@ __all__ = [
     "Union",
     "listing",
     "names",
+    "relative_features",
     "resolve",
     "spec_of",
     "summary",
@@ -77,7 +81,7 @@ _registry: Registry[Topology] = Registry(
     __name__,
     operators={"|": Union, "&": Intersection},
     prefixes={"~": Complement},
-    suffixes={"every": Every},
+    suffixes={"every": Every, "relative": Relative, "distance": Distance},
     sequence=TimeSchedule,
 )
 listing, names, resolve, spec_of = _registry.listing, _registry.names, _registry.resolve, _registry.spec_of

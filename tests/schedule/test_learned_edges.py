@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.graph import CommGraph
+from gnncomm.layers import MagicComm
 from gnncomm.moment import Moment
 from gnncomm.schedule import GumbelEdges, HardSoft, LearnedStatic, Request, Schedule, Scheduler, TopK
 from gnncomm.topology import ErdosRenyi, Full
@@ -275,3 +276,31 @@ def test_announcements_stand_for_the_rows_of_others() -> None:
         got = module(alone, h[..., :M], full(), nothing, moment, None, None, module.announce(h)).graph.dense[0]
         row = (slice(None), 2) if name == "hard_soft" else (2, slice(None))
         assert torch.equal(got[row], wanted[row])
+
+
+def test_closed_edges_learn_only_where_they_may_reopen() -> None:
+    """Both weigh what is drawn the same; the gradient of a closed edge is that of its probability, or missing."""
+    torch.manual_seed(0)
+    module, other = GumbelEdges(F, reopen=True).double(), GumbelEdges(F).double()
+    other.load_state_dict(module.state_dict())
+    for each in (module, other):
+        fixed_logit(each, 0.3)
+    h = torch.randn(8, N, F, dtype=torch.float64)
+    kept, dropped = decide(module, h, full()).graph, decide(other, h, full()).graph
+    assert kept.weight is not None
+    assert dropped.weight is not None
+    assert torch.equal(torch.where(kept.dense, kept.weight, 0.0) == 1, dropped.dense)
+    closed = kept.dense & (kept.weight == 0)
+    assert torch.equal(kept.dense, full().dense.expand(8, N, N)), "all candidates are there"
+    assert 0 < closed.sum() < kept.num_edges
+    bias = module.score.lin_score.bias
+    (gradient,) = torch.autograd.grad(torch.where(closed, kept.weight, 0.0).sum(), bias, retain_graph=True)
+    assert float(gradient) > 0
+    assert torch.equal(decide(module.eval(), h, full()).graph.dense, decide(other.eval(), h, full()).graph.dense)
+
+
+def test_an_edge_of_weight_zero_is_no_edge_to_magic() -> None:
+    layer, h = MagicComm(F, F, heads=2, own=True).double(), torch.randn(1, N, F, dtype=torch.float64)
+    drawn = ErdosRenyi(0.5)(torch.ones(1, N, dtype=torch.bool), key=torch.arange(1)).to_layout("dense")
+    weighed = full().with_features(None, drawn.dense.double())
+    torch.testing.assert_close(layer(h, weighed), layer(h, drawn), rtol=0, atol=1e-14)
