@@ -280,7 +280,9 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
                 f"step: expected running episodes, but those of environments {which} ended. Call "
                 "reset(where=timestep.done) first."
             )
-        action = inputs.actions(action, self.alive(state), self.num_actions)
+        mortal = type(self).alive is not GridEnv.alive
+        alive, shape = self.alive(state) if mortal else None, (self.num_envs, self.num_agents)
+        action = inputs.actions(action, alive, shape, self.num_actions, self.device)
         self._step = self._step + 1
         self._state, self._outcome, seen = self._proceed(state, action, self._key, self._step)
         return self._timestep(seen)

@@ -98,22 +98,24 @@ def keys(value: Tensor, num_envs: int) -> Tensor:
     return value
 
 
-def actions(value: object, alive: Tensor, num_actions: int) -> Tensor:
-    """int64 ``[B, N]`` in ``[0, num_actions)``, with 0 in the places of agents that are not ``alive [B, N]``."""
-    num_envs, num_agents = alive.shape
+def actions(
+    value: object, alive: Tensor | None, shape: tuple[int, int], num_actions: int, where: torch.device
+) -> Tensor:
+    """A copy: int64 ``[B, N]`` in ``[0, num_actions)``, 0 for agents that are not ``alive [B, N]`` (None: all are)."""
+    num_envs, num_agents = shape
     wanted = f"an int64 tensor [num_envs={num_envs}, num_agents={num_agents}]"
     if not isinstance(value, Tensor):
         raise ActionError(f"step: expected {wanted}, got {type(value).__name__}. Use torch.as_tensor(action).")
-    if value.shape != alive.shape:
+    if value.shape != shape:
         raise ActionError(f"step: expected {wanted}, got shape {list(value.shape)}. Give each agent one action.")
     if value.dtype != torch.int64:
         raise ActionError(f"step: expected {wanted}, got {value.dtype}. Use action.long() if it holds integers.")
-    if value.device != alive.device:
-        raise DeviceError(f"step: expected an action on {alive.device}, got {value.device}. Use action.to(...).")
-    taken = torch.where(alive, value, 0)
-    bad = (taken < 0) | (taken >= num_actions)
-    if bool(bad.any()):
-        env, agent = bad.nonzero()[0].tolist()
+    if value.device != where:
+        raise DeviceError(f"step: expected an action on {where}, got {value.device}. Use action.to(...).")
+    taken = torch.where(alive, value, 0) if alive is not None else value.clone()
+    low, high = taken.aminmax()
+    if int(low) < 0 or int(high) >= num_actions:
+        env, agent = ((taken < 0) | (taken >= num_actions)).nonzero()[0].tolist()
         raise ActionError(
             f"step: expected actions in [0, {num_actions}), got {int(taken[env, agent])} from agent {agent} of "
             f"environment {env}. Choose one of the {num_actions} actions."

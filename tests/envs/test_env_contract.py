@@ -16,6 +16,8 @@ from gnncomm.types import SparseObs, TimeStep, VectorEnv
 
 LIMIT = 6
 IDS = envs.names()
+ENDLESS = ("traffic_junction",)
+"""Environments that end by their time limit only."""
 
 
 def build(id: str, num_envs: int = 5, observation: str = "flat", **more: Any) -> Any:
@@ -50,15 +52,19 @@ def test_shapes_types_and_flags(id: str) -> None:
         "step": ((B,), torch.int64),
     }
     for step in run(env, 1, 3 * LIMIT):
+        maybe = {"action_mask": ((B, N, env.num_actions), torch.bool), "entered": ((B, N), torch.bool)}
+        given = {name: value for name, value in maybe.items() if getattr(step, name) is not None}
         found = {name: (tuple(value.shape), value.dtype) for name, value in step.tensors().items() if name != "pos"}
-        assert found == expected
+        assert found == expected | given
+        assert ("entered" in given) == env.renews
         assert step.pos is not None
         assert step.pos.shape[:2] == (B, N)
         assert step.pos.dtype == torch.float32
         assert bool(torch.isfinite(step.obs).all())
         assert torch.equal(step.first, step.step == 0)
         assert not bool((step.terminated & step.truncated).any())
-        assert torch.equal(step.discount, (step.alive & ~step.terminated[:, None]).float())
+        stays = torch.ones_like(step.alive) if step.entered is None else ~step.entered
+        assert torch.equal(step.discount, (step.alive & stays & ~step.terminated[:, None]).float())
         assert bool((step.step <= env.max_steps).all())
         assert torch.equal(step.truncated, (step.step == env.max_steps) & ~step.terminated)
 
@@ -165,7 +171,7 @@ def test_ceiling_succeeds_and_floor_is_uniform(id: str) -> None:
     while not bool(step.done):
         step = single.step(single.ceiling_action())
     assert bool(step.success)
-    assert bool(step.terminated)
+    assert bool(step.terminated) != id.startswith(ENDLESS)
 
 
 @pytest.mark.parametrize("id", IDS)

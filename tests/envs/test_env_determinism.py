@@ -137,7 +137,7 @@ def test_seeds_and_episodes_differ(id: str) -> None:
     first, second = env.reset(seed=0), env.reset()
     assert len(set(first.key.tolist() + second.key.tolist())) == 32
     shown = torch.cat([step.obs.to_flat().flatten(1) for step in (first, second)])
-    assert len(shown.unique(dim=0)) > 3
+    assert len(shown.unique(dim=0)) > 2
 
 
 class GlobalNoise(Chemical):
