@@ -1,13 +1,4 @@
-"""``GridEnv``: the thin class around the pure functions of an environment.
-
-A subclass writes five functions of tensors, and nothing in them reads the class's own moment:
-
-    draws(key, t) -> Draws                                  counters become decisions
-    initial(draws) -> State
-    transition(state, action, draws) -> (State, reward, Flags)
-    observe(state, form) -> observation
-    positions(state) -> pos                                 (and alive(state) where agents come and go,
-                                                             allowed(state) where not every action is at hand)
+"""``GridEnv``: the thin class around the pure functions of an environment (``envs.rules``).
 
 The base keeps what is the same everywhere: the seed, episode and step of each environment, checks of what comes in,
 the time limit, the ``TimeStep``, and saving. Environment b draws with the key
@@ -16,17 +7,19 @@ the time limit, the ``TimeStep``, and saving. Environment b draws with the key
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import FunctionType
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from envs import inputs
+from envs import inputs, render
+from envs.rules import DrawsT, Flags, Form, Rules, StateT
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import (
@@ -39,16 +32,7 @@ from gnncomm.types import (
     did_you_mean,
 )
 
-Form = Literal["flat", "sparse"]
-
-
-@dataclass(frozen=True)
-class Flags(Batch):
-    """What a transition says about the episode as a whole."""
-
-    terminated: Bool[Tensor, " B"]  # ended by its rules, now
-    success: Bool[Tensor, " B"]  # the task is solved in the new state
-    entered: Bool[Tensor, "B N"] | None = None  # this row holds another agent from now on; None unless ``renews``
+__all__ = ["Flags", "Form", "GridEnv"]
 
 
 @dataclass(frozen=True)
@@ -76,8 +60,6 @@ _MOMENT = ("id", "_seed", "_episode", "_key", "_step", "_state", "_outcome")
 """What is of the moment, not of the rules: attributes that ``adjust`` keeps."""
 
 BatchT = TypeVar("BatchT", bound=Batch)
-StateT = TypeVar("StateT", bound=Batch)
-DrawsT = TypeVar("DrawsT", bound=Batch)
 
 
 def _put(rows: Tensor, part: BatchT, whole: BatchT) -> BatchT:
@@ -86,7 +68,7 @@ def _put(rows: Tensor, part: BatchT, whole: BatchT) -> BatchT:
     return whole.with_tensors({name: old.index_copy(0, rows, new[name]) for name, old in whole.tensors().items()})
 
 
-class GridEnv(ABC, Generic[StateT, DrawsT]):
+class GridEnv(Rules[StateT, DrawsT]):
     """B environments that advance together; see ``gnncomm.types.VectorEnv`` for the contract.
 
     Args:
@@ -104,22 +86,6 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
         ConfigError: A setting out of range.
         DeviceError: A device this machine does not have.
     """
-
-    protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Settings of full ids: ``"5x5-3-v0"`` of the class ``predator_prey`` is ``"predator_prey/5x5-3-v0"``."""
-
-    grid_setting: ClassVar[str | None] = None
-    """The setting that is the side of the grid, where there is one."""
-
-    renews: ClassVar[bool] = False
-    """Whether a row may pass from one agent to another within an episode (``Flags.entered``)."""
-
-    adjustable: ClassVar[tuple[str, ...]] = ()
-    """The settings that ``adjust`` may change between two steps; those of which shapes and states do not depend."""
-
-    recipe: Mapping[str, Any] = {}
-    beginner: Mapping[str, Any] = {}
-    """Settings that ``MultiAgentEnv`` starts from, for learning from one environment in minutes."""
 
     def __init__(
         self,
@@ -151,53 +117,6 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
         self._step = torch.zeros_like(self._seed)
         self._state: StateT | None = None
         self._outcome = self._nothing(self.num_envs)
-
-    @abstractmethod
-    def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> DrawsT:
-        """The decisions of chance at step ``t`` (the int 0 at a reset, else ``[B]`` counters of at least 1).
-
-        Decisions that are not taken at this ``t`` have an empty last axis.
-        """
-
-    @abstractmethod
-    def initial(self, draws: DrawsT) -> StateT:
-        """The first state of an episode."""
-
-    @abstractmethod
-    def transition(
-        self, state: StateT, action: Int[Tensor, "B N"], draws: DrawsT
-    ) -> tuple[StateT, Float[Tensor, "B N"], Flags]:
-        """The next state, the reward of each agent and the flags. Actions of agents that are not alive are 0."""
-
-    @abstractmethod
-    def observe(self, state: StateT, form: Form) -> Observation:
-        """What the agents see: ``[B, N, D]`` (flat), or the non-zeros of the same vectors (sparse)."""
-
-    @abstractmethod
-    def positions(self, state: StateT) -> Float[Tensor, "B N P"]:
-        """Where the agents are, for geometric topologies."""
-
-    @abstractmethod
-    def describe(self, state: StateT) -> Scene:
-        """What there is to draw in ``state``."""
-
-    @abstractmethod
-    def solve(self, state: StateT) -> Int[Tensor, "B N"]:
-        """What a policy that sees the whole state does in ``state``."""
-
-    def alive(self, state: StateT) -> Bool[Tensor, "B N"]:
-        """Who takes part in the next decision; all agents, unless a subclass says otherwise."""
-        rows = next(iter(state.tensors().values())).shape[0]
-        return torch.ones(rows, self.num_agents, dtype=torch.bool, device=self.device)
-
-    def allowed(self, state: StateT) -> Bool[Tensor, "B N A"] | None:
-        """Which actions are at hand; None where all of them always are."""
-        return None
-
-    def central(self, state: StateT) -> Float[Tensor, "B S"]:
-        """Everything there is to know, as numbers: all tensors of ``state`` in the order of their names."""
-        parts = [value for _, value in sorted(state.tensors().items())]
-        return torch.cat([value.reshape(value.shape[0], -1).to(torch.float32) for value in parts], 1)
 
     def state(self) -> Float[Tensor, "B S"]:
         """What a central critic may see in training, ``[B, S]``; no agent sees it."""
@@ -315,6 +234,18 @@ class GridEnv(ABC, Generic[StateT, DrawsT]):
     def ceiling_action(self) -> Int[Tensor, "B N"]:
         """What a policy that sees the whole state does now."""
         return self.solve(self._current("ceiling_action"))
+
+    def render(self, mode: Literal["rgb", "text"] = "rgb", env: int = 0, cell: int = 16) -> NDArray[np.uint8] | str:
+        """Environment ``env`` now: uint8 ``[rows * cell, columns * cell, 3]``, or text; see ``envs.render``.
+
+        Raises:
+            StateError: Before the first reset. ConfigError: Another mode, no such environment, ``cell`` below 2.
+        """
+        state = self._current("render")
+        scene, alive = self.describe(state), self.alive(state)
+        if inputs.choice("mode", mode, ("rgb", "text")) == "text":
+            return render.to_text(scene, env, alive)
+        return render.to_rgb(scene, env, cell, alive)
 
     def scene(self) -> Scene:
         """What there is to draw now; shares no memory with the environment."""

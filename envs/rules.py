@@ -1,0 +1,105 @@
+"""``Rules``: what an environment is, as pure functions of tensors. Nothing in them knows the moment.
+
+draws(key, t) -> Draws                                  counters become decisions
+initial(draws) -> State
+transition(state, action, draws) -> (State, reward, Flags)
+observe(state, form) -> observation
+positions(state) -> pos                                 (and alive(state) where agents come and go,
+                                                         allowed(state) where not every action is at hand)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import torch
+from torch import Tensor
+
+from gnncomm.shapes import Bool, Float, Int
+from gnncomm.types import Batch, Observation, Scene
+
+Form = Literal["flat", "sparse"]
+StateT = TypeVar("StateT", bound=Batch)
+DrawsT = TypeVar("DrawsT", bound=Batch)
+
+
+@dataclass(frozen=True)
+class Flags(Batch):
+    """What a transition says about the episode as a whole."""
+
+    terminated: Bool[Tensor, " B"]  # ended by its rules, now
+    success: Bool[Tensor, " B"]  # the task is solved in the new state
+    entered: Bool[Tensor, "B N"] | None = None  # this row holds another agent from now on; None unless ``renews``
+
+
+class Rules(ABC, Generic[StateT, DrawsT]):
+    """The functions that a subclass of ``GridEnv`` writes, and what it says of itself."""
+
+    protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Settings of full ids: ``"5x5-3-v0"`` of the class ``predator_prey`` is ``"predator_prey/5x5-3-v0"``."""
+
+    grid_setting: ClassVar[str | None] = None
+    """The setting that is the side of the grid, where there is one."""
+
+    renews: ClassVar[bool] = False
+    """Whether a row may pass from one agent to another within an episode (``Flags.entered``)."""
+
+    adjustable: ClassVar[tuple[str, ...]] = ()
+    """The settings that ``adjust`` may change between two steps; those of which shapes and states do not depend."""
+
+    recipe: Mapping[str, Any] = {}
+    beginner: Mapping[str, Any] = {}
+    """Settings that ``MultiAgentEnv`` starts from, for learning from one environment in minutes."""
+
+    num_agents: int
+    device: torch.device
+
+    @abstractmethod
+    def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> DrawsT:
+        """The decisions of chance at step ``t`` (the int 0 at a reset, else ``[B]`` counters of at least 1).
+
+        Decisions that are not taken at this ``t`` have an empty last axis.
+        """
+
+    @abstractmethod
+    def initial(self, draws: DrawsT) -> StateT:
+        """The first state of an episode."""
+
+    @abstractmethod
+    def transition(
+        self, state: StateT, action: Int[Tensor, "B N"], draws: DrawsT
+    ) -> tuple[StateT, Float[Tensor, "B N"], Flags]:
+        """The next state, the reward of each agent and the flags. Actions of agents that are not alive are 0."""
+
+    @abstractmethod
+    def observe(self, state: StateT, form: Form) -> Observation:
+        """What the agents see: ``[B, N, D]`` (flat), or the non-zeros of the same vectors (sparse)."""
+
+    @abstractmethod
+    def positions(self, state: StateT) -> Float[Tensor, "B N P"]:
+        """Where the agents are, for geometric topologies."""
+
+    @abstractmethod
+    def describe(self, state: StateT) -> Scene:
+        """What there is to draw in ``state``."""
+
+    @abstractmethod
+    def solve(self, state: StateT) -> Int[Tensor, "B N"]:
+        """What a policy that sees the whole state does in ``state``."""
+
+    def alive(self, state: StateT) -> Bool[Tensor, "B N"]:
+        """Who takes part in the next decision; all agents, unless a subclass says otherwise."""
+        rows = next(iter(state.tensors().values())).shape[0]
+        return torch.ones(rows, self.num_agents, dtype=torch.bool, device=self.device)
+
+    def allowed(self, state: StateT) -> Bool[Tensor, "B N A"] | None:
+        """Which actions are at hand; None where all of them always are."""
+        return None
+
+    def central(self, state: StateT) -> Float[Tensor, "B S"]:
+        """Everything there is to know, as numbers: all tensors of ``state`` in the order of their names."""
+        parts = [value for _, value in sorted(state.tensors().items())]
+        return torch.cat([value.reshape(value.shape[0], -1).to(torch.float32) for value in parts], 1)
