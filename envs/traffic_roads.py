@@ -8,13 +8,13 @@ A route is a sequence of lanes: it follows each until it meets the next, the las
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from gnncomm.types import ConfigError
+from gnncomm.types import Batch, ConfigError
 
 Cell = tuple[int, int]
 Lanes = tuple[str, ...]
@@ -54,8 +54,8 @@ def add_rate_at(level: str, epoch: int, first_epoch: int = 250, last_epoch: int 
     """
     if level not in LEVELS or epoch < 0 or not 0 <= first_epoch < last_epoch:
         raise ConfigError(
-            f"add_rate_at: expected one of {list(LEVELS)}, epoch >= 0 and 0 <= first_epoch < last_epoch, got {level!r}, "
-            f"{epoch}, {first_epoch}, {last_epoch}. Count epochs from 0."
+            f"add_rate_at: expected one of {list(LEVELS)}, epoch >= 0 and 0 <= first_epoch < last_epoch, got "
+            f"{level!r}, {epoch}, {first_epoch}, {last_epoch}. Count epochs from 0."
         )
     exact, end = LEVELS[level].first_rate, LEVELS[level].last_rate
     share = (end - exact) / (last_epoch - first_epoch)
@@ -150,20 +150,23 @@ def _route(lanes: Lanes, lines: Mapping[str, int], size: int) -> tuple[Cell, ...
 
 
 @dataclass(frozen=True)
-class Tables:
-    """What is where, for each place: place 0 is off the road, then come the cells of all routes, one route after the
-    other. Cells have compact numbers: the C road cells row-major, C the corner (0, 0), C + 1 where nobody ever is."""
+class Tables(Batch):
+    """What is where, for each of P places: place 0 is off the road, then come the cells of all routes, one route after
+    the other. Cells have compact numbers: the C road cells row-major, C the corner (0, 0), C + 1 where nobody is ever.
+    """
 
-    next_2P: Tensor  # the place after gas (2 p) and after brake (2 p + 1)
-    cell_P: Tensor  # compact
-    pos_P2: Tensor  # float (row, column); (0, 0) off the road
-    progress_P2: Tensor  # float: route id and share of the route that is done, both in [0, 1]
+    after: Tensor  # [2 P] the place after gas (2 p) and after brake (2 p + 1)
+    cell: Tensor  # [P] compact
+    pos: Tensor  # [P, 2] float (row, column); (0, 0) off the road
+    progress: Tensor  # [P, 2] float: route id and share of the route that is done, both in [0, 1]
+    arm: Tensor  # [P] of the route; -1 off the road
+    along: Tensor  # [P] cells behind on the route
     first_route: Tensor  # [routes] place where it begins
-    entry_A: Tensor  # compact cell where each arm enters
-    crossing_C: Tensor  # bool: roads cross there
-    seen_PV: Tensor  # compact cells of the window that can hold cars, padded
-    index_PK: Tensor  # where in the flat vector: last action, V counts of cars, what does not change
-    value_2PK: Tensor  # the same for the values, 0 for the counts: row 2 p + braked
+    entry: Tensor  # [A] compact cell where each arm enters
+    crossing: Tensor  # [C + 2] bool: roads cross there
+    seen: Tensor  # [P, V] compact cells of the window that can hold cars, padded
+    index: Tensor  # [P, K] where in the flat vector: last action, V counts of cars, what does not change
+    value: Tensor  # [2 P, K] the same for the values, 0 for the counts: row 2 p + braked
     num_cells: int  # C + 2
     obs_dim: int
 
@@ -175,25 +178,27 @@ def tables(level: str, dim: int, vision: int, vocabulary: str, faithful: bool) -
     compact = {cell: i for i, cell in enumerate(net.cells)}
     off = len(compact)
     places = [(route, along) for route, cells in enumerate(net.routes) for along in range(len(cells))]
-    first = [places.index((route, 0)) + 1 for route in range(len(net.routes))]
+    first = [p for p, (_, along) in enumerate(places, 1) if along == 0]
     moves = [0, 0]
     for p, (route, along) in enumerate(places, 1):
         moves += [p + 1 if along + 1 < len(net.routes[route]) else 0, p]
     at = [net.routes[route][along] for route, along in places]
     last = len(net.routes) - 1
     progress = [(route / last, along / (len(net.routes[route]) - 1)) for route, along in places]
-    seen, index, value, obs_dim = _observation(net, compact, places, vision, vocabulary, faithful)
+    cell_P = torch.tensor([off] + [compact[cell] for cell in at])
+    progress_P2 = torch.tensor([(0.0, 0.0), *progress])
+    seen, index, value, obs_dim = _observation(net, compact, vision, vocabulary, faithful)
     return Tables(
-        next_2P=torch.tensor(moves),
-        cell_P=torch.tensor([off] + [compact[cell] for cell in at]),
-        pos_P2=torch.tensor([(0.0, 0.0)] + [(float(row), float(column)) for row, column in at]),
-        progress_P2=torch.tensor([(0.0, 0.0), *progress]),
+        **_by_place(cell_P, progress_P2[:, 0], seen, index, value),
+        after=torch.tensor(moves),
+        cell=cell_P,
+        pos=torch.tensor([(0.0, 0.0)] + [(float(row), float(column)) for row, column in at]),
+        progress=progress_P2,
+        arm=torch.tensor([-1] + [route * net.arms // len(net.routes) for route, _ in places]),
+        along=torch.tensor([0] + [along for _, along in places]),
         first_route=torch.tensor(first),
-        entry_A=torch.tensor([compact[at[p - 1]] for p in first[:: len(first) // net.arms]]),
-        crossing_C=torch.tensor([_crosses(cell, net.numbers) for cell in net.cells] + [False, False]),
-        seen_PV=seen,
-        index_PK=index,
-        value_2PK=value,
+        entry=torch.tensor([compact[at[p - 1]] for p in first[:: len(first) // net.arms]]),
+        crossing=torch.tensor([_crosses(cell, net.numbers) for cell in net.cells] + [False, False]),
         num_cells=off + 2,
         obs_dim=obs_dim,
     )
@@ -207,45 +212,47 @@ def _crosses(cell: Cell, road: Mapping[Cell, int]) -> bool:
 
 
 def _observation(
-    net: Roads,
-    compact: Mapping[Cell, int],
-    places: Sequence[tuple[int, int]],
-    vision: int,
-    vocabulary: str,
-    faithful: bool,
+    net: Roads, compact: Mapping[Cell, int], vision: int, vocabulary: str, faithful: bool
 ) -> tuple[Tensor, Tensor, Tensor, int]:
-    """``seen_PV``, ``index_PK``, ``value_2PK`` and the width of the flat vector."""
-    off, nowhere = len(compact), len(compact) + 1
-    ids = {cell: net.numbers[cell] if faithful else compact[cell] for cell in compact}
-    scalar = vocabulary == "scalar"
-    outside, cars = (-1, 1) if scalar else (net.base, net.base + 2) if faithful else (off, off + 1)
-    head, far, last = 4 if scalar else 2, net.size - 1, len(net.routes) - 1
-    offsets = [(dr, dc) for dr in range(-vision, vision + 1) for dc in range(-vision, vision + 1)]
-    counted = {**compact, (0, 0): off} if faithful else dict(compact)
-    rows: list[tuple[list[tuple[int, int]], list[tuple[int, float]]]] = [([], [])]  # off the road: nothing
-    for route, along in places:
-        row, column = net.routes[route][along]
-        fixed = [(1, route / last)] + ([(2, row / far), (3, column / far)] if scalar else [])
-        moving = []
-        for w, (dr, dc) in enumerate(offsets):
-            cell, begin = (row + dr, column + dc), head + w * (cars + 1)
-            kind = ids.get(cell, outside)
-            if scalar:
-                kind = 0 if cell in ids else -1
-            if kind >= 0:
-                fixed.append((begin + kind, 1.0))
-            if cell in counted:
-                moving.append((begin + cars, counted[cell]))
-        rows.append((moving, fixed))
+    """For each road cell: the compact cells of its window that can hold cars; indices and values of the entries of the
+    flat vector (last action, counts of cars, route, what does not change); and the width of that vector."""
+    off, nowhere, scalar = len(compact), len(compact) + 1, vocabulary == "scalar"
+    if scalar:
+        kinds, outside, cars = dict.fromkeys(compact, 0), None, 1
+    elif faithful:
+        kinds, outside, cars = dict(net.numbers), net.base, net.base + 2
+    else:
+        kinds, outside, cars = dict(compact), off, off + 1
+    counted = {**compact, (0, 0): off} if faithful else compact
+    head, far = 4 if scalar else 2, net.size - 1
+    reach = range(-vision, vision + 1)
+    rows: list[tuple[list[tuple[int, int]], list[tuple[int, float]]]] = []
+    for row, column in compact:
+        window = [(row + down, column + right) for down in reach for right in reach]
+        begins = [head + w * (cars + 1) for w in range(len(window))]
+        moving = [(begin + cars, counted[cell]) for begin, cell in zip(begins, window, strict=True) if cell in counted]
+        fixed = [(2, row / far), (3, column / far)] if scalar else []
+        for begin, cell in zip(begins, window, strict=True):
+            kind = kinds.get(cell, outside)
+            fixed += [] if kind is None else [(begin + kind, 1.0)]
+        rows.append((moving, [(1, 0.0), *fixed]))
     V = max(len(moving) for moving, _ in rows)
-    K = 1 + V + max(len(fixed) for _, fixed in rows)
-    seen = torch.full((len(rows), V), nowhere)
-    index = torch.zeros(len(rows), K, dtype=torch.int64)
-    value = torch.zeros(len(rows), 2, K)
-    for p, (moving, fixed) in enumerate(rows):
-        for k, (where, from_cell) in enumerate(moving):
-            index[p, 1 + k], seen[p, k] = where, from_cell
-        for k, (where, number) in enumerate(fixed):
-            index[p, 1 + V + k], value[p, :, 1 + V + k] = where, number
-    value[1:, 1, 0] = 1.0
-    return seen, index, value.flatten(0, 1), head + len(offsets) * (cars + 1)
+    pad = max(len(fixed) for _, fixed in rows)
+    filled = [[*moving, *[(0, nowhere)] * (V - len(moving))] for moving, _ in rows]
+    seen = torch.tensor([[cell for _, cell in row] for row in filled])
+    constant = [[*fixed, *[(0, 0.0)] * (pad - len(fixed))] for _, fixed in rows]
+    index = [[0, *(i for i, _ in one), *(i for i, _ in two)] for one, two in zip(filled, constant, strict=True)]
+    value = [[0.0] * (1 + V) + [number for _, number in row] for row in constant]
+    return seen, torch.tensor(index), torch.tensor(value), head + len(reach) ** 2 * (cars + 1)
+
+
+def _by_place(cell_P: Tensor, route_P: Tensor, seen: Tensor, index: Tensor, value: Tensor) -> dict[str, Tensor]:
+    """What ``_observation`` found for each cell, for each place; nothing off the road."""
+    road = cell_P[1:]
+    seen_PV = torch.cat([torch.full_like(seen[:1], len(seen) + 1), seen[road]])
+    index_PK = torch.cat([torch.zeros_like(index[:1]), index[road]])
+    value_PK = torch.cat([torch.zeros_like(value[:1]), value[road]])
+    value_PK[:, 1 + seen.shape[1]] = route_P
+    value_2PK = value_PK.repeat_interleave(2, 0)
+    value_2PK[3::2, 0] = 1.0  # braked; place 0 shows nothing
+    return {"seen": seen_PV, "index": index_PK, "value": value_2PK}

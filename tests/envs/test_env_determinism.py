@@ -134,10 +134,11 @@ def test_trajectory_depends_on_seed_and_actions_only(id: str) -> None:
 def test_seeds_and_episodes_differ(id: str) -> None:
     """Guards the check above: a constant environment would pass it."""
     env = builder(id)(16)
-    first, second = env.reset(seed=0), env.reset()
-    assert len(set(first.key.tolist() + second.key.tolist())) == 32
-    shown = torch.cat([step.obs.to_flat().flatten(1) for step in (first, second)])
-    assert len(shown.unique(dim=0)) > 2
+    begun = [env.reset(seed=0), env.reset()]
+    assert len(set(begun[0].key.tolist() + begun[1].key.tolist())) == 32
+    later = env.step(env.floor_action(begun[1].key))  # a road is empty at first
+    shown = torch.cat([step.obs.to_flat().flatten(1) for step in (*begun, later)])
+    assert len(shown.unique(dim=0)) > 1
 
 
 class GlobalNoise(Chemical):
