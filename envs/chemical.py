@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -12,22 +11,24 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, GridEnv
-from envs.diffusion import BOUNDARIES, Medium, diffuse_step, largest_dt, point_source_table
+from envs.chemical_world import LAYOUTS, Ground, build_medium, layout, sense
+from envs.diffusion import diffuse_step, point_source_table
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
 
-_MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left, stay
 _LARGEST_DIM = 64  # the table of point sources has dim^4 entries
 
 
 @dataclass(frozen=True)
 class ChemicalDraws(Batch):
-    """Where everything begins (N agents, then S sources; empty after a reset), and the noise of the N sensors."""
+    """Where everything begins, the noise of the N sensors, and what sources do in a step."""
 
-    cells: Int[Tensor, "B C"]
+    cells: Int[Tensor, "B C"]  # N agents, then S sources, numbers of free cells; empty after a reset
     gain_noise: Float[Tensor, "B N"]
     base_noise: Float[Tensor, "B N"]
+    drift: Int[Tensor, "B Q"]  # the move of each source (4 for none); empty at a reset and where sources stand still
+    emits: Bool[Tensor, "B P"]  # whether each source emits; empty at a reset and where all always do
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,15 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         . - + # + - .      a source is neutralised when at least ``team`` agents stand on it at the same step
         . . - 2 - . .      actions: 0 up, 1 right, 2 down, 3 left, 4 stay
 
-    A step: all agents move, stopped by the border (they may share a cell); active sources with at least ``team`` agents
-    on them stop emitting for good; the field advances by ``substeps`` explicit steps of ``dt``; the sensors read it.
-    Everything begins on a different cell, the field in the steady state of its sources.
+    A step: all agents move, stopped by the border and by obstacles (they may share a cell); active sources with at
+    least ``team`` agents on them stop emitting for good; the other active sources move with probability
+    ``source_speed`` to one of the four sides, stopped likewise; the field advances by ``substeps`` explicit steps of
+    ``dt``; the sensors read it. Everything begins on a different cell, the field in the steady state of its sources.
 
-    Field: dc/dt = D lap(c) - v . grad(c) - k c + q on unit cells, see ``envs.diffusion``; q = ``emission`` in the cell
-    of an active source. Steady concentration decays over about sqrt(D / k) cells.
+    Field: dc/dt = D lap(c) - v . grad(c) - k c + q on unit cells, see ``envs.diffusion`` and, for obstacles and the
+    vortex, ``envs.transport``; q = ``emission`` in the cell of an active source, or with ``duty`` < 1 ``emission`` /
+    ``duty`` in a step in which it emits, which it does with probability ``duty``, and else 0. Steady concentration
+    decays over about sqrt(D / k) cells.
 
     Reward, the same for all: +1 for each source neutralised now, -``time_cost``. Terminated and success when no source
     is active. ``shaping`` adds for each agent ``shaping`` times the change of its own reading: potential-based, so what
@@ -91,6 +95,10 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         gain: Steepness of the logarithmic scale of the sensor.
         noise: Relative noise of a sensor.
         floor_noise: Absolute noise of a sensor.
+        vortex: Largest speed of a vortex around the middle, positive counter-clockwise, cells per unit of time.
+        obstacles: ``"none"``, ``"pillars"`` or ``"rooms"``; nothing flows or moves through them.
+        source_speed: Probability that a source moves in a step.
+        duty: Share of the steps in which a source emits, in (0, 1].
 
     Raises:
         ConfigError: A setting out of range, too few cells or agents, or ``dt`` beyond the stability limit.
@@ -104,6 +112,19 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         "ppo": {"lr": 2e-3, "gamma": 0.98, "epochs": 2, "minibatches": 8},
     }
     beginner: Mapping[str, Any] = {"shaping": 3.0, "max_steps": 100}
+    protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "plume-v0": {
+            "dim": 12,
+            "num_sources": 1,
+            "max_steps": 60,
+            "diffusion": 0.4,
+            "wind": [0.0, 0.8],
+            "decay": 0.02,
+            "boundary": "absorb",
+            "duty": 0.5,
+        },
+        "rooms-v0": {"dim": 11, "max_steps": 80, "obstacles": "rooms", "vortex": 0.5, "source_speed": 0.1},
+    }
 
     def __init__(
         self,
@@ -128,6 +149,10 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         gain: float = 100.0,
         noise: float = 0.05,
         floor_noise: float = 0.005,
+        vortex: float = 0.0,
+        obstacles: str = "none",
+        source_speed: float = 0.0,
+        duty: float = 1.0,
     ) -> None:
         self.dim = inputs.integer("dim", dim, 2, _LARGEST_DIM)
         self.num_sources = inputs.integer("num_sources", num_sources, 1)
@@ -140,10 +165,14 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         self.gain = inputs.number("gain", gain, 1e-6)
         self.noise = inputs.number("noise", noise, 0.0)
         self.floor_noise = inputs.number("floor_noise", floor_noise, 0.0)
-        self.medium = self._medium(diffusion, wind, decay, dt, boundary)
-        if num_agents + num_sources > dim * dim:
+        self.source_speed = inputs.number("source_speed", source_speed, 0.0, 1.0)
+        self.duty = inputs.number("duty", duty, 1e-3, 1.0)
+        closed = layout(inputs.choice("obstacles", obstacles, LAYOUTS), dim)
+        self.medium, transport = build_medium(diffusion, wind, decay, dt, boundary, closed, vortex)
+        free = int((~closed).sum())
+        if num_agents + num_sources > free:
             raise ConfigError(
-                f"num_agents + num_sources: expected at most dim * dim = {dim * dim}, got {num_agents} + "
+                f"num_agents + num_sources: expected at most {free}, the free cells, got {num_agents} + "
                 f"{num_sources}. Use a larger dim."
             )
         config = {
@@ -164,6 +193,10 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
             "gain": gain,
             "noise": noise,
             "floor_noise": floor_noise,
+            "vortex": vortex,
+            "obstacles": obstacles,
+            "source_speed": source_speed,
+            "duty": duty,
         }
         super().__init__(
             "chemical",
@@ -177,53 +210,41 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
             observation=observation,
         )
         self._agents = torch.arange(num_agents, device=self.device)
+        self._sources = torch.arange(num_sources, device=self.device)
         self._sensors_21 = torch.arange(2, device=self.device)[:, None]
-        self._moves_A2 = torch.tensor(_MOVES, device=self.device)
-        self._plume_CHW = (self.emission * point_source_table(dim, dim, self.medium)).float().to(self.device)
-
-    @staticmethod
-    def _medium(diffusion: float, wind: Sequence[float], decay: float, dt: float, boundary: str) -> Medium:
-        if not isinstance(wind, list | tuple) or len(wind) != 2:
-            raise ConfigError(f"wind: expected two numbers (rows, columns), got {wind!r}. Use (0.0, 0.0) for none.")
-        medium = Medium(
-            diffusion=inputs.number("diffusion", diffusion, 0.0),
-            wind=(inputs.number("wind[0]", wind[0], -math.inf), inputs.number("wind[1]", wind[1], -math.inf)),
-            decay=inputs.number("decay", decay, 0.0),
-            dt=inputs.number("dt", dt, 1e-9),
-            boundary=inputs.choice("boundary", boundary, BOUNDARIES),
-        )
-        if medium.dt > largest_dt(medium):
-            raise ConfigError(
-                f"dt: expected at most 1 / (4 D + |v_row| + |v_column| + k) = {largest_dt(medium):.6g}, got {dt}. "
-                "Beyond it the explicit scheme is unstable; use a smaller dt and more substeps."
-            )
-        if medium.decay == 0.0 and medium.boundary != "absorb":
-            raise ConfigError(
-                f"decay: expected more than 0 with boundary {boundary!r}, got {decay}. What is emitted would never go "
-                "away; give a decay or use boundary 'absorb'."
-            )
-        return medium
+        self._ground = Ground(closed, self.device)
+        table = point_source_table(dim, dim, self.medium) if transport is None else transport.point_source_table()
+        self._plume_CHW = (self.emission * table).float().to(self.device)
+        self._transport = None if transport is None else transport.to(torch.float32, self.device)
 
     def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> ChemicalDraws:
-        count = self.num_agents + self.num_sources
+        nothing = key.new_empty(key.shape[0], 0)
         if isinstance(t, Tensor):
-            cells, t_B = key.new_empty(key.shape[0], 0), t
+            cells, t_B = nothing, t
         else:
-            start = random.stream(key, "start")
-            cells, t_B = random.sample_without_replacement(start, self.dim * self.dim, count), torch.zeros_like(key)
+            start, count = random.stream(key, "start"), self.num_agents + self.num_sources
+            cells = random.sample_without_replacement(start, len(self._ground.free_F), count)
+            t_B = torch.zeros_like(key)
         sensor = random.stream(key, "sensor")[:, None]
         gain_noise, base_noise = random.normal(
             sensor[..., None], t_B[:, None, None], self._sensors_21, self._agents
         ).unbind(1)
-        return ChemicalDraws(cells, gain_noise, base_noise)
+        drift, emits = nothing, nothing.bool()
+        if self.source_speed and isinstance(t, Tensor):
+            u = random.uniform(random.stream(key, "drift")[:, None], t[:, None], self._sources) / self.source_speed
+            drift = (4.0 * u).clamp_max(4.0).to(torch.int64)
+        if self.duty < 1.0 and isinstance(t, Tensor):
+            emits = random.uniform(random.stream(key, "duty")[:, None], t[:, None], self._sources) < self.duty
+        return ChemicalDraws(cells, gain_noise, base_noise, drift, emits)
 
     def initial(self, draws: ChemicalDraws) -> ChemicalState:
-        place = torch.stack([draws.cells // self.dim, draws.cells % self.dim], -1)
+        place = self._ground.place(draws.cells)
         pos, source = place[:, : self.num_agents], place[:, self.num_agents :]
+        cell = self._ground.cell(source)
         # Added one after the other: a sum's order, and so its last bit, must not depend on the batch.
-        field = self._plume_CHW[draws.cells[:, self.num_agents]]
+        field = self._plume_CHW[cell[:, 0]]
         for s in range(1, self.num_sources):
-            field = field + self._plume_CHW[draws.cells[:, self.num_agents + s]]
+            field = field + self._plume_CHW[cell[:, s]]
         return ChemicalState(
             pos=pos,
             source=source,
@@ -236,12 +257,15 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
     def transition(
         self, state: ChemicalState, action: Int[Tensor, "B N"], draws: ChemicalDraws
     ) -> tuple[ChemicalState, Float[Tensor, "B N"], Flags]:
-        pos = (state.pos + self._moves_A2[action]).clamp_(0, self.dim - 1)
+        pos = self._ground.move(state.pos, action)
         present_BS = (pos[:, :, None] == state.source[:, None]).all(-1).sum(1)
         neutralised_BS = state.active & (present_BS >= self.team)
         active = state.active & ~neutralised_BS
-        field = self._advance(state.field, state.source, active)
-        new = ChemicalState(pos, state.source, active, field, self._read(field, pos, draws), action)
+        source = state.source
+        if self.source_speed:
+            source = self._ground.move(source, torch.where(active, draws.drift, 4))
+        field = self._advance(state.field, source, active & draws.emits if self.duty < 1.0 else active)
+        new = ChemicalState(pos, source, active, field, self._read(field, pos, draws), action)
         reward_B = neutralised_BS.sum(1).to(torch.float32) - self.time_cost
         reward_BN = reward_B[:, None].repeat(1, self.num_agents)
         if self.shaping:
@@ -249,18 +273,16 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         done = ~active.any(1)
         return new, reward_BN, Flags(done, done.clone())
 
-    def _advance(self, field: Tensor, source: Tensor, active: Tensor) -> Tensor:
-        emitted = torch.where(active, self.emission, 0.0)
-        cell = source[..., 0] * self.dim + source[..., 1]
-        q = torch.zeros_like(field).flatten(1).scatter_(1, cell, emitted).view_as(field)
+    def _advance(self, field: Tensor, source: Tensor, emitting: Tensor) -> Tensor:
+        emitted = torch.where(emitting, self.emission / self.duty, 0.0)
+        q = torch.zeros_like(field).flatten(1).scatter_add_(1, self._ground.cell(source), emitted).view_as(field)
         for _ in range(self.substeps):
-            field = diffuse_step(field, q, self.medium)
+            field = diffuse_step(field, q, self.medium) if self._transport is None else self._transport.step(field, q)
         return field
 
     def _read(self, field: Tensor, pos: Tensor, draws: ChemicalDraws) -> Tensor:
-        true = field.flatten(1).gather(1, pos[..., 0] * self.dim + pos[..., 1])
-        noisy = true * (1.0 + self.noise * draws.gain_noise) + self.floor_noise * draws.base_noise
-        return torch.log1p(self.gain * noisy.clamp_min(0.0)) / math.log1p(self.gain)
+        true = field.flatten(1).gather(1, self._ground.cell(pos))
+        return sense(true, self.gain, self.noise * draws.gain_noise, self.floor_noise * draws.base_noise)
 
     def observe(self, state: ChemicalState, form: Form) -> Observation:
         scaled = state.pos.to(torch.float32) / (self.dim - 1)
@@ -275,21 +297,23 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         return state.pos.to(torch.float32)
 
     def describe(self, state: ChemicalState) -> Scene:
+        walls, standing = self._ground.walls(state.pos.shape[0])
         on_gone_BN = ((state.pos[:, :, None] == state.source[:, None]).all(-1) & ~state.active[:, None]).any(-1)
         return Scene(
             size=(self.dim, self.dim),
             agents=self.positions(state),
             finished=on_gone_BN,
-            entities={"source": state.source.to(torch.float32)},
-            active={"source": state.active.clone()},
+            entities={"source": state.source.to(torch.float32), **walls},
+            active={"source": state.active.clone(), **standing},
             field=state.field.clone(),
         )
 
     def solve(self, state: ChemicalState) -> Int[Tensor, "B N"]:
         """Everyone takes the shortest path, rows first, to the active source that is nearest to all together."""
-        distance_BS = (state.pos[:, :, None] - state.source[:, None]).abs().sum((1, 3))
-        goal_B = torch.where(state.active, distance_BS, 4 * self.dim * self.num_agents).argmin(1)
+        distance_BS = self._ground.distance(*torch.broadcast_tensors(state.pos[:, :, None], state.source[:, None])).sum(
+            1
+        )
+        far = 4 * self.dim**2 * self.num_agents
+        goal_B = torch.where(state.active, distance_BS, far).argmin(1)
         goal_B12 = state.source.gather(1, goal_B[:, None, None].expand(-1, 1, 2))
-        rows, columns = (goal_B12 - state.pos).unbind(-1)
-        action = torch.where(columns > 0, 1, torch.where(columns < 0, 3, 4))
-        return torch.where(rows > 0, 2, torch.where(rows < 0, 0, action))
+        return self._ground.toward(state.pos, goal_B12.expand_as(state.pos))

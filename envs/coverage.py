@@ -30,13 +30,13 @@ class CoverageDraws(Batch):
 
 @dataclass(frozen=True)
 class CoverageState(Batch):
-    """Cells are numbered row-major."""
+    """Cells are numbered row-major. Maps hold 0 free, 1 obstacle, 2 visited; their last entry, outside, is 1."""
 
-    free: Bool[Tensor, "B C"]
-    covered: Bool[Tensor, "B C"]  # by anybody
-    own: Bool[Tensor, "B N C"]  # visited by this agent
+    world: Tensor  # [B, C + 1] uint8; visited by anybody
+    seen: Tensor  # [B, N, C + 1] uint8; visited by this agent
     cell: Int[Tensor, "B N"]
-    idle: Int[Tensor, "B N"]  # steps since the last cell that this agent was the first on
+    idle: Int[Tensor, "B N"]  # steps since the agent was the first on a cell
+    waiting: Int[Tensor, " B"]  # free cells that nobody has visited
 
 
 class Coverage(GridEnv[CoverageState, CoverageDraws]):
@@ -55,19 +55,19 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
     grows by 0.1 with every draw that hits an obstacle.
 
     A step: all agents move, stopped by the border and by obstacles (and by other agents, if ``exclusive``); then, in
-    the order of their numbers, each covers its cell. Reward of an agent: 1 if it is the first ever on that cell, else 0. Terminated and
-    success when all free cells are covered. With ``patience`` the episode also terminates, without success, when some
-    agent has been the first on no cell for that many steps in a row.
+    the order of their numbers, each covers its cell. Reward of an agent: 1 if it is the first ever on that cell, else
+    0. Terminated and success when all free cells are covered. With ``patience`` the episode also terminates, without
+    success, when some agent has been the first on no cell for that many steps in a row.
 
     Flat observation: ``window x window`` cells around the agent, from window / 2 rows and columns before it to
     window / 2 - 1 behind it, row-major, two numbers each: obstacle or outside; visited by the agent itself. No cell is
     both. Sparse: 1 entry for each cell of the window.
 
     Source: Blumenkamp and Prorok 2020, "The emergence of adversarial communication in multi-agent reinforcement
-    learning", section 5.1, and its published environment (adversarial_comms, ``coverage.py``), rules and observation kept. It counts
-    the step of standing still that ends a reset as step 1 of 345; here the cells the agents begin on are covered by
-    the reset, and 344 decisions follow. Changed: after 32 draws an agent begins on the free cell nearest to the common
-    start (the original draws on); the steps of the walk come from a folded walk of the same law (``envs.maps``).
+    learning", section 5, and its published environment (adversarial_comms, ``coverage.py``): rules and observation are
+    kept. It counts the step of standing still that ends its reset as step 1 of 345; here the reset covers the cells
+    the agents begin on, and 344 decisions follow. Changed: after 32 draws an agent begins on the free cell nearest to
+    the common start (the original goes on drawing); the walk is folded at the borders (same law, see ``envs.maps``).
 
     Args:
         num_envs, device, observation: See ``GridEnv``.
@@ -93,9 +93,8 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
         "ppo": {"lr": 2e-3, "gamma": 0.9, "epochs": 2, "minibatches": 4},
     }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "10x10-3-v0": {"dim": 10, "num_agents": 3, "window": 16, "max_steps": 59},
+        "10x10-3-v0": {"dim": 10, "num_agents": 3, "window": 8, "max_steps": 59},
         "24x24-5-v0": {"dim": 24, "num_agents": 5, "window": 16, "max_steps": 344},
-        "24x24-5-patience-v0": {"dim": 24, "num_agents": 5, "window": 16, "max_steps": 344, "patience": 10},
     }
 
     def __init__(
@@ -107,14 +106,16 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
         dim: int = 10,
         num_agents: int = 3,
         free: float = 0.6,
-        window: int = 16,
+        window: int = 8,
         patience: int | None = None,
         exclusive: bool = False,
         max_steps: int | None = None,
     ) -> None:
         self.dim = inputs.integer("dim", dim, 2, 128)
         inputs.integer("num_agents", num_agents, 1)
-        self.num_free = math.ceil(inputs.number("free", free, 1e-6, 1.0) * dim * dim)
+        # Rounded: 0.55 * 100 is a little more than 55 in floating point.
+        area = round(inputs.number("free", free, 1e-6, 1.0) * dim * dim, 6)
+        self.num_free = math.ceil(area)
         self.window = inputs.integer("window", window, 2)
         if window % 2:
             raise ConfigError(f"window: expected an even number, got {window}. Use {window + 1}.")
@@ -125,7 +126,7 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
                 f"num_agents: expected at most the {self.num_free} free cells, got {num_agents}. Use a larger dim or "
                 "free, or fewer agents."
             )
-        max_steps = max(int(free * dim * dim) - 1, 1) if max_steps is None else max_steps
+        max_steps = max(int(area) - 1, 1) if max_steps is None else max_steps
         config = {
             "dim": dim,
             "num_agents": num_agents,
@@ -152,7 +153,7 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
         cells = self.dim * self.dim
         self._neighbor_C4 = maps.neighbors(self.dim).to(self.device)
         stay_C = torch.arange(cells, device=self.device)
-        up, right, down, left = torch.where(self._neighbor_C4 < cells, self._neighbor_C4, stay_C[:, None]).unbind(1)
+        up, right, down, left = self._neighbor_C4.unbind(1)
         self._next_CA = torch.stack([stay_C, right, left, up, down], 1).flatten()
         half = self.window // 2
         self._window_CW = maps.windows(self.dim, half, half - 1).to(self.device)
@@ -182,7 +183,7 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
         )
         place_BNJ2 = (center_B2[:, None, None] + spread_J1 * draw_BNJ2).clamp(0, self.dim - 1).long()
         cell_BNJ = place_BNJ2[..., 0] * self.dim + place_BNJ2[..., 1]
-        away_BC = (self._place_C2 - center_B2[:, None]).square().sum(-1) * self._place_C2.shape[0] + self._next_CA[::5]
+        away_BC = (self._place_C2 - center_B2[:, None]).square().sum(-1) * free_BC.shape[1] + self._next_CA[::5]
         allowed_BC, chosen = free_BC.clone(), []
         for cell_BJ in cell_BNJ.unbind(1):  # later agents avoid earlier ones, if exclusive
             hit_BJ = allowed_BC.gather(1, cell_BJ)
@@ -195,9 +196,10 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
         return torch.cat(chosen, 1)
 
     def initial(self, draws: CoverageDraws) -> CoverageState:
-        nothing = torch.zeros_like(draws.free)
-        own = nothing[:, None].repeat(1, self.num_agents, 1)
-        state = CoverageState(draws.free, nothing, own, draws.cells, torch.zeros_like(draws.cells))
+        wall_BC = torch.cat([~draws.free, torch.ones_like(draws.free[:, :1])], 1).to(torch.uint8)
+        seen = wall_BC[:, None].repeat(1, self.num_agents, 1)
+        none = torch.zeros_like(draws.cells)
+        state = CoverageState(wall_BC, seen, draws.cells, none, torch.full_like(none[:, 0], self.num_free))
         return self._cover(state, draws.cells)[0]
 
     def transition(
@@ -207,34 +209,35 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
         draws: CoverageDraws,  # nothing is drawn after the reset
     ) -> tuple[CoverageState, Float[Tensor, "B N"], Flags]:
         new, first = self._cover(state, self._move(state, action))
-        success = new.covered.sum(1) == self.num_free
+        success = new.waiting == 0
         terminated = success if self.patience is None else success | (new.idle == self.patience).any(1)
         return new, first.to(torch.float32), Flags(terminated, success.clone())
 
     def _move(self, state: CoverageState, action: Tensor) -> Tensor:
         wanted_BN = self._next_CA[state.cell * 5 + action]
         if not self.exclusive:
-            return torch.where(state.free.gather(1, wanted_BN), wanted_BN, state.cell)
-        open_BC, reached = state.free.scatter(1, state.cell, False), []
-        for here_B1, there_B1 in zip(state.cell.split(1, 1), wanted_BN.split(1, 1), strict=True):
-            cell_B1 = torch.where(open_BC.gather(1, there_B1), there_B1, here_B1)
-            open_BC = open_BC.scatter(1, here_B1, True).scatter(1, cell_B1, False)
-            reached.append(cell_B1)
-        return torch.cat(reached, 1)
+            return torch.where(state.world.gather(1, wanted_BN) == 1, state.cell, wanted_BN)
+        wall_BN, cell = state.world.gather(1, wanted_BN) == 1, state.cell
+        for agent in range(self.num_agents):
+            there_B1 = wanted_BN[:, agent : agent + 1]
+            taken_B1 = wall_BN[:, agent : agent + 1] | (cell == there_B1).any(1, keepdim=True)
+            cell = torch.where((self._agents == agent) & ~taken_B1, there_B1, cell)
+        return cell
 
     def _cover(self, state: CoverageState, cell: Tensor) -> tuple[CoverageState, Tensor]:
         """All agents stand on ``cell`` now; who is the first ever on its cell."""
         preceded_BN = ((cell[:, :, None] == cell[:, None]) & self._earlier_NN).any(-1)
-        first_BN = ~state.covered.gather(1, cell) & ~preceded_BN
-        idle = torch.where(first_BN, 0, state.idle + 1)
-        covered, own = state.covered.scatter(1, cell, True), state.own.scatter(2, cell[..., None], True)
-        return CoverageState(state.free, covered, own, cell, idle), first_BN
+        first_BN = (state.world.gather(1, cell) == 0) & ~preceded_BN
+        return CoverageState(
+            world=state.world.scatter(1, cell, 2),
+            seen=state.seen.scatter(2, cell[..., None], 2),
+            cell=cell,
+            idle=torch.where(first_BN, 0, state.idle + 1),
+            waiting=state.waiting - first_BN.sum(1),
+        ), first_BN
 
     def observe(self, state: CoverageState, form: Form) -> Observation:
-        # One byte a cell: 1 obstacle, 2 visited; so a window is gathered once.
-        code_BNC = torch.add((~state.free).view(torch.uint8)[:, None], state.own.view(torch.uint8), alpha=2)
-        code_BNC = torch.nn.functional.pad(code_BNC, (0, 1), value=1)
-        code_BNW = code_BNC.gather(2, self._window_CW[state.cell])
+        code_BNW = state.seen.gather(2, self._window_CW[state.cell])
         if form == "flat":
             return torch.stack([code_BNW == 1, code_BNW == 2], -1).flatten(2).to(torch.float32)
         index = (code_BNW >> 1).to(torch.int64).add_(self._entry_W)
@@ -245,22 +248,23 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
 
     def describe(self, state: CoverageState) -> Scene:
         """The field is 1 where a free cell still waits, 0 elsewhere."""
+        map_BC = state.world[:, :-1]
         obstacles = self.dim * self.dim - self.num_free
-        wall = (~state.free).to(torch.uint8).argsort(1, descending=True, stable=True)[:, :obstacles]
+        wall = (map_BC == 1).to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :obstacles]
         return Scene(
             size=(self.dim, self.dim),
             agents=self.positions(state),
             finished=torch.zeros_like(state.cell, dtype=torch.bool),
             entities={"obstacle": self._place_C2[wall].to(torch.float32)},
             active={"obstacle": torch.ones_like(wall, dtype=torch.bool)},
-            field=(state.free & ~state.covered).to(torch.float32).unflatten(1, (self.dim, self.dim)),
+            field=(map_BC == 0).to(torch.float32).unflatten(1, (self.dim, self.dim)),
         )
 
     def solve(self, state: CoverageState) -> Int[Tensor, "B N"]:
-        """To the nearest waiting cell of those nearer to this agent than to any other; if none, to the loneliest one."""
-        waiting_BC = state.free & ~state.covered
-        free_BNC = state.free[:, None].expand_as(state.own)
-        here_BNC = torch.zeros_like(state.own).scatter_(2, state.cell[..., None], True)
+        """To the nearest waiting cell of those that are nearest to this agent; if none, to the loneliest one."""
+        map_BC = state.world[:, :-1]
+        waiting_BC, free_BNC = map_BC == 0, (map_BC != 1)[:, None].expand(-1, self.num_agents, -1)
+        here_BNC = torch.zeros_like(free_BNC).scatter_(2, state.cell[..., None], True)
         distance_BC, owner_BC = maps.distances(free_BNC, here_BNC).min(1)
         mine_BNC = waiting_BC[:, None] & (owner_BC[:, None] == self._agents[:, None])
         loneliest_B1 = torch.where(waiting_BC, distance_BC, -1).argmax(1, keepdim=True)

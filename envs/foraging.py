@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,19 +14,17 @@ from envs import inputs
 from envs.base import Flags, Form, GridEnv
 from envs.foraging_placing import ForagingDraws, Level, Placing, levels
 from envs.foraging_planning import Planner
+from envs.foraging_seeing import Grid, Seeing
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
 
 _LARGEST = 500
-_LEVEL_BITS = 10
-_NOT_SEEN = 1 << 62  # sorts behind everything, and its lower bits read (-1, -1, level 0)
-_NOWHERE = -(1 << 20)
 _LOAD = 5
 
 
 @dataclass(frozen=True)
 class ForagingState(Batch):
-    """Places are cell numbers ``row * stride + column``, with the power of two ``stride`` above the columns."""
+    """Places are cell numbers, see ``envs.foraging_seeing.Grid``. All int32."""
 
     player: Int[Tensor, "B N"]
     level: Int[Tensor, "B N"]
@@ -35,21 +34,78 @@ class ForagingState(Batch):
 
 
 def _protocols() -> dict[str, dict[str, Any]]:
+    """All of the published experiments, and 8x8-2p-2f, which has the sizes of Jumanji's default."""
     found: dict[str, dict[str, Any]] = {}
     for size, players, food in ((8, 2, 3), (8, 3, 3), (10, 4, 2)):
-        for coop in (False, True):
-            for sight in (size, 2):
-                name = f"{size}x{size}-{players}p-{food}f{'-coop' * coop}{'-s2' * (sight == 2)}-v0"
-                found[name] = {
-                    "size": size, "num_agents": players, "max_food": food, "force_coop": coop, "sight": sight
-                }
-    found["5x5-4p-1f-coop-v0"] = {"size": 5, "num_agents": 4, "max_food": 1, "force_coop": True, "sight": 5}
+        team = {"size": size, "num_agents": players, "max_food": food}
+        for coop, sight in product((False, True), (size, 2)):
+            name = f"{size}x{size}-{players}p-{food}f{'-coop' * coop}{'-s2' * (sight == 2)}-v0"
+            found[name] = {**team, "force_coop": coop, "sight": sight}
+    found["5x5-4p-1f-coop-v0"] = {"size": 5, "num_agents": 4, "max_food": 1, "force_coop": True}
+    found["8x8-2p-2f-coop-v0"] = {"num_agents": 2, "max_food": 2, "force_coop": True}
+    found["8x8-2p-2f-v0"] = {"num_agents": 2, "max_food": 2}
     return found
 
 
 class Foraging(GridEnv[ForagingState, ForagingDraws]):
-    """Doc."""
+    """N players gather food; the levels of those who load it together must reach its level.
 
+    ::
+
+        . . . . . .      A1 B2  players and their levels
+        . . *3 . B2 .    *3     food of level 3: A and B must load it together, each from a cell beside it
+        . . A1 . . .     food lies inside the border, and nobody steps on it
+        . . . . . .
+        . . . . *1 .     actions: 0 none, 1 north, 2 south, 3 west, 4 east, 5 load
+        . . . . . .
+
+    A step: an action that is not at hand (into the border or food; loading without food beside) counts as none. All
+    move at once; where several head for one cell, those who stay on it included, all of them stay where they were.
+    Then those who load the same food sum up their levels; if the sum reaches its level it is gone, and each of them is
+    rewarded.
+
+    Reward of a loader: ``level * food / (sum of the loaders' levels * sum of all food)``, so that an episode in which
+    everything is eaten gives 1 in all; without ``normalize_reward``, ``level * food``. Loading in vain: ``-penalty``.
+    End: terminated with success when no food is left. The reference says terminated at the time limit, too; here that
+    is truncated.
+
+    Flat observation, ``3 F + 3 N`` wide: y, x, level of each food in the window, row by row, then of itself, then of
+    the other players in the window in the order of their indices; (-1, -1, 0) for each that is missing. The window is
+    ``sight`` cells in every direction, cut off by the border, and coordinates count from its upper left corner. No
+    entry is always 0, so the sparse form has all ``D`` entries. ``action_mask``: the actions at hand.
+
+    Source: Albrecht and Ramamoorthy 2013; Papoudakis et al. 2021, "Benchmarking multi-agent deep reinforcement learning
+    algorithms in cooperative tasks"; rules of the package ``lbforaging`` 2.0.0, followed step by step, its habits
+    included: two players end on one cell if one is kept from leaving it by a clash while the other, alone, heads for
+    it; swaps are allowed; near the upper and left border players are seen further than ``sight``. Where things begin:
+    ``envs.foraging_placing``.
+
+    Args:
+        num_envs, device, observation: See ``GridEnv``.
+        size: Rows of the grid.
+        columns: Columns; ``size`` if None.
+        num_agents: Number of players N.
+        max_food: Number of pieces of food F; fewer where no more fit.
+        sight: Radius of the window; the whole grid if None.
+        force_coop: All food has its highest level.
+        min_player_level, max_player_level: Levels are uniform between them. One int, or one for each player, dealt out
+            in random order.
+        min_food_level, max_food_level: The same for food; at most the sum of the three lowest player levels if None.
+        penalty: Cost of loading in vain.
+        normalize_reward: Whether the return of an episode is at most 1.
+        observe_agent_levels: Whether levels of players are in the observation (else 2 entries for each player).
+        max_steps: Time limit.
+
+    Raises:
+        ConfigError: A setting out of range, more players than cells, or food that all players together cannot load.
+    """
+
+    recipe: Mapping[str, Any] = {
+        "num_envs": 256,
+        "rollout": 25,
+        "steps": 600_000,
+        "ppo": {"lr": 2e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
+    }
     grid_setting: ClassVar[str | None] = "size"
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = _protocols()
     adjustable: ClassVar[tuple[str, ...]] = ("penalty",)
@@ -77,6 +133,7 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
     ) -> None:
         self.rows = inputs.integer("size", size, 3, _LARGEST)
         self.columns = self.rows if columns is None else inputs.integer("columns", columns, 3, _LARGEST)
+        self.grid = Grid(self.rows, self.columns)
         widest = max(self.rows, self.columns)
         self.sight = widest if sight is None else inputs.integer("sight", sight, 0, widest)
         self.max_food = inputs.integer("max_food", max_food, 1)
@@ -127,41 +184,54 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
         self._build_tables()
 
     def _build_tables(self) -> None:
-        device = self.device
-        self._bits = self.columns.bit_length()
-        self._stride = 1 << self._bits
-        self._sees_all = self.sight >= max(self.rows, self.columns) - 1
+        device, stride = self.device, self.grid.stride
         self._planner = Planner(self.rows, self.columns, self.num_agents, device)
-        self._move_A = torch.tensor([0, -self._stride, self._stride, -1, 1, 0], device=device)
-        cell = torch.arange((self.rows + 2) * self._stride) - self._stride
-        inside = (cell >= 0) & (cell < self.rows * self._stride) & (cell % self._stride < self.columns)
-        self._inside = inside.to(device)  # by cell + stride
-        N = self.num_agents
-        order = [[i, *(j for j in range(N) if j != i)] for i in range(N)]
-        self._order_NN = torch.tensor(order, device=device)  # itself, then the others
-        self._apart_NN1 = ~torch.eye(N, dtype=torch.bool, device=device)[..., None]
+        self._seeing = Seeing(self.grid, self.num_agents, self.sight, self.placing.highest, self.observe_agent_levels)
         self._index_D = torch.arange(self.obs_dim, device=device)
+        self._self_NN1 = (torch.eye(self.num_agents, dtype=torch.int32, device=device) << 24)[..., None]
+        sides = (-stride, stride, -1, 1)  # the cells to the north, south, west, east
+        self._gone = (self.rows + 2) * stride  # a cell beside no other, where eaten food is
+        beside = torch.zeros(3 * self._gone, dtype=torch.int32)
+        for bit, step in enumerate(sides):
+            beside[self._gone + step] = 1 << bit
+        self._beside = beside.to(device)  # by food - player + gone: on which side of the player it is, as a bit
+        row, column = self.grid.split(torch.arange(self.rows * stride))
+        walls = [row == 0, row == self.rows - 1, column == 0, column == self.columns - 1]
+        walls_C = torch.stack([wall.int() << (4 + bit) for bit, wall in enumerate(walls)]).sum(0, dtype=torch.int32)
+        self._walls = walls_C.flatten().to(device)  # by cell, as bits
+        around_K = torch.arange(256)  # 4 bits of food, 4 bits of walls
+        free_4K = [((around_K | around_K >> 4) >> bit & 1) == 0 for bit in range(4)]
+        mask_K8 = torch.zeros(256, 8, dtype=torch.bool)
+        mask_K8[:, :6] = torch.stack([around_K >= 0, *free_4K, around_K & 15 > 0], 1)
+        self._mask_K = mask_K8.view(torch.int64).flatten().to(device)  # eight bools in one number: one look-up
+        steps_K6 = torch.tensor([0, *sides, 0]) * mask_K8[:, :6]
+        self._steps_K = steps_K6.flatten().to(torch.int32).to(device)  # by around * 6 + action
 
     def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> ForagingDraws:
         return self.placing.nothing(key) if isinstance(t, Tensor) else self.placing.draw(key)
 
     def initial(self, draws: ForagingDraws) -> ForagingState:
         player, food = (
-            (cell // self.columns * self._stride + cell % self.columns).t().contiguous().t()
+            (cell // self.columns * self.grid.stride + cell % self.columns).to(torch.int32)
             for cell in (draws.player, draws.food)
         )
-        level, food_level = (x.t().contiguous().t() for x in (draws.level, draws.food_level))
-        return ForagingState(player, level, food, food_level, food_level.sum(1))
+        level, food_level = draws.level.to(torch.int32), draws.food_level.to(torch.int32)
+        return ForagingState(player, level, food, food_level, food_level.sum(1, dtype=torch.int32))
 
-    def _there(self, state: ForagingState) -> tuple[Tensor, Tensor, Tensor]:
-        """Food, its levels, and players, with the environments innermost: what tensor operations are quickest with."""
-        food_level_FB = state.food_level.t()
-        food_FB = torch.where(food_level_FB > 0, state.food.t(), _NOWHERE)
-        return food_FB, food_level_FB, state.player.t()
+    def _planes(self, state: ForagingState) -> tuple[Tensor, ...]:
+        """Players, their levels, food, its levels ``[M, B]``: with the environments innermost in memory, where
+        tensor operations are quickest."""
+        parts = (state.player, state.level, state.food, state.food_level)
+        planes: tuple[Tensor, ...] = torch.cat([part.t() for part in parts]).split([part.shape[1] for part in parts])
+        return planes
 
-    def _beside(self, food_FB: Tensor, player_NB: Tensor) -> Tensor:
-        apart_FNB = (food_FB[:, None] - player_NB).abs()
-        return (apart_FNB == 1) | (apart_FNB == self._stride)
+    def _around(self, player_NB: Tensor, food_FB: Tensor, food_level_FB: Tensor) -> tuple[Tensor, Tensor]:
+        """On which side of whom food is ``[F, N, B]``, and all that is around each player ``[N, B]``; as bits."""
+        there_FB = food_FB + (food_level_FB == 0) * self._gone + self._gone
+        apart_FNB = there_FB[:, None] - player_NB
+        side_FNB = self._beside.index_select(0, apart_FNB.flatten()).view(apart_FNB.shape)
+        walls_NB = self._walls.index_select(0, player_NB.flatten()).view(player_NB.shape)
+        return side_FNB, side_FNB.sum(0, dtype=torch.int32) + walls_NB
 
     def transition(
         self,
@@ -169,90 +239,50 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
         action: Int[Tensor, "B N"],
         draws: ForagingDraws,  # nothing is drawn after the reset
     ) -> tuple[ForagingState, Float[Tensor, "B N"], Flags]:
-        food_FB, food_level_FB, player_NB = self._there(state)
-        action_NB, level_NB = action.t().contiguous(), state.level.t()
-        goal_NB = player_NB + self._move_A[action_NB]
-        free_NB = self._inside[goal_NB + self._stride] & ~(food_FB[:, None] == goal_NB).any(0)
-        goal_NB = torch.where(free_NB, goal_NB, player_NB)
-        clash_NB = ((goal_NB[:, None] == goal_NB) & self._apart_NN1).any(0)
-        moved_NB = torch.where(clash_NB, player_NB, goal_NB)
-        loads_FNB = self._beside(food_FB, player_NB) & (action_NB == _LOAD)
-        strength_FB = torch.where(loads_FNB, level_NB, 0).sum(1)
-        eaten_FB = (strength_FB >= food_level_FB) & (strength_FB > 0)
-        reward_NB = self._reward(loads_FNB, eaten_FB, strength_FB, food_level_FB, level_NB, state.spawned)
-        left_FB = torch.where(eaten_FB, 0, food_level_FB)
-        done = ~(left_FB > 0).any(0)
-        after = ForagingState(moved_NB.t(), state.level, state.food, left_FB.t(), state.spawned)
-        return after, reward_NB.t(), Flags(done, done.clone())
+        player_NB, level_NB, food_FB, food_level_FB = self._planes(state)
+        action_NB = action.to(torch.int32).t().contiguous()
+        side_FNB, around_NB = self._around(player_NB, food_FB, food_level_FB)
+        step_NB = self._steps_K.index_select(0, (around_NB * 6 + action_NB).flatten()).view(player_NB.shape)
+        goal_NB = player_NB + step_NB
+        clash_NB = _any(goal_NB[:, None] + self._self_NN1 == goal_NB)
+        load_FNB = (side_FNB > 0) * (level_NB * (action_NB == _LOAD))
+        strength_FB = load_FNB.sum(1, dtype=torch.int32)
+        eaten_FB = food_level_FB * ((strength_FB >= food_level_FB) & (strength_FB > 0))
+        reward_NB = self._reward(load_FNB > 0, eaten_FB, strength_FB, level_NB, state.spawned)
+        left_FB = food_level_FB - eaten_FB
+        done = ~_any(left_FB > 0)
+        player = (player_NB + step_NB * ~clash_NB).t().contiguous()
+        after = ForagingState(player, state.level, state.food, left_FB.t().contiguous(), state.spawned)
+        return after, reward_NB.t().contiguous(), Flags(done, done.clone())
 
-    def _reward(self, loads: Tensor, eaten: Tensor, strength: Tensor, food: Tensor, level: Tensor, spawned: Tensor) -> Tensor:
-        # in float64 and rounded once, as the reference's numbers are when they are cast to float32
-        food_NB = torch.where(loads & eaten[:, None], food[:, None], 0).sum(0)
-        strength_NB = torch.where(loads, strength[:, None], 0).sum(0)
+    def _reward(self, loads: Tensor, eaten: Tensor, strength: Tensor, level: Tensor, spawned: Tensor) -> Tensor:
+        """``[N, B]``. In float64 and rounded once, as the reference's numbers are when they become float32."""
+        food_NB = (loads * eaten[:, None]).sum(0, dtype=torch.int32)  # nobody stands beside two pieces
+        strength_NB = (loads * strength[:, None]).sum(0, dtype=torch.int32)
         reward_NB = (level * food_NB).to(torch.float64)
         if self.normalize_reward:
             reward_NB = reward_NB / (strength_NB * spawned).clamp(min=1)
-        failed_NB = (strength_NB > 0) & (food_NB == 0)
-        return torch.where(failed_NB, -self.penalty, reward_NB).to(torch.float32)
+        if self.penalty:
+            reward_NB = reward_NB - self.penalty * ((strength_NB > 0) & (food_NB == 0))
+        return reward_NB.to(torch.float32)
 
     def allowed(self, state: ForagingState) -> Bool[Tensor, "B N 6"]:
-        food_FB, _, player_NB = self._there(state)
-        apart_FNB = food_FB[:, None] - player_NB
-        food = [(apart_FNB == move).any(0) for move in (-self._stride, self._stride, -1, 1)]
-        row, column = player_NB >> self._bits, player_NB & (self._stride - 1)
-        edge = [row == 0, row == self.rows - 1, column == 0, column == self.columns - 1]
-        moves = [~(blocked | wall) for blocked, wall in zip(food, edge, strict=True)]
-        load = food[0] | food[1] | food[2] | food[3]
-        return torch.stack([torch.ones_like(load), *moves, load], 0).permute(2, 1, 0).contiguous()
+        player_NB, _, food_FB, food_level_FB = self._planes(state)
+        around_NB = self._around(player_NB, food_FB, food_level_FB)[1]
+        mask_NB1 = self._mask_K.index_select(0, around_NB.flatten()).view(*player_NB.shape, 1)
+        return mask_NB1.view(torch.bool)[..., :6].transpose(0, 1)
 
     def observe(self, state: ForagingState, form: Form) -> Observation:
-        flat = self._full(state) if self._sees_all else self._partial(state)
+        flat = self._seeing(*self._planes(state))
         if form == "flat":
             return flat
         return SparseObs(self._index_D.expand(flat.shape).contiguous(), flat, self.obs_dim)
-
-    def _full(self, state):
-        food_FB, food_level_FB, player_NB = self._there(state)
-        shift = self._stride + 1
-        packed_FB = torch.where(food_level_FB > 0, (food_FB + shift << _LEVEL_BITS) | food_level_FB, _NOT_SEEN)
-        seen_FB = _sorted(packed_FB)
-        food = self._unpacked(seen_FB).flatten(0, 1)
-        parts = [player_NB >> self._bits, player_NB & (self._stride - 1)]
-        if self.observe_agent_levels:
-            parts.append(state.level.t())
-        players = torch.stack(parts, 1).flatten(0, 1)
-        base = torch.cat([food, players], 0).to(torch.float32)
-        P = len(parts)
-        index = torch.cat([torch.arange(3 * self.max_food).expand(self.num_agents, -1), 3 * self.max_food + (self._order_NN[..., None] * P + torch.arange(P)).flatten(1)], 1)
-        return base[index.flatten()].t().contiguous().view(-1, self.num_agents, self.obs_dim)
-
-    def _unpacked(self, packed: Tensor) -> Tensor:
-        """``[M, 3, ...]``: y, x, level of each."""
-        code = packed >> _LEVEL_BITS
-        return torch.stack([(code >> self._bits & 511) - 1, (code & (self._stride - 1)) - 1, packed & 1023], 1)
-
-    def _partial(self, state):
-        food_FB, food_level_FB, player_NB = self._there(state)
-        s, shift = self.sight, self._stride + 1
-        row_NB, column_NB = player_NB >> self._bits, player_NB & (self._stride - 1)
-        food = state.food.t()
-        near_FNB = ((food >> self._bits)[:, None] - row_NB).abs() <= s
-        near_FNB &= ((food & (self._stride - 1))[:, None] - column_NB).abs() <= s
-        near_FNB &= (food_level_FB > 0)[:, None]
-        own_y, own_x = row_NB.clamp(max=s), column_NB.clamp(max=s)
-        corner_NB = player_NB - (own_y << self._bits) - own_x
-        packed = ((food_FB[:, None] - corner_NB + shift) << _LEVEL_BITS) | food_level_FB[:, None]
-        seen = _sorted(torch.where(near_FNB, packed, _NOT_SEEN))
-        parts = [self._unpacked(seen).flatten(0, 1)]
-        own = [own_y, own_x, state.level.t()]
-        parts.append(torch.stack(own, 0))
-        raise NotImplementedError
 
     def positions(self, state: ForagingState) -> Float[Tensor, "B N 2"]:
         return self._places(state.player).to(torch.float32)
 
     def _places(self, cell: Tensor) -> Tensor:
-        return torch.stack([cell >> self._bits, cell & (self._stride - 1)], -1)
+        return torch.stack(self.grid.split(cell), -1)
 
     def central(self, state: ForagingState) -> Float[Tensor, "B S"]:
         parts = [self._places(state.player), state.level, self._places(state.food), state.food_level]
@@ -268,13 +298,14 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
         )
 
     def solve(self, state: ForagingState) -> Int[Tensor, "B N"]:
-        return self._planner(self._places(state.player), state.level, self._places(state.food), state.food_level)
+        """All go to one piece of food after the other, see ``envs.foraging_planning``."""
+        parts = (self._places(state.player), state.level, self._places(state.food), state.food_level)
+        return self._planner(*(part.to(torch.int64) for part in parts))
 
 
-def _sorted(items: Tensor) -> Tensor:
-    """Sorted along the first, short axis: compare and exchange, each a pass over the rest."""
-    rows = list(items.unbind(0))
-    for last in range(len(rows) - 1, 0, -1):
-        for k in range(last):
-            rows[k], rows[k + 1] = torch.minimum(rows[k], rows[k + 1]), torch.maximum(rows[k], rows[k + 1])
-    return torch.stack(rows, 0)
+def _any(flags: Tensor) -> Tensor:
+    """Along the first, short axis; for bools quicker than ``any``."""
+    first, *others = flags.unbind(0)
+    for other in others:
+        first = first | other
+    return first

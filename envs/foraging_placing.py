@@ -39,11 +39,11 @@ class ForagingDraws(Batch):
 
 def levels(name: str, value: Level, count: int, low: int) -> tuple[int, ...]:
     """One level for each of ``count``: an int for all, or one int each."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, list | tuple):
         if len(value) != count:
             raise ConfigError(f"{name}: expected one int, or {count} of them, got {len(value)}. Give one for each.")
         return tuple(inputs.integer(f"{name}[{k}]", one, low, MAX_LEVEL) for k, one in enumerate(value))
-    return (inputs.integer(name, value, low, MAX_LEVEL),) * count  # type: ignore[arg-type]  # integer refuses others
+    return (inputs.integer(name, value, low, MAX_LEVEL),) * count
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,12 @@ class Placing:
                 f"can load, got {least}. Lower it, or raise max_player_level."
             )
 
+    @property
+    def highest(self) -> int:
+        """The highest level that anything can have."""
+        food = sum(sorted(self.player_high)[-3:]) if self.food_high is None else max(self.food_high)
+        return max(food, *self.player_high)
+
     def nothing(self, key: Int[Tensor, " B"]) -> ForagingDraws:
         """After the reset nothing is left to chance."""
         none = key.new_empty(key.shape[0], 0)
@@ -131,9 +137,7 @@ class Placing:
 
     def _food(self, key: Tensor, player: Tensor) -> Tensor:
         """The cells of the food ``[B, F]`` in the order of placing; -1 where no valid cell was left."""
-        row, column = torch.meshgrid(
-            torch.arange(1, self.rows - 1), torch.arange(1, self.columns - 1), indexing="ij"
-        )
+        row, column = torch.meshgrid(torch.arange(1, self.rows - 1), torch.arange(1, self.columns - 1), indexing="ij")
         inner_I = (row * self.columns + column).flatten().to(key.device)
         row_I, column_I = inner_I // self.columns, inner_I % self.columns
         down_II, across_II = (row_I[:, None] - row_I).abs(), (column_I[:, None] - column_I).abs()

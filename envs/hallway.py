@@ -18,6 +18,7 @@ from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
 
 _MOVES = (0, -1, 1)  # stay, towards the goal, away from it
+_DEFAULT_LENGTHS = (4, 6)
 _TOGETHER = 1.5  # what several groups in one step lose, as a multiple of what they win
 
 
@@ -74,13 +75,14 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
     distance as a number, and the last two entries.
 
     Source: Wang et al. 2020, "Learning nearly decomposable value functions via communication minimization" (NDQ),
-    the task "hallway", and the published environments of MAIC (``Join1Env``) and MASIA (``JoinNEnv``, groups). Kept: rules,
-    rewards, time limit. Changed: agents of groups that won together stay done (in the reference they may walk on to no
-    effect), and the episode ends as soon as no group can win any more. Ours: slips.
+    the task "hallway", and the published environments of MAIC (``Join1Env``) and MASIA (``JoinNEnv``, groups). Kept:
+    rules, rewards, time limit. Changed: agents of groups that won together stay done (in the reference they may walk on
+    to no effect), and the episode ends as soon as no group is left. Ours: slips.
 
     Args:
         num_envs, device, observation: See ``GridEnv``.
-        lengths: Corridor of each agent, groups separated by ``|``: ``"4,6"``, ``"3,5|4,6,10"``.
+        num_agents: N; the number of ``lengths``, or 2, if None.
+        lengths: Corridor of each agent, groups separated by ``|``: ``"4,6"``, ``"3,5|4,6,10"``; 4, 6 in turn if None.
         slip: Probability to be stuck, at most 0.9.
         encoding: ``"onehot"`` or ``"scalar"``, see above.
         win_reward: Reward of a win; 10 in NDQ and MAIC, 1 in MASIA.
@@ -110,17 +112,26 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
         device: str | torch.device = "cpu",
         observation: str = "flat",
         *,
-        lengths: str = "4,6",
+        num_agents: int | None = None,
+        lengths: str | None = None,
         slip: float = 0.25,
         encoding: str = "onehot",
         win_reward: float = 1.0,
         max_steps: int | None = None,
     ) -> None:
+        if lengths is None:
+            count = 2 if num_agents is None else inputs.integer("num_agents", num_agents, 1)
+            lengths = ",".join(str(_DEFAULT_LENGTHS[i % 2]) for i in range(count))
         groups = _parse_lengths(lengths)
         self.slip = inputs.number("slip", slip, 0.0, 0.9)
         self.encoding = inputs.choice("encoding", encoding, ("onehot", "scalar"))
         self.win_reward = inputs.number("win_reward", win_reward, 1e-6, 1e6)
         flat = [length for group in groups for length in group]
+        if num_agents is not None and inputs.integer("num_agents", num_agents, 1) != len(flat):
+            raise ConfigError(
+                f"num_agents: expected the {len(flat)} of lengths={lengths!r}, or None, got {num_agents!r}. Leave one "
+                "of the two out."
+            )
         self.longest, self.sizes = max(flat), [len(group) for group in groups]
         if max_steps is None:
             max_steps = math.ceil((self.longest + 10) / (1 - self.slip) ** max(self.sizes))
@@ -128,6 +139,7 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
         super().__init__(
             "hallway",
             {
+                "num_agents": len(flat),
                 "lengths": lengths,
                 "slip": self.slip,
                 "encoding": encoding,

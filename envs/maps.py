@@ -1,8 +1,8 @@
 """Maps of free cells and obstacles, batched: making them, and finding ways through them.
 
-Cells are numbered row-major, ``cell = row * dim + column``; a bool map is True where a cell is free. Directions are up, right, down,
-left throughout. What loops here loops over steps of a search, never over environments, and runs at resets and in
-reference policies, not in steps.
+Cells are numbered row-major, ``cell = row * dim + column``; a bool map is True where a cell is free. Directions are
+up, right, down, left throughout. What loops here loops over steps of a search, never over environments, and runs at
+resets and in reference policies, not in steps.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gnncomm import random
-from gnncomm.shapes import Bool, Int
+from gnncomm.shapes import Bool, Float, Int
 
 DIRECTIONS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # up, right, down, left
 FAR = 32000
@@ -110,3 +110,46 @@ def toward(
     best, direction = around.min(-1)
     first = (around == best[..., None]).to(torch.int8).argmax(-1)
     return torch.where(best < FAR, first, direction), best < distance.gather(-1, cell[..., None]).squeeze(-1)
+
+
+def components(free: Bool[Tensor, "B C"], neighbor: Int[Tensor, "C 4"]) -> Int[Tensor, "B C"]:
+    """The lowest cell that can be reached from each free cell; C for obstacles.
+
+    Every cell takes the lowest label around it, then the label of that label, until nothing changes. Labels only sink,
+    so this ends; where it ends, neighbours agree.
+    """
+    cells = free.shape[1]
+    label = torch.where(free, torch.arange(cells, device=free.device), cells)
+    label = torch.cat([label, torch.full_like(label[:, :1], cells)], 1)
+    around = neighbor.flatten().expand(free.shape[0], -1)
+    while True:
+        near = label.gather(1, around).unflatten(1, (cells, 4)).amin(-1)
+        lower = torch.where(free, torch.minimum(label[:, :-1], near), cells)
+        lower = torch.cat([lower, label[:, -1:]], 1)
+        lower = lower.gather(1, lower)
+        if torch.equal(lower, label):
+            return label[:, :-1]
+        label = lower
+
+
+def pairs(
+    region: Int[Tensor, "B C"], score: Float[Tensor, "B C"], count: int
+) -> tuple[Int[Tensor, "B N"], Int[Tensor, "B N"], Bool[Tensor, " B"]]:
+    """``count`` pairs of cells that can reach each other, all cells different, and whether there are so many.
+
+    In the order of their scores the cells of a region pair up, the first with the second, the third with the fourth;
+    the pairs with the lowest first cells are taken.
+    """
+    cells = region.shape[1]
+    order = score.argsort(1)
+    by_region = region.gather(1, order).argsort(dim=1, stable=True)
+    order = order.gather(1, by_region)
+    home = region.gather(1, order)
+    place = torch.arange(cells, device=region.device)
+    begins = torch.cat([torch.ones_like(home[:, :1], dtype=torch.bool), home[:, 1:] != home[:, :-1]], 1)
+    rank = place - torch.where(begins, place, 0).cummax(1).values
+    followed = torch.cat([~begins[:, 1:], torch.zeros_like(begins[:, :1])], 1)
+    opens = (rank % 2 == 0) & followed & (home < cells)
+    first = torch.where(opens, score.gather(1, order), 2.0).topk(count, largest=False).indices
+    enough = opens.sum(1) >= count
+    return order.gather(1, first), order.gather(1, (first + 1).clamp_max(cells - 1)), enough

@@ -1,4 +1,4 @@
-"""Predator-Prey of IC3Net: predators that see next to nothing look for a prey that does not move."""
+"""Predator-Prey of IC3Net: predators that see next to nothing look for a prey."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, GridEnv
+from envs.window import Window
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, ConfigError, Observation, Scene
 
 _MODES = ("mixed", "cooperative", "competitive")
 _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left, stay
+_PREY_MOTIONS = ("still", "random", "flee")
 _STEP_REWARD = -0.05
 _PREY_REWARD = 0.05
 
 
 @dataclass(frozen=True)
 class PredatorPreyDraws(Batch):
-    """The cells where everything begins: N predators, then P prey; empty after a reset."""
+    """Where everything begins (N predators, then P prey; empty after a reset), and what prey draw at each step."""
 
     cells: Int[Tensor, "B C"]
+    prey: Int[Tensor, "B Q"]  # below 5 (random) or 10 (flee) for each prey; empty at a reset and where prey stand still
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
     ::
 
         . . . . .      1 2 3  predators (may share a cell)
-        . 1 . . .      *      prey, does not move
+        . 1 . . .      *      prey, stands still unless ``moving_prey`` says otherwise
         . . . * .      each sees the (2v+1) x (2v+1) cells around it: at v = 0 only the cell it stands on
         3 . . . .
         . . . . 2      actions: 0 up, 1 right, 2 down, 3 left, 4 stay
@@ -54,13 +57,19 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
     ``mixed`` ends with it; the other modes run to the time limit.
 
     Flat observation: for each cell of the window, row-major, dim^2 + 4 counts: the cell's number one-hot, one entry
-    never used, "outside the grid", prey, predators (itself included). Sparse: 3 entries for each cell of the window.
+    never used, "outside the grid", prey, predators (itself included). Sparse, with W = (2v + 1)^2: W + P + N entries
+    (the places, then 1 for each prey and predator in the window), or 3 W where that is less; see ``envs.window``.
 
     Source: Singh, Jain and Sukhbaatar 2019, "Learning when to communicate at scale in multiagent cooperative and
     competitive tasks" (IC3Net), section 4.1.1, and its published environment, whose habits are kept:
     with ``dim <= vision`` nobody ever moves right or down; with ``enemy_comm`` each prey is one more agent (after the
     predators), whose action is ignored and whose reward is 0.05 until a predator stands on it, then 0.
-    Ours: more than one prey, where "the prey" reads "any prey", k counts the predators on any of them.
+    Ours: more than one prey, where "the prey" reads "any prey" and k counts the predators on any of them; and prey that
+    move, which the published environment names but does not have. After the predators moved, each prey that none of
+    them stands on makes one of the five moves: ``random``, a uniform one; ``flee``, with probability 1/2 (else it
+    rests), the one that ends farthest (in steps) from the nearest predator still hunting, the first of equals in the
+    cyclic order of the actions from a drawn one on. A prey that moves onto a predator is reached, too. Caught prey stay
+    where they are.
 
     Args:
         num_envs, device, observation: See ``GridEnv``.
@@ -72,6 +81,7 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
         num_prey: Number of prey.
         enemy_comm: Whether prey observe and talk, too.
         no_stay: Whether action 4 is taken away.
+        moving_prey: ``"still"``, ``"random"`` or ``"flee"``.
 
     Raises:
         ConfigError: A setting out of range, or more predators and prey than cells.
@@ -88,6 +98,8 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
         "5x5-3-v0": {"dim": 5, "num_agents": 3, "vision": 0, "mode": "mixed", "max_steps": 20},
         "10x10-5-v0": {"dim": 10, "num_agents": 5, "vision": 1, "mode": "mixed", "max_steps": 40},
         "20x20-10-v0": {"dim": 20, "num_agents": 10, "vision": 1, "mode": "mixed", "max_steps": 80},
+        "10x10-5-random-v0": {"dim": 10, "num_agents": 5, "vision": 1, "max_steps": 40, "moving_prey": "random"},
+        "10x10-5-flee-v0": {"dim": 10, "num_agents": 5, "vision": 1, "max_steps": 40, "moving_prey": "flee"},
     }
 
     def __init__(
@@ -104,6 +116,7 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
         num_prey: int = 1,
         enemy_comm: bool = False,
         no_stay: bool = False,
+        moving_prey: str = "still",
     ) -> None:
         self.dim = inputs.integer("dim", dim, 1)
         self.num_predators = inputs.integer("num_agents", num_agents, 1)
@@ -112,6 +125,7 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
         self.num_prey = inputs.integer("num_prey", num_prey, 1)
         self.enemy_comm = inputs.flag("enemy_comm", enemy_comm)
         no_stay = inputs.flag("no_stay", no_stay)
+        self.moving_prey = inputs.choice("moving_prey", moving_prey, _PREY_MOTIONS)
         max_steps = 4 * dim if max_steps is None else inputs.integer("max_steps", max_steps, 1)
         if num_agents + num_prey > dim * dim:
             raise ConfigError(
@@ -127,6 +141,7 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
             "num_prey": num_prey,
             "enemy_comm": enemy_comm,
             "no_stay": no_stay,
+            "moving_prey": moving_prey,
         }
         super().__init__(
             "predator_prey",
@@ -142,24 +157,14 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
         self._build_tables()
 
     def _build_tables(self) -> None:
-        dim, vision = self.dim, self.vision
+        dim, predators = self.dim, self.num_predators
         # The reference looks for the border at a clipped index of its padded grid, and so always finds it here.
-        moves = [(min(r, 0), min(c, 0)) if dim <= vision else (r, c) for r, c in _MOVES]
+        moves = [(min(r, 0), min(c, 0)) if dim <= self.vision else (r, c) for r, c in _MOVES]
         self._moves_A2 = torch.tensor(moves, device=self.device)
-        self._prey_reward_k = torch.tensor([self._reward_on_prey(k) for k in range(self.num_predators + 1)])
-        self._prey_reward_k = self._prey_reward_k.to(self.device)
-        offset = torch.arange(-vision, vision + 1)
-        row_C1, col_C1 = (torch.arange(dim * dim) // dim)[:, None], (torch.arange(dim * dim) % dim)[:, None]
-        row_CW = row_C1 + offset.repeat_interleave(len(offset))
-        col_CW = col_C1 + offset.repeat(len(offset))
-        inside_CW = (row_CW >= 0) & (row_CW < dim) & (col_CW >= 0) & (col_CW < dim)
-        cell_CW = torch.where(inside_CW, row_CW * dim + col_CW, dim * dim)
-        start_W = torch.arange(cell_CW.shape[1]) * (dim * dim + 4)
-        self._window_CW = cell_CW.to(self.device)  # cells seen from each cell; dim^2 is outside
-        place_CW = start_W + torch.where(inside_CW, cell_CW, dim * dim + 1)
-        prey_CW, predator_CW = ((start_W + dim * dim + k).expand_as(place_CW) for k in (2, 3))
-        index_CW3 = torch.stack([place_CW, prey_CW, predator_CW], -1)
-        self._index_CK = index_CW3.flatten(1).to(self.device)  # where in the flat vector the entries go
+        self._moves_or_none = torch.tensor([*moves, *[(0, 0)] * len(moves)], device=self.device)  # free, then frozen
+        on_prey = [self._reward_on_prey(k) for k in range(predators + 1)]
+        self._reward_k = torch.tensor([_STEP_REWARD, *on_prey], device=self.device)  # off the prey, then k on it
+        self._window = Window(dim, self.vision, [2] * self.num_prey + [3] * predators, self.device)
 
     def _reward_on_prey(self, k: int) -> float:
         """The reward of one of ``k`` predators on the prey, in Python floats (float64) as in the reference."""
@@ -168,75 +173,85 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
         return _PREY_REWARD * k if self.mode == "cooperative" else _PREY_REWARD / max(k, 1)
 
     def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> PredatorPreyDraws:
+        nothing = key.new_empty(key.shape[0], 0)
         if isinstance(t, Tensor):
-            return PredatorPreyDraws(key.new_empty(key.shape[0], 0))
+            if self.moving_prey == "still":
+                return PredatorPreyDraws(nothing, nothing)
+            which = torch.arange(self.num_prey, device=self.device)
+            below = len(_MOVES) * (2 if self.moving_prey == "flee" else 1)
+            return PredatorPreyDraws(
+                nothing, random.integers(random.stream(key, "prey")[:, None], below, t[:, None], which)
+            )
         start = random.stream(key, "start")
         count = self.num_predators + self.num_prey
-        return PredatorPreyDraws(random.sample_without_replacement(start, self.dim * self.dim, count))
+        return PredatorPreyDraws(random.sample_without_replacement(start, self.dim * self.dim, count), nothing)
 
     def initial(self, draws: PredatorPreyDraws) -> PredatorPreyState:
         place = torch.stack([draws.cells // self.dim, draws.cells % self.dim], -1)
         pos, prey = place[:, : self.num_predators], place[:, self.num_predators :]
-        return PredatorPreyState(pos, prey, self._on_prey(pos, prey))
+        return PredatorPreyState(pos.contiguous(), prey.contiguous(), self._on_prey(pos, prey))
 
     def transition(
-        self,
-        state: PredatorPreyState,
-        action: Int[Tensor, "B M"],
-        draws: PredatorPreyDraws,  # nothing is drawn after the reset
+        self, state: PredatorPreyState, action: Int[Tensor, "B M"], draws: PredatorPreyDraws
     ) -> tuple[PredatorPreyState, Float[Tensor, "B M"], Flags]:
-        moved = (state.pos + self._moves_A2[action[:, : self.num_predators]]).clamp_(0, self.dim - 1)
-        pos = torch.where(state.reached[..., None], state.pos, moved)
-        reached = self._on_prey(pos, state.prey)
-        new = PredatorPreyState(pos, state.prey, reached)
-        success = reached.all(1)
-        terminated = success if self.mode == "mixed" else torch.zeros_like(success)
-        return new, self._reward(new), Flags(terminated, success)
+        choice = torch.add(action[:, : self.num_predators], state.reached, alpha=len(_MOVES))
+        pos = self._moves_or_none.index_select(0, choice.view(-1)).view(state.pos.shape)
+        pos = pos.add_(state.pos).clamp_(0, self.dim - 1)
+        prey = state.prey
+        if self.moving_prey != "still":
+            prey = torch.where(self._caught(pos, prey)[..., None], prey, self._moved_prey(state, pos, draws))
+        reached = self._on_prey(pos, prey)
+        count_B1 = reached.sum(1, keepdim=True)
+        success = count_B1[:, 0] == self.num_predators
+        terminated = success.clone() if self.mode == "mixed" else torch.zeros_like(success)
+        new = PredatorPreyState(pos, prey, reached)
+        return new, self._reward(new, count_B1), Flags(terminated, success)
 
-    def _reward(self, state: PredatorPreyState) -> Tensor:
-        on_prey = self._prey_reward_k[state.reached.sum(1)]
-        reward = torch.where(state.reached, on_prey[:, None], _STEP_REWARD)
+    def _moved_prey(self, state: PredatorPreyState, pos: Tensor, draws: PredatorPreyDraws) -> Tensor:
+        """Where prey go that are free to."""
+        if self.moving_prey == "random":
+            return (state.prey + self._moves_A2[draws.prey]).clamp_(0, self.dim - 1)
+        to_BPA2 = (state.prey[:, :, None] + self._moves_A2).clamp_(0, self.dim - 1)
+        steps_BPAN = (to_BPA2[:, :, :, None] - pos[:, None, None]).abs().sum(-1)
+        safety_BPA = torch.where(state.reached[:, None, None], 2 * self.dim, steps_BPAN).amin(-1)
+        order_BPA = (torch.arange(len(_MOVES), device=self.device) - draws.prey[..., None]) % len(_MOVES)
+        best_BP = (safety_BPA * len(_MOVES) - order_BPA).argmax(-1)
+        best_BP = torch.where(draws.prey < len(_MOVES), best_BP, len(_MOVES) - 1)  # the last move is to stay
+        return to_BPA2.gather(2, best_BP[..., None, None].expand(-1, -1, 1, 2))[:, :, 0]
+
+    def _reward(self, state: PredatorPreyState, count_B1: Tensor) -> Tensor:
+        which_BN = state.reached * (count_B1 + 1)
+        reward = self._reward_k.index_select(0, which_BN.view(-1)).view(which_BN.shape)
         if not self.enemy_comm:
             return reward
-        caught = (state.pos[:, :, None] == state.prey[:, None]).all(-1).any(1)
-        return torch.cat([reward, torch.where(caught, 0.0, _PREY_REWARD)], 1)
+        return torch.cat([reward, torch.where(self._caught(state.pos, state.prey), 0.0, _PREY_REWARD)], 1)
 
-    @staticmethod
-    def _on_prey(pos: Tensor, prey: Tensor) -> Tensor:
-        return (pos[:, :, None] == prey[:, None]).all(-1).any(-1)
+    def _on_prey(self, pos: Tensor, prey: Tensor) -> Tensor:
+        """``[B, N]``: who stands on a prey."""
+        cell_BN, prey_BP = self._cells(pos), self._cells(prey)
+        found = cell_BN == prey_BP[:, :1]
+        for p in range(1, self.num_prey):
+            found |= cell_BN == prey_BP[:, p : p + 1]
+        return found
+
+    def _caught(self, pos: Tensor, prey: Tensor) -> Tensor:
+        """``[B, P]``: on which prey somebody stands."""
+        return (self._cells(pos)[:, :, None] == self._cells(prey)[:, None]).any(1)
 
     def observe(self, state: PredatorPreyState, form: Form) -> Observation:
-        cell_BN, prey_BP = self._cells(state.pos), self._cells(state.prey)
-        cell_BM = torch.cat([cell_BN, prey_BP], 1) if self.enemy_comm else cell_BN
-        window_BMW = self._window_CW[cell_BM]
-        rows, cells = cell_BN.shape[0], self.dim * self.dim + 1
-        predators = torch.zeros(rows, cells, device=self.device).scatter_add_(
-            1, cell_BN, torch.ones_like(cell_BN, dtype=torch.float32)
-        )
-        prey = torch.zeros(rows, cells, device=self.device).scatter_add_(
-            1, prey_BP, torch.ones_like(prey_BP, dtype=torch.float32)
-        )
-        flat_window = window_BMW.flatten(1)
-        value_BMW3 = torch.stack(
-            [
-                torch.ones(window_BMW.shape, device=self.device),
-                prey.gather(1, flat_window).view(window_BMW.shape),
-                predators.gather(1, flat_window).view(window_BMW.shape),
-            ],
-            -1,
-        )
-        sparse = SparseObs(self._index_CK[cell_BM], value_BMW3.flatten(2), self.obs_dim)
+        viewer = torch.cat([state.pos, state.prey], 1) if self.enemy_comm else state.pos
+        sparse = self._window.look(viewer, torch.cat([state.prey, state.pos], 1))
         return sparse if form == "sparse" else sparse.to_flat()
 
     def _cells(self, place: Tensor) -> Tensor:
-        return place[..., 0] * self.dim + place[..., 1]
+        return torch.add(place[..., 1], place[..., 0], alpha=self.dim)
 
     def positions(self, state: PredatorPreyState) -> Float[Tensor, "B M 2"]:
         everyone = torch.cat([state.pos, state.prey], 1) if self.enemy_comm else state.pos
         return everyone.to(torch.float32)
 
     def describe(self, state: PredatorPreyState) -> Scene:
-        caught = (state.pos[:, :, None] == state.prey[:, None]).all(-1).any(1)
+        caught = self._caught(state.pos, state.prey)
         finished = torch.cat([state.reached, torch.zeros_like(caught)], 1) if self.enemy_comm else state.reached.clone()
         return Scene(
             size=(self.dim, self.dim),

@@ -205,11 +205,17 @@ def test_default_time_limits() -> None:
     assert Hallway(lengths="2,6,10", slip=0.0).max_steps == 20
     assert Hallway(lengths="4,6", slip=0.25).max_steps == 29  # 16 / 0.5625 = 28.4
     assert Hallway(lengths="4,6", slip=0.25).config == Hallway().config
+    assert Hallway(num_agents=5).config["lengths"] == "4,6,4,6,4"
+    assert Hallway(lengths="3,5|4,6,10", num_agents=5).num_agents == 5
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"lengths": "4,6", "num_agents": 3}, "num_agents: expected the 2 of lengths='4,6'"),
+        ({"num_agents": 0}, "num_agents: expected an integer"),
+        ({"num_agents": "2"}, "num_agents: expected an integer"),
+        ({"num_agents": 2.0, "lengths": "4,6"}, "num_agents: expected"),
         ({"lengths": "4,0"}, "lengths: expected whole numbers"),
         ({"lengths": "4,,6"}, "lengths: expected whole numbers"),
         ({"lengths": "4|"}, "lengths: expected whole numbers"),

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 import envs
-from envs.predator_prey import PredatorPrey, PredatorPreyState
-from gnncomm.types import SparseObs
+from envs.predator_prey import PredatorPrey, PredatorPreyDraws, PredatorPreyState
 
 FLOORS = json.loads((Path(__file__).parents[1] / "golden" / "envs" / "floors.json").read_text())["predator_prey"]
 EPISODES = 4096
@@ -134,19 +133,101 @@ def test_without_stay_there_are_four_actions() -> None:
 
 
 def test_several_prey_read_any_prey() -> None:
-    env = PredatorPrey(num_envs=64, num_agents=3, num_prey=2, observation="sparse")
-    step = env.reset(seed=0)
-    for _ in range(8):
-        assert isinstance(step.obs, SparseObs)
-        assert set(step.obs.value[..., 1].unique().tolist()) <= {0.0, 1.0}
+    """Two prey, three predators: 0 is on one, 1 steps on the other, 2 onto the first; k counts all of them."""
+    env = PredatorPrey(dim=4, num_agents=3, num_prey=2, mode="cooperative", vision=1, enemy_comm=True)
+    env.reset()
+    state = env.state_dict()
+    state["state.pos"] = torch.tensor([[[0, 0], [3, 2], [2, 0]]])
+    state["state.prey"] = torch.tensor([[[0, 0], [3, 3]]])
+    state["state.reached"] = torch.tensor([[True, False, False]])
+    env.load_state_dict(state)
+    step = env.step(torch.tensor([[2, 1, 0, 0, 0]]))  # 0 is frozen, 1 reaches the second prey, 2 is at (1, 0)
+    assert torch.equal(step.reward, torch.tensor([[0.1, 0.1, -0.05, 0.0, 0.0]]))
+    assert step.pos is not None
+    assert step.pos.tolist() == [[[0, 0], [3, 3], [1, 0], [0, 0], [3, 3]]]
+    assert isinstance(step.obs, Tensor)
+    seen = step.obs[0, 2].view(3, 3, 20)  # agent 2: row above holds a prey and a predator, its own cell itself
+    assert seen[..., 18].tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert seen[..., 19].tolist() == [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
+    step = env.step(torch.tensor([[2, 0, 0, 0, 0]]))
+    assert bool(step.success)
+    assert step.reward[0, :3].tolist() == pytest.approx([0.15] * 3)
+
+
+def moved(env: PredatorPrey, pos: list[Any], prey: list[Any], action: list[int], draw: list[int]) -> PredatorPreyState:
+    state = PredatorPreyState(torch.tensor([pos]), torch.tensor([prey]), torch.zeros(1, len(pos), dtype=torch.bool))
+    state = PredatorPreyState(state.pos, state.prey, env._on_prey(state.pos, state.prey))
+    nothing = torch.empty(1, 0, dtype=torch.int64)
+    return env.transition(state, torch.tensor([action]), PredatorPreyDraws(nothing, torch.tensor([draw])))[0]
+
+
+def test_prey_that_moves_at_random() -> None:
+    env = PredatorPrey(dim=4, num_agents=2, num_prey=3, moving_prey="random")
+    stay = [4, 4]
+    new = moved(env, [[3, 3], [2, 0]], [[0, 0], [1, 1], [2, 3]], stay, [0, 1, 2])  # up (stopped), right, down
+    assert new.prey.tolist() == [[[0, 0], [1, 2], [3, 3]]]
+    assert new.reached.tolist() == [[True, False]]  # the third prey ran into predator 0
+    new = moved(env, [[3, 3], [2, 0]], [[3, 2], [2, 1], [0, 0]], [3, 4], [3, 3, 4])  # predator 0 takes the first prey
+    assert new.prey.tolist() == [[[3, 2], [2, 0], [0, 0]]]  # which stays
+    assert new.reached.tolist() == [[True, True]]
+
+
+def test_prey_that_flees() -> None:
+    env = PredatorPrey(dim=5, num_agents=2, num_prey=1, moving_prey="flee")
+    above = {draw: moved(env, [[1, 2], [0, 0]], [[2, 2]], [4, 4], [draw]).prey.tolist()[0][0] for draw in range(5)}
+    assert above == {0: [2, 3], 1: [2, 3], 2: [3, 2], 3: [2, 1], 4: [2, 3]}  # right, down and left end 2 steps away
+    # in the corner, the predator two steps off: up, left and stay all stay there
+    corner = {draw: moved(env, [[0, 2], [2, 0]], [[0, 0]], [4, 4], [draw]).prey.tolist()[0][0] for draw in range(5)}
+    assert list(corner.values()) == [[0, 0]] * 5
+    open_ = {draw: moved(env, [[2, 0], [2, 4]], [[2, 2]], [4, 4], [draw]).prey.tolist()[0][0] for draw in range(5)}
+    assert open_ == {0: [1, 2], 1: [3, 2], 2: [3, 2], 3: [1, 2], 4: [1, 2]}  # up or down, whichever comes first
+    for draw in range(5, 10):
+        assert moved(env, [[1, 2], [0, 0]], [[2, 2]], [4, 4], [draw]).prey.tolist() == [[[2, 2]]]  # rests
+    caught = moved(env, [[1, 2], [0, 0]], [[2, 2]], [2, 4], [1])
+    assert caught.prey.tolist() == [[[2, 2]]]
+    frozen = PredatorPreyState(
+        torch.tensor([[[1, 2], [2, 1]]]), torch.tensor([[[2, 2]]]), torch.tensor([[True, False]])
+    )
+    nothing = torch.empty(1, 0, dtype=torch.int64)
+    new = env.transition(frozen, torch.tensor([[4, 4]]), PredatorPreyDraws(nothing, torch.tensor([[1]])))[0]
+    assert new.prey.tolist() == [[[2, 3]]]  # away from the one that still hunts
+
+
+@pytest.mark.parametrize("motion", ["random", "flee"])
+def test_moving_prey_are_caught_for_good(motion: str) -> None:
+    env = PredatorPrey(num_envs=256, dim=6, num_agents=3, num_prey=2, vision=1, moving_prey=motion)
+    env.reset(seed=3)
+    before = env.state_dict()
+    drawn = env.draws(env._key, torch.full((256,), 4)).prey
+    assert drawn.shape == (256, 2)
+    below = 5 if motion == "random" else 10
+    assert torch.bincount(drawn.flatten(), minlength=below).shape == (below,)
+    assert torch.bincount(drawn.flatten()).min() > 200 / below
+    walked = torch.zeros(256, 2, dtype=torch.bool)
+    for _ in range(env.max_steps):
+        step = env.step(env.ceiling_action())
+        after = env.state_dict()
+        distance = (after["state.prey"] - before["state.prey"]).abs().sum(-1)
+        assert bool((distance <= 1).all())
+        assert bool((after["state.reached"] | ~before["state.reached"]).all())
+        on = (after["state.pos"][:, :, None] == after["state.prey"][:, None]).all(-1)
+        assert torch.equal(on.any(2), after["state.reached"])
+        walked |= distance == 1
+        before = after
         if bool(step.done.any()):
             step = env.reset(where=step.done)
-        step = env.step(env.ceiling_action())
-    assert env.scene().active["prey"].shape == (64, 2)
+            before = env.state_dict()
+    assert float(walked.float().mean()) > 0.9
+
+
+def test_standing_prey_draw_nothing() -> None:
+    env = PredatorPrey(num_envs=2)
+    env.reset()
+    assert env.draws(env._key, torch.ones(2, dtype=torch.int64)).prey.shape == (2, 0)
 
 
 def test_default_time_limits_are_those_of_the_protocol() -> None:
     for protocol, settings in PredatorPrey.protocols.items():
         made = envs.make(f"predator_prey/{protocol}")
         assert made.max_steps == settings["max_steps"] == PredatorPrey(dim=settings["dim"]).max_steps
-    assert [envs.make(f"predator_prey/{p}").obs_dim for p in PredatorPrey.protocols] == [29, 936, 3636]
+    assert [envs.make(f"predator_prey/{p}").obs_dim for p in PredatorPrey.protocols] == [29, 936, 3636, 936, 936]

@@ -89,7 +89,7 @@ def test_all_recordings_are_here() -> None:
 
 
 def test_transition(trace: Trace) -> None:
-    nothing = PredatorPreyDraws(torch.empty(len(trace.action), 0, dtype=torch.int64))
+    nothing = PredatorPreyDraws(*[torch.empty(len(trace.action), 0, dtype=torch.int64)] * 2)
     new, reward, flags = trace.env.transition(trace.before, trace.action, nothing)
     for name, expected in trace.after.tensors().items():
         assert torch.equal(new.tensors()[name], expected), name
@@ -109,13 +109,16 @@ def test_observation(trace: Trace) -> None:
         assert isinstance(sparse, SparseObs)
         assert torch.equal(flat, expected)
         assert torch.equal(sparse.to_flat(), expected)
-        assert sparse.index.shape[-1] == 3 * (2 * trace.env.vision + 1) ** 2
+        window = (2 * trace.env.vision + 1) ** 2
+        assert sparse.index.shape[-1] == min(3 * window, window + state.pos.shape[1] + state.prey.shape[1])
 
 
 def test_initial_state_from_recorded_decisions(trace: Trace) -> None:
     """The decisions that would have made the recorded first states make them."""
     place = torch.cat([trace.first.pos, trace.first.prey], 1)
-    made = trace.env.initial(PredatorPreyDraws(place[..., 0] * trace.env.dim + place[..., 1]))
+    made = trace.env.initial(
+        PredatorPreyDraws(place[..., 0] * trace.env.dim + place[..., 1], torch.empty(len(place), 0, dtype=torch.int64))
+    )
     for name, expected in trace.first.tensors().items():
         assert torch.equal(made.tensors()[name], expected), name
 

@@ -124,12 +124,12 @@ def test_many_in_one_cell_stay_in_it(count: int) -> None:
 
 
 @pytest.mark.parametrize("id", envs.names())
-@pytest.mark.parametrize("cell", [2, 7])
-def test_every_environment_can_be_drawn(id: str, cell: int) -> None:
+def test_every_environment_can_be_drawn(id: str) -> None:
+    cell = 3
     env = envs.make(id, num_envs=2)
     assert isinstance(env, GridEnv)
     step = env.reset(seed=1)
-    for _ in range(3):
+    for _ in range(2):
         current = env.scene()
         picture = to_rgb(current, 1, cell, step.alive)
         assert picture.shape == (current.size[0] * cell, current.size[1] * cell, 3)

@@ -1,0 +1,304 @@
+"""Chemical reaction: carriers of A, who can smell where it works, and carriers of B, who cannot, make C together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from envs import inputs
+from envs.base import Flags, Form, GridEnv
+from envs.chemical_world import LAYOUTS, Ground, build_medium, layout, sense
+from envs.diffusion import Medium
+from envs.transport import Transport, react
+from gnncomm import random
+from gnncomm.shapes import Float, Int
+from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+
+_STAY, _OPEN = 4, 5
+_SMELL = 4.0  # cells over which the smell of the site decays, sqrt(D / k)
+
+
+@dataclass(frozen=True)
+class ChemicalReactionDraws(Batch):
+    """Numbers of the free cells where everything begins (N agents, then the site; empty after a reset), and noise."""
+
+    cells: Int[Tensor, "B C"]
+    gain_noise: Float[Tensor, "B 4 N"]
+    base_noise: Float[Tensor, "B 4 N"]
+
+
+@dataclass(frozen=True)
+class ChemicalReactionState(Batch):
+    """Positions are (row, column); species are A, B, C."""
+
+    pos: Int[Tensor, "B N 2"]
+    site: Int[Tensor, "B 2"]
+    field: Float[Tensor, "B 3 rows columns"]  # concentration
+    supply: Int[Tensor, "B N"]  # how often each agent can still release
+    made: Float[Tensor, " B"]  # C that was made since the reset
+    reading: Float[Tensor, "B N 4"]  # what the sensors say, on the scale of the observation
+    last_action: Int[Tensor, "B N"]  # -1 before the first
+
+
+class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
+    """Two crews must release their chemicals at the same hidden place at the same time.
+
+    ::
+
+        . . . . . . b      a a  carriers of A: smell the site
+        . a . . . . .      b b  carriers of B: do not, and have to be told
+        . . s s s . .      s    the site, 3 x 3 cells around a hidden centre: only there A + B -> C
+        . . s * s . .
+        . . s s s b .      actions: 0 up, 1 right, 2 down, 3 left, 4 stay, 5 release
+        a . . . . . .
+
+    The first half of the agents (rounded up) carries A, the others B. A step: all agents move, stopped by the border
+    and by obstacles (they may share a cell), or release ``emission`` of what they carry in their own cell, as long as
+    their ``supply`` lasts; then the field advances by ``substeps`` steps of ``dt``, in each of which A, B and C are
+    carried, diffuse and decay, and then react; the sensors read it. All begin on different cells, without chemicals.
+
+    Field: for each species dc/dt = D lap(c) - v . grad(c) - k c + q, and at the site dA/dt = dB/dt = -r A B,
+    dC/dt = r A B, which is solved exactly in each cell and step (``envs.transport``); ``emission`` is spread evenly
+    over the ``substeps``. Without decay A + C and B + C are conserved.
+
+    Reward, the same for all: the share of ``target`` that was made in this step (in all at most 1), -``time_cost``.
+    Terminated and success when ``target`` of C was made.
+
+    Flat observation, width 15: the readings of A, B, C in the own cell and of the site's smell (0 for carriers of B);
+    whether it carries A, B; row / (dim - 1); column / (dim - 1); the share of its supply that is left; the own last
+    action one-hot (zeros before the first). Readings are log(1 + gain c') / log(1 + gain) with
+    c' = max(0, c (1 + noise e1) + floor_noise e2), e1 and e2 standard normal. The smell is the steady field of a source
+    of strength 1 in the centre of the site (D = 1, k = 1 / 16, no wind), around the same obstacles. Sparse: 9 entries.
+
+    Ours. The splitting of transport and reaction is of first order in ``dt`` (LeVeque 2002, "Finite volume methods for
+    hyperbolic problems", section 17.3).
+
+    Args:
+        num_envs, device, observation: See ``GridEnv``.
+        dim: Side of the grid, 3 to 64.
+        num_agents: N, at least 2.
+        target: How much C must be made.
+        supply: How often an agent can release.
+        max_steps: Time limit.
+        time_cost: Cost of a step for each agent.
+        rate: r > 0, per unit of time and concentration.
+        diffusion, wind, vortex, decay, dt, substeps, boundary, obstacles: See ``envs.chemical.Chemical``.
+        emission: What a release adds, > 0.
+        gain, noise, floor_noise: Of the sensors, see ``envs.chemical.Chemical``.
+
+    Raises:
+        ConfigError: A setting out of range, too few cells or agents, or ``dt`` beyond the stability limit.
+    """
+
+    grid_setting: ClassVar[str | None] = "dim"
+    recipe: Mapping[str, Any] = {
+        "num_envs": 256,
+        "rollout": 20,
+        "steps": 1_500_000,
+        "ppo": {"lr": 2e-3, "gamma": 0.98, "epochs": 2, "minibatches": 8},
+    }
+    protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "reaction-v0": {"dim": 8, "num_agents": 4, "target": 2.0, "max_steps": 40},
+        "stirred-v0": {
+            "dim": 8,
+            "num_agents": 4,
+            "target": 2.0,
+            "max_steps": 40,
+            "vortex": 0.4,
+            "obstacles": "pillars",
+        },
+    }
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        observation: str = "flat",
+        *,
+        dim: int = 8,
+        num_agents: int = 4,
+        target: float = 2.0,
+        supply: int = 8,
+        max_steps: int = 40,
+        time_cost: float = 0.01,
+        rate: float = 1.0,
+        diffusion: float = 0.2,
+        wind: Sequence[float] = (0.0, 0.0),
+        vortex: float = 0.0,
+        decay: float = 0.2,
+        emission: float = 1.0,
+        dt: float = 0.25,
+        substeps: int = 4,
+        boundary: str = "reflect",
+        obstacles: str = "none",
+        gain: float = 100.0,
+        noise: float = 0.05,
+        floor_noise: float = 0.002,
+    ) -> None:
+        self.dim = inputs.integer("dim", dim, 3, 64)
+        inputs.integer("num_agents", num_agents, 2)
+        self.target = inputs.number("target", target, 1e-6)
+        self.supply = inputs.integer("supply", supply, 1)
+        self.time_cost = inputs.number("time_cost", time_cost, 0.0)
+        self.rate = inputs.number("rate", rate, 1e-6)
+        self.emission = inputs.number("emission", emission, 1e-6)
+        self.substeps = inputs.integer("substeps", substeps, 1)
+        self.gain = inputs.number("gain", gain, 1e-6)
+        self.noise = inputs.number("noise", noise, 0.0)
+        self.floor_noise = inputs.number("floor_noise", floor_noise, 0.0)
+        closed = layout(inputs.choice("obstacles", obstacles, LAYOUTS), dim)
+        self.medium, transport = build_medium(diffusion, wind, decay, dt, boundary, closed, vortex)
+        free = int((~closed).sum())
+        if num_agents + 1 > free:
+            raise ConfigError(
+                f"num_agents: expected fewer than the {free} free cells, got {num_agents}. Use a larger dim."
+            )
+        config = {
+            "dim": dim,
+            "num_agents": num_agents,
+            "target": target,
+            "supply": supply,
+            "max_steps": max_steps,
+            "time_cost": time_cost,
+            "rate": rate,
+            "diffusion": diffusion,
+            "wind": list(self.medium.wind),
+            "vortex": vortex,
+            "decay": decay,
+            "emission": emission,
+            "dt": dt,
+            "substeps": substeps,
+            "boundary": boundary,
+            "obstacles": obstacles,
+            "gain": gain,
+            "noise": noise,
+            "floor_noise": floor_noise,
+        }
+        super().__init__(
+            "chemical_reaction",
+            config,
+            num_envs=num_envs,
+            num_agents=num_agents,
+            num_actions=6,
+            obs_dim=15,
+            max_steps=max_steps,
+            device=device,
+            observation=observation,
+        )
+        self._build_tables(closed, Transport(self.medium, closed) if transport is None else transport)
+
+    def _build_tables(self, closed: Tensor, transport: Transport) -> None:
+        self._ground = Ground(closed, self.device)
+        self._transport = transport.to(torch.float32, self.device)
+        air = Transport(Medium(diffusion=1.0, decay=_SMELL**-2, dt=0.2), closed)
+        self._smell_CC = air.point_source_table().flatten(1).float().to(self.device)
+        near = torch.arange(self.dim)[:, None] - torch.arange(self.dim)
+        within = (near.abs() <= 1).float()
+        reach_CC = torch.einsum("ij,kl->ikjl", within, within).reshape(self.dim**2, -1)  # [centre, cell]
+        self._rate_CC = (self.rate * self.medium.dt * reach_CC).to(self.device)
+        self._carries_a = torch.arange(self.num_agents, device=self.device) < (self.num_agents + 1) // 2
+        self._sensors_41 = torch.arange(8, device=self.device).view(2, 4, 1)
+        self._agents = torch.arange(self.num_agents, device=self.device)
+
+    def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> ChemicalReactionDraws:
+        if isinstance(t, Tensor):
+            cells, t_B = key.new_empty(key.shape[0], 0), t
+        else:
+            start = random.stream(key, "start")
+            cells = random.sample_without_replacement(start, len(self._ground.free_F), self.num_agents + 1)
+            t_B = torch.zeros_like(key)
+        sensor = random.stream(key, "sensor")[:, None, None, None]
+        noise_B24N = random.normal(sensor, t_B[:, None, None, None], self._sensors_41, self._agents)
+        return ChemicalReactionDraws(cells, *noise_B24N.unbind(1))
+
+    def initial(self, draws: ChemicalReactionDraws) -> ChemicalReactionState:
+        place = self._ground.place(draws.cells)
+        pos, site = place[:, : self.num_agents], place[:, self.num_agents]
+        field = torch.zeros(len(pos), 3, self.dim, self.dim, device=self.device)
+        return ChemicalReactionState(
+            pos=pos,
+            site=site,
+            field=field,
+            supply=torch.full_like(pos[..., 0], self.supply),
+            made=torch.zeros_like(field[:, 0, 0, 0]),
+            reading=self._read(field, pos, site, draws),
+            last_action=torch.full_like(pos[..., 0], -1),
+        )
+
+    def transition(
+        self, state: ChemicalReactionState, action: Int[Tensor, "B N"], draws: ChemicalReactionDraws
+    ) -> tuple[ChemicalReactionState, Float[Tensor, "B N"], Flags]:
+        pos = self._ground.move(state.pos, action.clamp_max(_STAY))
+        releases = (action == _OPEN) & (state.supply > 0)
+        field, made = self._advance(state, pos, releases)
+        total = state.made + made
+        reading = self._read(field, pos, state.site, draws)
+        new = ChemicalReactionState(pos, state.site, field, state.supply - releases.long(), total, reading, action)
+        done = total >= self.target
+        gained = (total.clamp_max(self.target) - state.made) / self.target
+        reward = (gained - self.time_cost)[:, None].repeat(1, self.num_agents)
+        return new, reward, Flags(done, done.clone())
+
+    def _advance(self, state: ChemicalReactionState, pos: Tensor, releases: Tensor) -> tuple[Tensor, Tensor]:
+        """The field after a step, and how much C was made in it."""
+        per_time = self.emission / (self.substeps * self.medium.dt)
+        cells = self.dim * self.dim
+        released = torch.where(releases, per_time, 0.0)
+        target = self._ground.cell(pos) + torch.where(self._carries_a, 0, cells)
+        q = released.new_zeros(len(pos), 3 * cells).scatter_add_(1, target, released).view_as(state.field)
+        rate = self._rate_CC[self._ground.cell(state.site)].view(-1, self.dim, self.dim)
+        field, made = state.field, torch.zeros_like(state.made)
+        for _ in range(self.substeps):
+            field = self._transport.step(field, q)
+            x = react(field[:, 0], field[:, 1], rate)
+            field = field + torch.stack([-x, -x, x], 1)
+            made = made + x.sum((1, 2))
+        return field, made
+
+    def _read(self, field: Tensor, pos: Tensor, site: Tensor, draws: ChemicalReactionDraws) -> Tensor:
+        cell = self._ground.cell(pos)
+        species = field.flatten(2).gather(2, cell[:, None].expand(-1, 3, -1))
+        smell = self._smell_CC[self._ground.cell(site)].gather(1, cell)
+        true = torch.cat([species, smell[:, None]], 1)
+        reading = sense(true, self.gain, self.noise * draws.gain_noise, self.floor_noise * draws.base_noise)
+        told = torch.cat([reading[:, :3], torch.where(self._carries_a, reading[:, 3], 0.0)[:, None]], 1)
+        return told.transpose(1, 2).contiguous()
+
+    def observe(self, state: ChemicalReactionState, form: Form) -> Observation:
+        shape = state.last_action.shape
+        role = torch.ones(*shape, 1, device=self.device)
+        scaled = state.pos.to(torch.float32) / (self.dim - 1)
+        left = state.supply[..., None].to(torch.float32) / self.supply
+        acted = (state.last_action >= 0)[..., None].to(torch.float32)
+        value = torch.cat([state.reading, role, scaled, left, acted], -1)
+        index = torch.tensor([0, 1, 2, 3, 4, 6, 7, 8, 9], device=self.device).repeat(*shape, 1)
+        index[..., 4] += (~self._carries_a).long()
+        index[..., 8] += state.last_action.clamp_min(0)
+        sparse = SparseObs(index, value, self.obs_dim)
+        return sparse if form == "sparse" else sparse.to_flat()
+
+    def positions(self, state: ChemicalReactionState) -> Float[Tensor, "B N 2"]:
+        return state.pos.to(torch.float32)
+
+    def describe(self, state: ChemicalReactionState) -> Scene:
+        walls, standing = self._ground.walls(state.pos.shape[0])
+        return Scene(
+            size=(self.dim, self.dim),
+            agents=self.positions(state),
+            finished=state.supply == 0,
+            entities={"site": state.site[:, None].to(torch.float32), **walls},
+            active={"site": (state.made < self.target)[:, None], **standing},
+            field=state.field[:, 2].clone(),
+        )
+
+    def solve(self, state: ChemicalReactionState) -> Int[Tensor, "B N"]:
+        """Everyone takes a shortest path to the middle of the site, waits there for the other crew, and releases."""
+        goal = state.site[:, None].expand_as(state.pos)
+        there = (state.pos == goal).all(-1)
+        both = (there & self._carries_a).any(1) & (there & ~self._carries_a).any(1)
+        ready = there & both[:, None] & (state.supply > 0)
+        return torch.where(ready, _OPEN, self._ground.toward(state.pos, goal))
