@@ -14,6 +14,7 @@ from gnncomm.evaluate import Report, evaluate
 from gnncomm.learn import TrainConfig, Training
 from gnncomm.methods import Method
 from gnncomm.run import default_config, load, make_env, train
+from gnncomm.store import safe_run_path
 
 TASKS: dict[str, dict[str, Any]] = {
     "relay": {"env_settings": {"steps": 4}, "steps": 200_000, "rollout": 8},
@@ -59,7 +60,7 @@ def bench_methods(
     """Train each into ``out/ENV-METHOD-SEED`` and evaluate it there; what was trained before is not trained again."""
     for method in methods:
         config = config_of(method, env, seed, steps)
-        folder = Path(out) / f"{env.replace('/', '-')}-{method.name}-{seed}"
+        folder = safe_run_path(Path(out) / f"{env.replace('/', '-')}-{method.name}-{seed}")
         train(config, folder, resume=folder.exists())
         trained = load(folder)
         report = evaluate(trained.policy, trained.make_env(min(episodes, 1000)), episodes=episodes)

@@ -11,6 +11,7 @@ from rich.console import Console
 from gnncomm.cli.parse import at_least, output_file, parse
 from gnncomm.record import Episode, episode_video, record, trajectory_figure
 from gnncomm.run import Trained, load
+from gnncomm.store import safe_run_path
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def run(words: list[str]) -> int:
     args = parse(ReplayArgs, words, "gnncomm replay")
     console = Console(highlight=False)
     trained = load(args.run)
-    figure = output_file(args.figure) if args.figure else Path(args.run) / "trajectories.png"
+    figure = output_file(args.figure) if args.figure else safe_run_path(args.run) / "trajectories.png"
     episode = draw(trained, figure, args.seed, console)
     if args.episode:
         episode.save(output_file(args.episode))

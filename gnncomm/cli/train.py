@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 import torch
 import tyro
@@ -17,6 +17,7 @@ from gnncomm.cli.signals import StopSignal
 from gnncomm.learn import TrainConfig
 from gnncomm.methods import METHODS
 from gnncomm.run import default_config, load, train
+from gnncomm.store import safe_run_path
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ def run(words: list[str]) -> int:
         console.print(f"{training.env_steps:,} steps, {progress.steps_per_second:,.0f} steps/s, kept in {out}")
     if args.episodes:
         trained = load(out)
-        show_report(trained, args.episodes, Path(out) / "eval.json", console)
-        draw(trained, Path(out) / "trajectories.png", seed=config.seed, console=console)
+        folder = safe_run_path(out)
+        show_report(trained, args.episodes, folder / "eval.json", console)
+        draw(trained, folder / "trajectories.png", seed=config.seed, console=console)
     return 0
 
 
@@ -93,4 +95,4 @@ def _parse(words: list[str]) -> TrainArgs:
 
 def run_name(env: str, comm: str, seed: int) -> str:
     """Where a run lies unless it is told."""
-    return f"runs/{env.replace('/', '-')}-{comm.split(':')[0]}-{seed}"
+    return f"runs/{re.sub('[^A-Za-z0-9._-]', '-', env)}-{comm.split(':')[0]}-{seed}"

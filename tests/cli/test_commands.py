@@ -124,6 +124,17 @@ def check_report(report: dict[str, Any], env: str, episodes: int) -> None:
     assert report["ceiling"]["length"]["mean"] < report["floor"]["length"]["mean"]
 
 
+def test_a_bare_name_is_a_run_with_all_that_belongs_to_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    says(["train", "relay", *TINY, "--episodes", "20", "--out", "mine"], capsys)
+    assert {"config.json", "eval.json", "trajectories.png"} <= {
+        path.name for path in (tmp_path / "runs/mine").iterdir()
+    }
+    (tmp_path / "runs/mine/trajectories.png").unlink()
+    says(["replay", "mine"], capsys)
+    assert (tmp_path / "runs/mine/trajectories.png").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
 def test_the_name_of_a_run_comes_from_what_it_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ["train", "predator_prey/5x5-3-v0", *TINY, "--episodes", "0", "--comm", "attention:heads=2", "--seed", "4"]
     assert "runs/predator_prey-5x5-3-v0-attention-4" in says(words, capsys)
