@@ -27,6 +27,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "pettingzoo":
+        return importlib.import_module("envs.pettingzoo")
     if name not in _HOME:
         raise AttributeError(f"module 'envs' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)

@@ -14,9 +14,9 @@ from envs import inputs
 from envs.base import Flags, Form, GridEnv
 from envs.foraging_placing import ForagingDraws, Level, Placing, levels
 from envs.foraging_planning import Planner
-from envs.foraging_seeing import Grid, Seeing
+from envs.foraging_seeing import Grid, Seeing, any_of
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, Observation, Scene, SparseObs
 
 _LARGEST = 500
 _LOAD = 5
@@ -140,11 +140,7 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
         self.penalty = inputs.number("penalty", penalty, 0.0)
         self.normalize_reward = inputs.flag("normalize_reward", normalize_reward)
         self.observe_agent_levels = inputs.flag("observe_agent_levels", observe_agent_levels)
-        if inputs.integer("num_agents", num_agents, 1) > self.rows * self.columns - 1:
-            raise ConfigError(
-                f"num_agents: expected less than the {self.rows * self.columns} cells, got {num_agents}. Use a larger "
-                "size."
-            )
+        num_agents = inputs.integer("num_agents", num_agents, 1)
         config = {
             "size": size,
             "columns": self.columns,
@@ -244,13 +240,13 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
         side_FNB, around_NB = self._around(player_NB, food_FB, food_level_FB)
         step_NB = self._steps_K.index_select(0, (around_NB * 6 + action_NB).flatten()).view(player_NB.shape)
         goal_NB = player_NB + step_NB
-        clash_NB = _any(goal_NB[:, None] + self._self_NN1 == goal_NB)
+        clash_NB = any_of(goal_NB[:, None] + self._self_NN1 == goal_NB)
         load_FNB = (side_FNB > 0) * (level_NB * (action_NB == _LOAD))
         strength_FB = load_FNB.sum(1, dtype=torch.int32)
         eaten_FB = food_level_FB * ((strength_FB >= food_level_FB) & (strength_FB > 0))
         reward_NB = self._reward(load_FNB > 0, eaten_FB, strength_FB, level_NB, state.spawned)
         left_FB = food_level_FB - eaten_FB
-        done = ~_any(left_FB > 0)
+        done = ~any_of(left_FB > 0)
         player = (player_NB + step_NB * ~clash_NB).t().contiguous()
         after = ForagingState(player, state.level, state.food, left_FB.t().contiguous(), state.spawned)
         return after, reward_NB.t().contiguous(), Flags(done, done.clone())
@@ -301,11 +297,3 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
         """All go to one piece of food after the other, see ``envs.foraging_planning``."""
         parts = (self._places(state.player), state.level, self._places(state.food), state.food_level)
         return self._planner(*(part.to(torch.int64) for part in parts))
-
-
-def _any(flags: Tensor) -> Tensor:
-    """Along the first, short axis; for bools quicker than ``any``."""
-    first, *others = flags.unbind(0)
-    for other in others:
-        first = first | other
-    return first

@@ -66,6 +66,11 @@ class Placing:
     coop: bool
 
     def __post_init__(self) -> None:
+        cells = self.rows * self.columns
+        if len(self.player_low) >= cells:
+            raise ConfigError(
+                f"num_agents: expected less than the {cells} cells, got {len(self.player_low)}. Use a larger size."
+            )
         for who, low, high in (
             ("player", self.player_low, self.player_high),
             ("food", self.food_low, self.food_high or self.food_low),

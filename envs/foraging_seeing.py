@@ -34,6 +34,14 @@ class Grid:
         return cell >> self.bits, cell & (self.stride - 1)
 
 
+def any_of(flags: Tensor) -> Tensor:
+    """Along the first, short axis; quicker than ``any``."""
+    first, *others = flags.unbind(0)
+    for other in others:
+        first = first | other
+    return first
+
+
 class Seeing:
     """The observation ``[y, x, level]`` of each visible food and player; see ``envs.foraging.Foraging``."""
 

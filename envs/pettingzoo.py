@@ -86,20 +86,12 @@ class GridParallelEnv(ParallelEnv):  # type: ignore[misc]  # pettingzoo is untyp
         return spaces.Dict({"observation": vector, "action_mask": spaces.Box(0, 1, (self.env.num_actions,), np.int8)})
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
-        """The same object at every call.
-
-        Raises:
-            ConfigError: No such agent.
-        """
+        """The same object at every call. Raises ``ConfigError`` where there is no such agent."""
         self._row(agent)
         return self.observation_spaces[agent]
 
     def action_space(self, agent: str) -> spaces.Discrete:
-        """The same object at every call.
-
-        Raises:
-            ConfigError: No such agent.
-        """
+        """The same object at every call. Raises ``ConfigError`` where there is no such agent."""
         self._row(agent)
         return self.action_spaces[agent]
 
@@ -134,11 +126,10 @@ class GridParallelEnv(ParallelEnv):  # type: ignore[misc]  # pettingzoo is untyp
             StateError: Before the first reset, after the end of the episode, after ``close``.
             ActionError: No dict; unknown, finished or missing agents; an action that is no integer in ``[0, A)``.
         """
-        before = self._running("step")
+        self._require_running()
         action = torch.zeros(1, self.env.num_agents, dtype=torch.int64, device=self.env.device)
         for name, value in self._actions(actions).items():
             action[0, self.possible_agents.index(name)] = value
-        action = torch.where(before.alive, action, 0)
         self._timestep = step = self.env.step(action)
         acted, alive = self.agents, step.alive[0].tolist()
         rows = {name: self.possible_agents.index(name) for name in acted}
@@ -263,11 +254,10 @@ class GridParallelEnv(ParallelEnv):  # type: ignore[misc]  # pettingzoo is untyp
             raise StateError(f"{verb}: expected an episode, but there was no reset yet. Call reset() first.")
         return self._timestep
 
-    def _running(self, verb: str) -> TimeStep:
-        step = self._seen(verb)
+    def _require_running(self) -> None:
+        self._seen("step")
         if not self.agents:
-            raise StateError(f"{verb}: expected a running episode, but it ended. Call reset() first.")
-        return step
+            raise StateError("step: expected a running episode, but it ended. Call reset() first.")
 
     def __repr__(self) -> str:
         return f"GridParallelEnv({self.env!r})"

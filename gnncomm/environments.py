@@ -3,6 +3,8 @@
 A package adds its own through the entry-point group ``gnncomm.envs``; the entry is a class (or function) that is
 called as ``factory(num_envs=, device=, observation=, **settings)`` and returns a ``gnncomm.types.VectorEnv``. An
 attribute ``protocols`` (name -> settings), where there is one, adds the full ids ``entry/name``.
+
+Ids with a prefix name environments of other libraries: ``pettingzoo:mpe2.simple_spread_v3``.
 """
 
 from __future__ import annotations
@@ -19,8 +21,18 @@ from gnncomm.types import ConfigError, EnvContractError, VectorEnv, did_you_mean
 
 _GROUP = "gnncomm.envs"
 _COMMON = ("num_envs", "device", "observation")
+_FOREIGN = {  # prefix of an id -> what makes a factory from the rest; a name, as this room stands below that one
+    "pettingzoo": "gnncomm.integrations.factory:pettingzoo_source",
+    "gymnasium": "gnncomm.integrations.factory:gymnasium_source",
+}
 
 Factory = Callable[..., VectorEnv]
+
+
+def is_foreign(id: str) -> bool:
+    """Whether ``id`` names an environment of another library, which runs in processes of its own."""
+    prefix, colon, rest = str(id).partition(":")
+    return bool(colon and rest) and prefix in _FOREIGN
 
 
 def _sources() -> dict[str, str]:
@@ -59,6 +71,9 @@ def names() -> list[str]:
 
 def _find(id: str) -> tuple[Factory, dict[str, Any]]:
     """The factory behind ``id`` and the settings of its protocol."""
+    if is_foreign(id):
+        prefix, _, rest = str(id).partition(":")
+        return _load(_FOREIGN[prefix])(rest), {}  # type: ignore[return-value]  # a factory of factories
     name, _, protocol = str(id).partition("/")
     sources = _sources()
     if name in sources:
@@ -67,7 +82,10 @@ def _find(id: str) -> tuple[Factory, dict[str, Any]]:
             return factory, {}
         if protocol in _protocols(factory):
             return factory, dict(_protocols(factory)[protocol])
-    raise ConfigError(f"Expected the id of an environment, got {id!r}. {did_you_mean(str(id), names())}")
+    raise ConfigError(
+        f"Expected the id of an environment, got {id!r}. {did_you_mean(str(id), names())} Those of other "
+        f"libraries begin with {' or '.join(f'{prefix}:' for prefix in _FOREIGN)}"
+    )
 
 
 def _settings(factory: Factory) -> list[str] | None:
@@ -88,7 +106,8 @@ def make(
     """``num_envs`` environments of the kind ``id``.
 
     Args:
-        id: A short name (``predator_prey``) or a full id (``predator_prey/10x10-5-v0``); see ``names()``.
+        id: A short name (``predator_prey``) or a full id (``predator_prey/10x10-5-v0``), see ``names()``; or one of
+            another library (``pettingzoo:MODULE``, ``gymnasium:ID``), see ``gnncomm.integrations.pettingzoo``.
         num_envs: How many advance together.
         device: Where their tensors live.
         observation: ``"flat"`` or ``"sparse"``.

@@ -79,7 +79,13 @@ class Trained:
         )
         return replace(self, config=config, policy=self.policy.with_wire(wire).eval())
 
+    def evaluation_env(self, episodes: int) -> VectorEnv:
+        """Environments for ``evaluate``: up to 1000 side by side, of other libraries as many as in training."""
+        most = self.config.num_envs if environments.is_foreign(self.config.env) else 1000
+        return self.make_env(max(2, min(episodes, most)))
+
     def make_env(self, num_envs: int) -> VectorEnv:
+        """``num_envs`` of the environments that the team was trained in."""
         return make_env(replace(self.config, num_envs=num_envs, ppo=replace(self.config.ppo, minibatches=1)))
 
 

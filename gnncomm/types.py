@@ -197,7 +197,7 @@ class VectorEnv(Protocol):
         ...
 
     def ceiling_action(self) -> Tensor:
-        """``[B, N]``: what a policy that sees the whole state does now."""
+        """``[B, N]``: what a policy that sees the whole state does now; StateError where nobody knows one."""
         ...
 
     def scene(self) -> Scene:

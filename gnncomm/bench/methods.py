@@ -63,7 +63,7 @@ def bench_methods(
         folder = safe_run_path(Path(out) / f"{env.replace('/', '-')}-{method.name}-{seed}")
         train(config, folder, resume=folder.exists())
         trained = load(folder)
-        report = evaluate(trained.policy, trained.make_env(min(episodes, 1000)), episodes=episodes)
+        report = evaluate(trained.policy, trained.evaluation_env(episodes), episodes=episodes)
         parameters = sum(parameter.numel() for parameter in trained.policy.parameters())
         yield _row(method, config, trained.env_steps, report, parameters)
 

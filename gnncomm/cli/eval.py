@@ -69,7 +69,7 @@ def show_report(
         trained = trained.with_wire(**overrides)
         changed = ", ".join(f"{name} {value}" for name, value in overrides.items())
         console.print(f"zero-shot, not trained on this wire: {changed}", soft_wrap=True)
-    env = trained.make_env(min(episodes, 1000))
+    env = trained.evaluation_env(episodes)
     report = evaluate(trained.policy, env, episodes=episodes, seed=seed, greedy=greedy)
     console.print(report.table())
     if json_file is not None:

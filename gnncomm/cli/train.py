@@ -95,4 +95,5 @@ def _parse(words: list[str]) -> TrainArgs:
 
 def run_name(env: str, comm: str, seed: int) -> str:
     """Where a run lies unless it is told."""
-    return f"runs/{re.sub('[^A-Za-z0-9._-]', '-', env)}-{comm.split(':')[0]}-{seed}"
+    tail = f"-{comm.split(':')[0]}-{seed}"
+    return f"runs/{re.sub('[^A-Za-z0-9._-]', '-', env)[: 64 - len(tail)]}{tail}"

@@ -62,13 +62,16 @@ class Report:
     muted: Arm
     shuffled: Arm
     floor: Arm
-    ceiling: Arm
     gain: Difference
     wire: WireUse
+    ceiling: Arm | None = None
+    """None where the environment knows no policy that sees everything."""
 
     @property
     def arms(self) -> dict[str, Arm]:
-        return {name: getattr(self, name) for name in ARMS}
+        """Those that were played, by name."""
+        found = {name: getattr(self, name) for name in ARMS}
+        return {name: arm for name, arm in found.items() if arm is not None}
 
     @property
     def channel_used(self) -> bool:
@@ -95,10 +98,10 @@ class Report:
         """The report as JSON text.
 
         Keys: ``schema`` (1), ``env`` (id), ``episodes``, ``seed``, ``greedy``; ``trained``, ``muted``, ``shuffled``,
-        ``floor`` and ``ceiling``, each with ``success`` (share), ``return`` (rewards summed over time, averaged over
-        agents) and ``length`` (steps), each ``{"mean", "low", "high"}`` with a 95 % interval; ``communication_gain``
-        (number) and ``communication_gain_interval`` (``{"low", "high"}``), in units of return; ``channel_used`` (bool);
-        ``wire`` (``bits_per_agent_step``, ``edges_per_step``, ``rounds``, see ``WireUse``).
+        ``floor`` and, where there is one, ``ceiling``, each with ``success`` (share), ``return`` (rewards summed over
+        time, averaged over agents) and ``length`` (steps), each ``{"mean", "low", "high"}`` with a 95 % interval;
+        ``communication_gain`` (number) and ``communication_gain_interval`` (``{"low", "high"}``), in units of return;
+        ``channel_used`` (bool); ``wire`` (``bits_per_agent_step``, ``edges_per_step``, ``rounds``, see ``WireUse``).
         """
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
 
@@ -111,8 +114,7 @@ class Report:
         for column in ("success", "95 %", "steps", "return"):
             table.add_column(column, justify="right")
         order = ("ceiling", "trained", "shuffled", "muted", "floor")
-        for name in order:
-            arm = self.arms[name]
+        for name, arm in ((name, self.arms[name]) for name in order if name in self.arms):
             table.add_row(
                 _NAMES[name],
                 f"{100 * arm.success.mean:.1f} %",

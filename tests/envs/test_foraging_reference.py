@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from typing import Any
 
@@ -9,15 +10,14 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2_contingency
-from torch import Tensor
 
-from envs.foraging import Foraging
+from envs.foraging import Foraging, ForagingState
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    reference = pytest.importorskip("lbforaging.foraging.environment")
+    reference = importlib.import_module("lbforaging.foraging.environment")
 
-STEPS = 1010
+STEPS = 1500
 CONFIGS: dict[str, dict[str, Any]] = {
     "8x8-3p-3f": {},
     "8x8-2p-3f-coop": {"num_agents": 2, "force_coop": True},
@@ -61,74 +61,92 @@ def theirs(env: Foraging) -> Any:
     return made
 
 
-def saved(env: Foraging, other: Any) -> dict[str, Tensor]:
-    """Our saved state with the field and players of theirs."""
-    state = env.state_dict()
-    cells = np.argwhere(other.field > 0)
-    food = np.zeros((env.max_food, 2), dtype=np.int64)
-    food[: len(cells)] = cells
-    level = other.field[food[:, 0], food[:, 1]]
-    place = np.array([player.position for player in other.players])
-    parts = {
-        "player": place[:, 0] * env.grid.stride + place[:, 1],
-        "level": [player.level for player in other.players],
-        "food": food[:, 0] * env.grid.stride + food[:, 1],
-        "food_level": level,
+Moment = dict[str, Any]
+
+
+def moment(env: Foraging, other: Any, food: np.ndarray[Any, Any], seen: Any) -> Moment:
+    """Everything that is to be compared, of their environment now; ``food`` are the cells of this episode."""
+    return {
+        "pos": np.array([player.position for player in other.players]),
+        "level": np.array([player.level for player in other.players]),
+        "food": food,
+        "food_level": other.field[food[:, 0], food[:, 1]],
+        "spawned": int(other._food_spawned),
+        "mask": [[action in other._valid_actions[player] for action in reference.Action] for player in other.players],
+        "obs": np.stack(seen),
+        "left": int(other.field.sum()),
+        "t": other.current_step,
     }
-    state |= {f"state.{name}": torch.tensor(np.array(part, dtype=np.int32))[None] for name, part in parts.items()}
-    state["state.spawned"] = torch.tensor([int(other.field.sum())], dtype=torch.int32)
-    return state
 
 
-def field(env: Foraging) -> np.ndarray[Any, Any]:
-    scene, state = env.scene(), env.state_dict()
-    made = np.zeros((env.rows, env.columns), dtype=np.int64)
-    for (row, column), level in zip(
-        scene.entities["food"][0].long().tolist(), state["state.food_level"][0].tolist(), strict=True
-    ):
-        made[row, column] += level
-    return made
-
-
-def some_action(generator: np.random.Generator, mask: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def some_action(generator: np.random.Generator, mask: list[list[bool]]) -> list[int]:
     """Uniform over all six, or over those at hand with loading preferred, so that food is eaten, too."""
-    anything = generator.integers(0, 6, len(mask))
-    wise = np.array([5 if row[5] else generator.choice(np.flatnonzero(row)) for row in mask])
-    return np.where(generator.random(len(mask)) < 0.5, anything, wise)
+    wise = [5 if row[5] else int(generator.choice(np.flatnonzero(row))) for row in mask]
+    return [int(generator.integers(0, 6)) if generator.random() < 0.5 else one for one in wise]
+
+
+def played(env: Foraging, steps: int) -> tuple[list[Moment], list[Moment], dict[str, list[Any]]]:
+    """Their moments before and after each of ``steps`` random steps, and what was done and given in between."""
+    generator, seed, done = np.random.default_rng(0), 0, True
+    before: list[Moment] = []
+    after: list[Moment] = []
+    between: dict[str, list[Any]] = {"action": [], "reward": [], "done": []}
+    for _ in range(steps):
+        if done:
+            other = theirs(env)  # a second reset of one instance would remember where the players were
+            seen, _ = other.reset(seed=seed)
+            cells = np.argwhere(other.field > 0)
+            food = np.zeros((env.max_food, 2), dtype=np.int64)
+            food[: len(cells)] = cells
+            now, seed = moment(env, other, food, seen), seed + 1
+        before.append(now)
+        action = some_action(generator, now["mask"])
+        seen, reward, done, truncated, _ = other.step(action)
+        assert not truncated
+        now = moment(env, other, food, seen)
+        after.append(now)
+        for name, value in (("action", action), ("reward", reward), ("done", done)):
+            between[name].append(value)
+    return before, after, between
+
+
+def state_of(env: Foraging, moments: list[Moment]) -> ForagingState:
+    together = {
+        name: np.array([one[name] for one in moments]) for name in ("pos", "level", "food", "food_level", "spawned")
+    }
+    numbers = (
+        together["pos"][..., 0] * env.grid.stride + together["pos"][..., 1],
+        together["level"],
+        together["food"][..., 0] * env.grid.stride + together["food"][..., 1],
+        together["food_level"],
+        together["spawned"],
+    )
+    return ForagingState(*(torch.tensor(number.astype(np.int32)) for number in numbers))
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_step_by_step(name: str) -> None:
-    """10,100 random steps in all. Every episode begins where theirs does."""
-    env, generator, eaten = Foraging(**CONFIGS[name]), np.random.default_rng(0), 0
-    env.reset(seed=0)
-    begin, done, seed = theirs(env), True, 0
-    for _ in range(STEPS):
-        if done:
-            begin = theirs(env)  # a second reset of one instance would remember where the players were
-            seen, _ = begin.reset(seed=seed)
-            env.reset(seed=seed)
-            step = env.load_state_dict(saved(env, begin))
-            seed += 1
-            assert np.array_equal(step.obs[0].numpy(), np.stack(seen))  # type: ignore[index]
-        assert step.action_mask is not None
-        action = some_action(generator, step.action_mask[0].numpy())
-        seen, reward, done, _, _ = begin.step([int(a) for a in action])
-        step = env.step(torch.tensor(action)[None])
-        assert step.pos is not None
-        assert step.pos[0].tolist() == [list(map(float, player.position)) for player in begin.players]
-        assert np.array_equal(field(env), begin.field)
-        assert step.reward.dtype == torch.float32
-        assert np.array_equal(step.reward[0].numpy(), np.array(reward, dtype=np.float64).astype(np.float32))
-        assert bool(step.done) == done
-        assert bool(step.terminated) == (begin.field.sum() == 0)
-        assert np.array_equal(step.obs[0].numpy(), np.stack(seen))  # type: ignore[index]
-        mask = [[action in begin._valid_actions[player] for action in reference.Action] for player in begin.players]
-        assert step.action_mask is not None
-        assert step.action_mask[0].tolist() == mask
-        eaten += any(one > 0 for one in reward)
-    assert seed > STEPS / 51
-    assert eaten > 0 or env.config["force_coop"]
+    """15,000 random steps in all: from each of their states our next state and all that is said of it are theirs."""
+    env = Foraging(**CONFIGS[name])
+    before, after, between = played(env, STEPS)
+    action = torch.tensor(between["action"])
+    ended = torch.tensor(between["done"])
+    time = torch.tensor([one["t"] for one in after])
+    new, reward, flags = env.transition(state_of(env, before), action, env.draws(time, time))
+    for key, expected in state_of(env, after).tensors().items():
+        assert torch.equal(new.tensors()[key], expected), key
+    theirs_reward = np.array(between["reward"], dtype=np.float64).astype(np.float32)
+    assert reward.dtype == torch.float32
+    assert np.array_equal(reward.numpy(), theirs_reward)
+    assert flags.terminated.tolist() == [one["left"] == 0 for one in after]
+    assert torch.equal(ended, flags.terminated | (time >= env.max_steps))
+    for state, moments in ((state_of(env, before), before), (new, after)):
+        flat = env.observe(state, "flat")
+        assert np.array_equal(np.asarray(flat), np.stack([one["obs"] for one in moments]))
+        assert env.allowed(state).tolist() == [one["mask"] for one in moments]
+        assert env.positions(state).tolist() == [one["pos"].tolist() for one in moments]
+    assert int(ended.sum()) > STEPS / 51 - 1
+    assert (theirs_reward > 0).any() or env.config["force_coop"]
 
 
 SMALL: dict[str, Any] = {

@@ -313,9 +313,7 @@ def test_planning_lets_others_pass() -> None:
         cell, steps = moved, steps + 1
     assert torch.equal(cell, task.goal)
     blocked = torch.tensor([[mark == "." for mark in "......" + "######" * 5]])
-    task = path_planning.Task(
-        blocked, torch.tensor([[0, 5]]), task.goal, torch.ones(1, 2).bool(), False
-    )
+    task = path_planning.Task(blocked, torch.tensor([[0, 5]]), task.goal, torch.ones(1, 2).bool(), False)
     assert not bool(path_planning.first_moves(task, 30, orders)[1])
 
 

@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     from pettingzoo.test.state_test import test_parallel_env as state_test
 
 IDS = envs.names()
-KINDS = [id for id in IDS if "/" not in id]
+KINDS = [name for name in IDS if "/" not in name]
 LIMIT = 6
 
 
@@ -116,11 +116,15 @@ def same(a: Any, b: Any) -> bool:
 
 @pytest.mark.parametrize("id", IDS)
 def test_registered(id: str) -> None:
-    env = pettingzoo.make("aec", f"gnncomm/{id.replace('/', '.')}")
-    assert isinstance(env, pettingzoo.AECEnv)
-    assert isinstance(env.unwrapped.env, GridParallelEnv)
-    assert env.unwrapped.env.env.id == id
-    assert f"gnncomm/{id.replace('/', '.')}" in pettingzoo.parallel_registry
+    name = f"gnncomm/{id.replace('/', '.')}"
+    env = pettingzoo.make("parallel", name)
+    assert isinstance(env, GridParallelEnv)
+    assert env.env.id == id
+    assert name in pettingzoo.aec_registry
+
+
+def test_registered_agent_by_agent() -> None:
+    assert isinstance(pettingzoo.make("aec", "gnncomm/relay"), pettingzoo.AECEnv)
 
 
 def test_settings_reach_the_environment_through_the_registry() -> None:
@@ -233,7 +237,12 @@ class Mortal(GridEnv[MortalState, MortalDraws]):
 
 
 class Renewing(Mortal):
+    """Row 1 is empty at first."""
+
     renews: ClassVar[bool] = True
+
+    def alive(self, state: MortalState) -> Tensor:
+        return super().alive(state) & ((state.t > 0) | (torch.arange(self.num_agents) != 1))
 
 
 class Undead(Mortal):
@@ -267,6 +276,16 @@ def test_the_dead_are_terminated_once_and_then_gone(mortal: GridParallelEnv) -> 
     parallel_api_test(mortal, num_cycles=9)
 
 
+def test_death_goes_before_the_time_limit(mortal: GridParallelEnv) -> None:
+    """Agent 3 of 5 dies in step 4, which is the last one."""
+    env = parallel_env("mortal", num_agents=5)
+    env.reset(seed=0)
+    for _ in range(4):
+        _, _, terminations, truncations, _ = env.step(dict.fromkeys(env.agents, 1))
+    assert terminations == {"agent_3": True, "agent_4": False}
+    assert truncations == {"agent_3": False, "agent_4": True}
+
+
 def test_masks_are_observed(mortal: GridParallelEnv) -> None:
     observations, _ = mortal.reset(seed=0)
     assert isinstance(mortal.observation_space("agent_0"), spaces.Dict)
@@ -278,7 +297,9 @@ def test_masks_are_observed(mortal: GridParallelEnv) -> None:
 
 @pytest.mark.parametrize("mortal", [Renewing], indirect=True)
 def test_rows_that_pass_on_stay_listed(mortal: GridParallelEnv) -> None:
-    mortal.reset(seed=0)
+    _, infos = mortal.reset(seed=0)
+    assert mortal.agents == mortal.possible_agents
+    assert [info["alive"] for info in infos.values()] == [True, False, True]
     for t in range(4):
         observations, _, terminations, truncations, infos = mortal.step(dict.fromkeys(mortal.possible_agents, 1))
         assert not any(terminations.values())

@@ -40,7 +40,7 @@ def agrees(mine: Tensor, recorded: dict[str, Any]) -> bool:
     ends = recorded["ci95_wilson"] if "ci95_wilson" in recorded else [recorded["mean"] + recorded["ci95"]]
     half_width = max(abs(end - recorded["mean"]) for end in ends)
     error = math.hypot(float(mine.std()) / math.sqrt(len(mine)), half_width / 1.96)
-    return abs(float(mine.mean()) - recorded["mean"]) <= 4 * error + 1e-9
+    return bool(abs(float(mine.mean()) - recorded["mean"]) <= 4 * error + 1e-9)
 
 
 @pytest.mark.parametrize(

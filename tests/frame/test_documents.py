@@ -78,7 +78,7 @@ def test_ci_runs_the_line_of_the_readme() -> None:
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
 def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
     """The blocks of one page, in order, as one program."""
-    program = tmp_path / f"{page.stem}.py"
+    program = tmp_path / f"page_{page.stem}.py"
     program.write_text("\n".join(PYTHON.findall(page.read_text(encoding="utf-8"))), encoding="utf-8")
     run_python([*STRICT, str(program)], tmp_path, seconds=120)
 

@@ -1,0 +1,36 @@
+"""What ``envs.make`` calls for ids with a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from gnncomm.integrations.form import Kind
+from gnncomm.integrations.pettingzoo import ForeignEnv
+
+
+@dataclass(frozen=True)
+class ForeignFactory:
+    """Makes the environments of one id ``kind:source``."""
+
+    kind: Kind
+    source: str
+    recipe: ClassVar[Mapping[str, Any]] = ForeignEnv.recipe
+
+    def __call__(
+        self, num_envs: int = 1, device: str | torch.device = "cpu", observation: str = "flat", **settings: Any
+    ) -> ForeignEnv:
+        return ForeignEnv(self.kind, self.source, num_envs, device, observation, **settings)
+
+
+def pettingzoo_source(source: str) -> ForeignFactory:
+    """``pettingzoo:SOURCE``."""
+    return ForeignFactory("pettingzoo", source)
+
+
+def gymnasium_source(source: str) -> ForeignFactory:
+    """``gymnasium:SOURCE``."""
+    return ForeignFactory("gymnasium", source)

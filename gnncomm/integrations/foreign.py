@@ -1,0 +1,283 @@
+"""One foreign environment as rows of fixed width, and the contract it must keep. Runs in worker processes only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from gnncomm.integrations.form import Form, Task
+from gnncomm.integrations.sources import BreachError, SettingError, build, load, short
+
+Array = np.ndarray[Any, Any]
+
+
+class Slot:
+    """One environment: writes what it gives into row ``number`` of ``records``, after checking it."""
+
+    def __init__(self, env: Any, task: Task) -> None:
+        self.env, self.task = env, task
+        self.names: list[str] = list(_member(env, "possible_agents"))
+        self.row = {name: n for n, name in enumerate(self.names)}
+        self.views = [env.observation_space(name) for name in self.names]
+        self.moves = [env.action_space(name) for name in self.names]
+        self.live: list[str] = []
+        self.used = False
+        self.place = None if task.pos_function is None else load(task.pos_function)
+        masked = [self._is_masked(space) for space in self.views]
+        self.plain = [view["observation"] if yes else view for view, yes in zip(self.views, masked, strict=True)]
+        self.form = Form(
+            agents=self.names,
+            widths=[self._width(name, space) for name, space in zip(self.names, self.plain, strict=True)],
+            actions=[self._count(name, space) for name, space in zip(self.names, self.moves, strict=True)],
+            masked=any(masked),
+            coordinates=0,
+        )
+        self.masked = masked
+
+    @staticmethod
+    def _is_masked(space: Any) -> bool:
+        return isinstance(space, spaces.Dict) and set(space.spaces) == {"observation", "action_mask"}
+
+    @staticmethod
+    def _width(name: str, space: Any) -> int:
+        try:
+            return int(spaces.flatdim(space))
+        except (NotImplementedError, ValueError) as error:
+            raise SettingError(
+                f"expected observations that can be flattened to a vector, got {space} of {name!r} ({error})."
+            ) from error
+
+    @staticmethod
+    def _count(name: str, space: Any) -> int:
+        if not isinstance(space, spaces.Discrete):
+            raise SettingError(
+                f"expected Discrete actions, got {space} of {name!r}. Look for a setting of the environment that makes "
+                "them discrete, or wrap it in a function of your own."
+            )
+        return int(space.n)
+
+    def reset(self, seed: int, records: Array, number: int) -> None:
+        """Begin the episode of ``seed``."""
+        if self.task.fresh and self.used:
+            self.env.close()
+            self.env = build(self.task)
+        self.used = True
+        observations, _ = self._dicts(self.env.reset(seed=seed), ("observation", "info"), "reset")
+        self.live = self._present()
+        if not self.live:
+            raise BreachError(None, "agents", "expected living agents after reset, got none")
+        record = records[number]
+        self._blank(record)
+        for name in self.live:
+            record["alive"][self.row[name]] = record["discount"][self.row[name]] = True
+        self._look(record, observations, self.live)
+        self._locate(record, observations, self.live)
+
+    def step(self, actions: Array, records: Array, number: int) -> None:
+        """Let the living act, each with its row of ``actions [N]``."""
+        acted = self.live
+        moves = {name: int(self.moves[self.row[name]].start + actions[self.row[name]]) for name in acted}
+        fields = ("observation", "reward", "termination", "truncation", "info")
+        observations, rewards, ends, cuts, infos = self._dicts(self.env.step(moves), fields, "step")
+        for field, values in (("reward", rewards), ("termination", ends), ("truncation", cuts)):
+            self._require_agents(field, values, acted)
+        ended = {name: self._flag(name, "termination", ends[name]) for name in acted}
+        cut = {name: self._flag(name, "truncation", cuts[name]) and not ended[name] for name in acted}
+        record = records[number]
+        self._blank(record)
+        for name in acted:
+            record["reward"][self.row[name]] = self._reward(name, rewards[name])
+        self.live = self._survivors([name for name in acted if not ended[name] and not cut[name]], acted)
+        if not self.live:
+            record["truncated"] = any(cut.values())
+            record["terminated"] = not any(cut.values())
+        seen = self.live or [name for name in acted if cut[name]]  # a return that was cut goes on, unobserved
+        for name in seen:
+            n = self.row[name]
+            record["alive"][n] = True
+            record["discount"][n] = name in acted
+            record["entered"][n] = name not in acted
+        self._look(record, observations, seen)
+        self._locate(record, observations, seen)
+        record["success"] = bool(acted) and all(self._success(infos, name) for name in acted)
+
+    def _blank(self, record: Any) -> None:
+        for field in record.dtype.names:
+            record[field] = 0
+        if self.form.offers_mask:
+            for n, count in enumerate(self.form.actions):
+                record["mask"][n, :count] = True
+
+    def _survivors(self, expected: list[str], acted: list[str]) -> list[str]:
+        present = self._present()
+        for name in present:
+            if name in acted and name not in expected:
+                raise BreachError(name, "agents", "expected an agent that terminated or was truncated to leave")
+            if name not in acted and not self.task.newcomers:
+                raise BreachError(
+                    name,
+                    "agents",
+                    "expected no agent to appear within an episode, but this one did; newcomers=True allows it",
+                )
+        for name in expected:
+            if name not in present:
+                raise BreachError(name, "agents", "left without having terminated or been truncated")
+        return present
+
+    def _present(self) -> list[str]:
+        present = list(_member(self.env, "agents"))
+        unknown = [name for name in present if name not in self.row]
+        if unknown:
+            raise BreachError(str(unknown[0]), "agents", f"expected one of possible_agents {self.names}")
+        return [name for name in self.names if name in set(present)]
+
+    def _dicts(self, given: Any, fields: tuple[str, ...], verb: str) -> tuple[Any, ...]:
+        if not isinstance(given, tuple) or len(given) != len(fields):
+            raise BreachError(None, verb, f"expected a tuple of {len(fields)} dicts, got {short(given)}")
+        for field, values in zip(fields, given, strict=True):
+            if not isinstance(values, dict):
+                raise BreachError(None, field, f"expected a dict keyed by agent, got {short(values)}")
+        for name, info in given[-1].items():
+            if name in self.row and not isinstance(info, dict):
+                raise BreachError(name, "info", f"expected a dict, got {short(info)}")
+        return given
+
+    def _require_agents(self, field: str, values: Mapping[str, Any], acted: list[str]) -> None:
+        for name in acted:
+            if name not in values:
+                raise BreachError(name, field, f"expected one for each of {acted}, got none")
+        for name in values:
+            if name not in self.row:
+                raise BreachError(str(name), field, f"expected only possible_agents {self.names}")
+
+    @staticmethod
+    def _flag(name: str, field: str, value: Any) -> bool:
+        if not isinstance(value, bool | np.bool_):
+            raise BreachError(name, field, f"expected a bool, got {short(value)}")
+        return bool(value)
+
+    @staticmethod
+    def _reward(name: str, value: Any) -> float:
+        whole = np.asarray(value)
+        if whole.shape != () or whole.dtype.kind not in "fiu":
+            raise BreachError(name, "reward", f"expected a number, got {short(value)}")
+        if not math.isfinite(float(whole)):
+            raise BreachError(name, "reward", f"expected a finite number, got {float(whole)}")
+        return float(whole)
+
+    @staticmethod
+    def _success(infos: Mapping[str, Any], name: str) -> bool:
+        return infos.get(name, {}).get("success", False) is True
+
+    def _look(self, record: Any, observations: Mapping[str, Any], seen: Iterable[str]) -> None:
+        """Flatten and pad what the agents in ``seen`` observe."""
+        for name in seen:
+            n = self.row[name]
+            if name not in observations:
+                raise BreachError(name, "observation", "expected one for each living agent, got none")
+            value = observations[name]
+            if self.masked[n]:
+                if not isinstance(value, dict) or set(value) != {"observation", "action_mask"}:
+                    raise BreachError(
+                        name, "observation", f"expected {{'observation', 'action_mask'}}, got {short(value)}"
+                    )
+                self._mask(record, n, value["action_mask"])
+                value = value["observation"]
+            vector = self._vector(name, n, value)
+            record["obs"][n, : len(vector)] = vector
+
+    def _vector(self, name: str, n: int, value: Any) -> Array:
+        space = self.plain[n]
+        if self.task.strict and not space.contains(value):
+            raise BreachError(name, "observation", _why_outside(space, value))
+        if isinstance(space, spaces.Box):
+            flat = np.asarray(value, dtype=np.float32).ravel()
+        else:
+            flat = np.asarray(spaces.flatten(space, value), dtype=np.float32)
+        if len(flat) != self.form.widths[n]:
+            raise BreachError(name, "observation", f"expected {self.form.widths[n]} numbers, got {len(flat)}")
+        if not np.isfinite(flat).all():
+            raise BreachError(
+                name, "observation", f"expected finite numbers, got {flat[~np.isfinite(flat)][0]} at {_first(flat)}"
+            )
+        return flat
+
+    def _mask(self, record: Any, n: int, value: Any) -> None:
+        name, count = self.names[n], self.form.actions[n]
+        mask = np.asarray(value)
+        if mask.shape != (count,) or mask.dtype.kind not in "biu" or not np.isin(mask, (0, 1)).all():
+            raise BreachError(name, "action_mask", f"expected {count} integers 0 or 1, got {short(value)}")
+        if not mask.any():
+            raise BreachError(name, "action_mask", "expected at least one allowed action, got none")
+        record["mask"][n, :count] = mask
+
+    def _locate(self, record: Any, observations: Mapping[str, Any], seen: list[str]) -> None:
+        if not self.form.coordinates:
+            return
+        for name, at in self.positions(observations, seen).items():
+            if len(at) != self.form.coordinates:
+                raise BreachError(name, "pos", f"expected {self.form.coordinates} coordinates, got {len(at)}")
+            record["pos"][self.row[name]] = at
+
+    def positions(self, observations: Mapping[str, Any], seen: list[str]) -> dict[str, Array]:
+        """Where the agents in ``seen`` are: a slice of their observations, or what the user's function says."""
+        found: dict[str, Array] = {}
+        given = self.place(self.env) if self.place is not None else None
+        if given is not None and not isinstance(given, Mapping):
+            raise BreachError(None, "pos", f"expected a dict from agents to coordinates, got {short(given)}")
+        for name in seen:
+            n = self.row[name]
+            if given is None:
+                assert self.task.pos_slice is not None  # one of the two was named
+                value = observations[name]["observation"] if self.masked[n] else observations[name]
+                at = self._vector(name, n, value)[slice(*self.task.pos_slice)]
+            elif name in given:
+                at = np.asarray(given[name], dtype=np.float32)
+            else:
+                raise BreachError(name, "pos", "expected coordinates for each living agent, got none")
+            if at.ndim != 1 or not len(at) or not np.isfinite(at).all():
+                raise BreachError(name, "pos", f"expected one or more finite coordinates, got {short(at)}")
+            found[name] = at
+        return found
+
+    def measure_positions(self) -> int:
+        """P, found out by a trial reset; 0 where no positions were named."""
+        if self.task.pos_slice is None and self.place is None:
+            return 0
+        self.used = True
+        observations, _ = self._dicts(self.env.reset(seed=0), ("observation", "info"), "reset")
+        return len(next(iter(self.positions(observations, self._present()).values())))
+
+
+def _member(env: Any, name: str) -> Any:
+    try:
+        return getattr(env, name)
+    except AttributeError as error:
+        raise BreachError(None, name, "expected this attribute, got none") from error
+
+
+def _first(flat: Array) -> int:
+    return int(np.flatnonzero(~np.isfinite(flat))[0])
+
+
+def _why_outside(space: Any, value: Any) -> str:
+    if isinstance(space, spaces.Box):
+        array = np.asarray(value)
+        if array.shape != space.shape:
+            return f"expected shape {space.shape}, got {array.shape}"
+        if array.dtype.kind not in "fiub":
+            return f"expected {space.dtype}, got {array.dtype}"
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            return f"expected numbers, got nan at {int(np.flatnonzero(np.isnan(array))[0])}"
+        if not np.can_cast(array.dtype, space.dtype):
+            return f"expected {space.dtype}, got {array.dtype}"
+        outside = np.flatnonzero((array < space.low) | (array > space.high))
+        if len(outside):
+            at = int(outside[0])
+            low, high, got = space.low.ravel()[at], space.high.ravel()[at], array.ravel()[at]
+            return f"expected entry {at} in [{low}, {high}], got {got}"
+    return f"expected an element of {space}, got {short(value)}"
