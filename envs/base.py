@@ -222,7 +222,9 @@ class GridEnv(Rules[StateT, DrawsT]):
         own = FunctionType(
             rule.__code__.replace(), rule.__globals__, rule.__name__, rule.__defaults__, rule.__closure__
         )
-        compiled = torch.compile(own, dynamic=False, fullgraph=True)
+        # Torch's own vectors treat short axes by masked tails; plain loops, left to the compiler, are twice as fast.
+        options: dict[str, Any] = {"cpp.simdlen": 1} if self.device.type == "cpu" else {}
+        compiled = torch.compile(own, dynamic=False, fullgraph=True, options=options)
         self._proceed = partial(compiled, self)  # type: ignore[method-assign]
 
     def floor_action(self, key: Int[Tensor, " B"]) -> Int[Tensor, "B N"]:

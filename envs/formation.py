@@ -88,7 +88,7 @@ class Formation(GridEnv[FormationState, FormationDraws]):
     recipe: Mapping[str, Any] = {
         "num_envs": 256,
         "rollout": 20,
-        "steps": 800_000,
+        "steps": 1_000_000,
         "ppo": {"lr": 3e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
     }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {

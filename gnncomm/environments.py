@@ -82,9 +82,11 @@ def _find(id: str) -> tuple[Factory, dict[str, Any]]:
             return factory, {}
         if protocol in _protocols(factory):
             return factory, dict(_protocols(factory)[protocol])
+    hint = did_you_mean(str(id), names(), listed=sources)
+    foreign = " or ".join(f"{prefix}:" for prefix in _FOREIGN)
     raise ConfigError(
-        f"Expected the id of an environment, got {id!r}. {did_you_mean(str(id), names())} Those of other "
-        f"libraries begin with {' or '.join(f'{prefix}:' for prefix in _FOREIGN)}"
+        f"Expected the id of an environment, got {id!r}. {hint} gnncomm list names all; those of other libraries begin "
+        f"with {foreign}"
     )
 
 

@@ -110,9 +110,9 @@ class UnsafeContentError(CheckpointError):
     """A manifest that points outside its directory or claims impossible sizes."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``Did you mean 'ring'?`` followed by all known names, to end an error message with."""
+def did_you_mean(name: str, known: Iterable[str], listed: Iterable[str] | None = None) -> str:
+    """``Did you mean 'ring'?`` followed by all known names (or those ``listed``), to end an error message with."""
     names = sorted(known)
     close = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
     hint = f"Did you mean {close[0]!r}? " if close else ""
-    return f"{hint}Known: {', '.join(names)}."
+    return f"{hint}Known: {', '.join(names if listed is None else sorted(listed))}."

@@ -97,7 +97,7 @@ def run(words: list[str]) -> int:
         torch.set_num_threads(args.threads)
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = 120  # a table in a file is not cut to the size of a window
+        console.width = 160  # a table in a file is not cut to the size of a window
     if args.what == "train":
         console.print(bench_train(args.env, args.repeats))
         return 0

@@ -29,8 +29,8 @@ def evaluate(
     ``trained`` is the policy as it is; ``muted`` the same on a wire without edges (``Empty``); ``shuffled`` the same
     with each message replaced by that of the same agent and round in another episode (``Shuffled``); ``floor`` and
     ``ceiling`` are the environment's own (``ceiling`` is None where it has none). Episode e is the first one of seed
-    ``seed + e`` for all five and for any ``num_envs``, so differences between policies are paired. Which other episode a shuffled message comes from does
-    depend on ``num_envs``.
+    ``seed + e`` for all five and for any ``num_envs``, so differences between policies are paired. Which other episode
+    a shuffled message comes from does depend on ``num_envs``.
 
     Args:
         policy: neither its weights nor its modes are changed.

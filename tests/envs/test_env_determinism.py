@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import random as python_random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -149,7 +150,7 @@ class GlobalNoise(Chemical):
     def draws(self, key: Tensor, t: Tensor | Literal[0]) -> ChemicalDraws:
         made = super().draws(key, t)
         if isinstance(t, Tensor) and bool((t >= self.first).any()):
-            return ChemicalDraws(made.cells, torch.randn(made.gain_noise.shape), made.base_noise)
+            return replace(made, gain_noise=torch.randn(made.gain_noise.shape))
         return made
 
 

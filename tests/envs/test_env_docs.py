@@ -28,7 +28,7 @@ def test_every_environment_has_a_page_that_names_its_settings() -> None:
         text = (PAGES / f"{name}.md").read_text()
         assert [key for key in envs.make(name).config if f"`{key}`" not in text] == []  # type: ignore[attr-defined]
     rows = {row.split("`")[1]: row for row in (PAGES / "index.md").read_text().splitlines() if row.startswith("| `")}
-    for id in envs.names():
-        name, _, protocol = id.partition("/")
+    for full in envs.names():
+        name, _, protocol = full.partition("/")
         assert name in rows
-        assert not protocol or f"`/{protocol}`" in rows[name], id
+        assert not protocol or f"`/{protocol}`" in rows[name], full

@@ -73,8 +73,8 @@ def test_an_entry_that_is_no_environment(entries: list[EntryPoint]) -> None:
         ("predator_prey/5x5-3-v1", "Did you mean 'predator_prey/5x5-3-v0'"),
         ("predator_prey/", "got 'predator_prey/'"),
         ("relay/5x5-3-v0", "got 'relay/5x5-3-v0'"),
-        ("", "Known: chemical"),
-        ("../relay", "Known: chemical"),
+        ("", "Known: battle, chemical, chemical_reaction, coverage"),
+        ("../relay", "Known: battle, chemical, chemical_reaction, coverage"),
     ],
 )
 def test_unknown_id(id: str, said: str) -> None:
