@@ -6,6 +6,7 @@ from gnncomm.bench.layers import SETTINGS, Setting, bench_layers, layers_table
 from gnncomm.bench.measure import count_flops, interleaved, matmul_rate, peak_memory
 from gnncomm.bench.methods import MethodRow, bench_methods, bench_speed, methods_table
 from gnncomm.bench.parity import ParityRow, bench_parity, parity, parity_table
+from gnncomm.bench.peers import PeerRow, bench_peers, peers_table
 from gnncomm.bench.scaling import ScaleRow, bench_scaling, scaling_table
 
 __all__ = [
@@ -17,12 +18,14 @@ __all__ = [
     "LayerRow",
     "MethodRow",
     "ParityRow",
+    "PeerRow",
     "ScaleRow",
     "Setting",
     "bench_envs",
     "bench_layers",
     "bench_methods",
     "bench_parity",
+    "bench_peers",
     "bench_scaling",
     "bench_speed",
     "compare",
@@ -35,5 +38,6 @@ __all__ = [
     "parity",
     "parity_table",
     "peak_memory",
+    "peers_table",
     "scaling_table",
 ]

@@ -14,12 +14,12 @@ from torch import Tensor
 from gnncomm import environments, random
 from gnncomm.types import VectorEnv
 
-BATCHES = (256, 1024, 4096, 16384)
+BATCHES = (1, 4, 16, 64, 256, 1024, 4096, 16384)
 """Numbers of environments that are tried; the fastest counts."""
 CHUNK = 20
 """Steps between two readings of the clock."""
-MOST_AGENTS = 1 << 18
-"""Rows of a batch; larger batches are not tried."""
+FEWEST_AGENTS, MOST_AGENTS = 1000, 1 << 18
+"""Rows of a batch; smaller and larger batches are not tried."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,8 @@ def _measure(case: EnvCase, seconds: float, compile: bool, device: str) -> EnvRo
         return environments.make(case.id, num_envs, device, "sparse", **case.settings)
 
     agents = build(1).num_agents
-    batches = [number for number in BATCHES if number * agents <= MOST_AGENTS] or [max(1, MOST_AGENTS // agents)]
+    fits = [number for number in BATCHES if FEWEST_AGENTS <= number * agents <= MOST_AGENTS]
+    batches = fits or [max(1, MOST_AGENTS // agents)]
     eager = {number: rate(build(number), seconds) for number in batches}
     best = sorted(eager, key=lambda number: -eager[number].steps)
     compiled: dict[int, Rate] = {}

@@ -22,6 +22,7 @@ from gnncomm.bench import (
     bench_layers,
     bench_methods,
     bench_parity,
+    bench_peers,
     bench_scaling,
     bench_speed,
     count_flops,
@@ -30,6 +31,7 @@ from gnncomm.bench import (
     matmul_rate,
     methods_table,
     parity_table,
+    peers_table,
     scaling_table,
 )
 from gnncomm.cli.parse import at_least, output_file, parse
@@ -53,6 +55,8 @@ class BenchArgs:
     """envs: which ids; none takes all of them."""
     compile: bool = False
     """envs: also measure the step under torch.compile (needs a C++ compiler; minutes)."""
+    peers: bool = False
+    """envs: also measure lbforaging and Jumanji's foraging, where they are installed."""
     device: str = "cpu"
     """envs: where their tensors live."""
     repeats: int = 20
@@ -114,11 +118,15 @@ def _envs(args: BenchArgs, console: Console) -> dict[str, Any]:
         rows.append(row)
         console.print(f"{row.id}: {row.eager:,.0f} steps/s")
     console.print(envs_table(rows))
+    peers = list(bench_peers()) if args.peers else []
+    if args.peers:
+        console.print(peers_table(peers))
     return {
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "device": args.device,
         "envs": [asdict(row) for row in rows],
+        "peers": [asdict(row) for row in peers],
     }
 
 

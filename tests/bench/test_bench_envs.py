@@ -25,6 +25,7 @@ def test_a_row_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(10**9))
     monkeypatch.setattr(time, "thread_time", lambda: float(next(ticks)))
     monkeypatch.setattr(bench, "BATCHES", (3, 7))
+    monkeypatch.setattr(bench, "FEWEST_AGENTS", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
