@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import envs
 from PIL import Image, ImageDraw
+
+import envs
 
 TILE, COLUMNS, STEPS = 260, 6, 6
 SHOWN = {  # where an environment has a view that shows more than its default

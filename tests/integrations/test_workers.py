@@ -175,7 +175,8 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 PARENT = """
-    import sys, numpy as np
+    import signal, sys, numpy as np
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it runs in the background ignore it
     sys.path.insert(0, {here!r})
     from gnncomm.integrations.form import Task
     from gnncomm.integrations.workers import Workers
@@ -223,7 +224,10 @@ def test_nothing_outlives_the_parent(fault: str, kill: Callable[[Any], None], co
     process, found = parent(fault, "step(); input()" if fault == "hang" else "import time; time.sleep(100)")
     time.sleep(0.2)
     kill(process)
-    _, words = process.communicate(timeout=10)
+    try:
+        _, words = process.communicate(timeout=10)
+    finally:
+        process.kill()
     assert process.returncode == code
     assert nobody(found, seconds=10)
     assert ("KeyboardInterrupt" in words) == (code == -signal.SIGINT)
