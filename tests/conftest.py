@@ -1,4 +1,4 @@
-"""One thread per process, fixed seeds, and array shapes checked while the tests run.
+"""One thread per process (or ``OMP_NUM_THREADS``), fixed seeds, and array shapes checked while the tests run.
 
 Every function of ``gnncomm`` and ``envs`` with a jaxtyping annotation is checked with beartype: arguments on the way
 in, results on the way out. jaxtyping's own import hook is not used for two reasons: beartype refuses ``Self`` in
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, and for every subprocess a test starts
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, and for every subprocess a test starts
 
 import ast
 import functools
@@ -113,7 +113,7 @@ class ShapeCheckFinder(importlib.abc.MetaPathFinder):
 
 assert not set(PACKAGES) & set(sys.modules), "imported before the shape check was installed"
 sys.meta_path.insert(0, ShapeCheckFinder(PACKAGES))
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("repeatable")
 
