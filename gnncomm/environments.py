@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from gnncomm.errors import TrustError
 from gnncomm.types import ConfigError, EnvContractError, VectorEnv, did_you_mean
 
 _GROUP = "gnncomm.envs"
@@ -33,6 +34,33 @@ def is_foreign(id: str) -> bool:
     """Whether ``id`` names an environment of another library, which runs in processes of its own."""
     prefix, colon, rest = str(id).partition(":")
     return bool(colon and rest) and prefix in _FOREIGN
+
+
+def named_code(id: str, settings: Mapping[str, Any]) -> frozenset[str]:
+    """What ``id`` and ``settings`` name by a dotted path, to be imported and called: nothing, for listed environments.
+
+    An installed package vouches for what its entry points name; its factory may have a method ``names_code(settings)``
+    that gives the settings which name code.
+    """
+    factory, _ = _find(id)
+    own = {str(id)} if is_foreign(id) else set()
+    in_settings: Callable[[Mapping[str, Any]], list[str]] = getattr(factory, "names_code", lambda settings: [])
+    return frozenset(own | set(in_settings(settings)))
+
+
+def require_trust(id: str, settings: Mapping[str, Any], spoken: frozenset[str] = frozenset()) -> None:
+    """Refuse what a file names by a dotted path, unless the user has ``spoken`` it, too.
+
+    Raises:
+        TrustError: names it, and says how to allow it.
+    """
+    unspoken = sorted(named_code(id, settings) - spoken)
+    if unspoken:
+        raise TrustError(
+            f"Expected an environment of an installed package, but the run names {unspoken[0]!r}: code that would be "
+            "imported and run with your rights. If you trust who wrote the run, say so with --trust-env "
+            "(load(..., trust_env=True))."
+        )
 
 
 def _sources() -> dict[str, str]:

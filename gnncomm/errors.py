@@ -70,6 +70,12 @@ class ConfigError(GnnCommError, ValueError):
     exit_code = 78
 
 
+class TrustError(GnnCommError, ValueError):
+    """A file names code of another package, and nobody said that it may run."""
+
+    exit_code = 77
+
+
 class UnsafePathError(GnnCommError, ValueError):
     """A run name or path that would leave the run directory or that file systems disagree about."""
 

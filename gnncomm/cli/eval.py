@@ -37,6 +37,8 @@ class EvalArgs:
     """Another channel than in training."""
     json: str = ""
     """File to write the numbers to."""
+    trust_env: bool = False
+    """Run code of another package that the run names as its environment."""
 
     def __post_init__(self) -> None:
         at_least(self, episodes=1, seed=0)
@@ -45,7 +47,7 @@ class EvalArgs:
 def run(words: list[str]) -> int:
     args = parse(EvalArgs, words, "gnncomm eval")
     console = Console(highlight=False)
-    trained = load(args.run)
+    trained = load(args.run, trust_env=args.trust_env)
     names = ("topology", "scheduler", "codec", "channel")
     overrides = {name: value for name in names if (value := getattr(args, name))}
     target = output_file(args.json) if args.json else None

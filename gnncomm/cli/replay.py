@@ -28,6 +28,8 @@ class ReplayArgs:
     """MP4 or GIF to film the episode in."""
     seed: int = 0
     """Seed of the episode."""
+    trust_env: bool = False
+    """Run code of another package that the run names as its environment."""
 
     def __post_init__(self) -> None:
         at_least(self, seed=0)
@@ -36,7 +38,7 @@ class ReplayArgs:
 def run(words: list[str]) -> int:
     args = parse(ReplayArgs, words, "gnncomm replay")
     console = Console(highlight=False)
-    trained = load(args.run)
+    trained = load(args.run, trust_env=args.trust_env)
     figure = output_file(args.figure) if args.figure else safe_run_path(args.run) / "trajectories.png"
     episode = draw(trained, figure, args.seed, console)
     if args.episode:

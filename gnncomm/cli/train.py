@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 import tyro
 from rich.console import Console
 
+from gnncomm import environments
 from gnncomm.cli.eval import show_report
 from gnncomm.cli.parse import at_least, parse
 from gnncomm.cli.progress import TrainingProgress
@@ -16,7 +18,7 @@ from gnncomm.cli.replay import draw
 from gnncomm.cli.signals import StopSignal
 from gnncomm.learn import TrainConfig
 from gnncomm.methods import METHODS
-from gnncomm.run import default_config, load, train
+from gnncomm.run import config_of, default_config, load, train
 from gnncomm.store import safe_run_path
 
 
@@ -36,6 +38,8 @@ class TrainArgs(TrainConfig):
     """Threads of torch; 0 leaves its own choice."""
     episodes: int = 1000
     """Episodes of the evaluation afterwards; 0 for none."""
+    trust_env: bool = False
+    """With --resume: run code of another package that the run names and the command does not."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,7 +48,7 @@ class TrainArgs(TrainConfig):
 
 def run(words: list[str]) -> int:
     args = _parse(words)
-    config = TrainConfig(**{item.name: getattr(args, item.name) for item in fields(TrainConfig)})
+    config = TrainConfig(**_settings(args))
     console = Console(highlight=False)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -69,7 +73,7 @@ def run(words: list[str]) -> int:
     else:
         console.print(f"{training.env_steps:,} steps, {progress.steps_per_second:,.0f} steps/s, kept in {out}")
     if args.episodes:
-        trained = load(out)
+        trained = load(out, trust_env=True)  # this very command trained in it
         folder = safe_run_path(out)
         show_report(trained, args.episodes, folder / "eval.json", console)
         draw(trained, folder / "trajectories.png", seed=config.seed, console=console)
@@ -79,18 +83,30 @@ def run(words: list[str]) -> int:
 def _parse(words: list[str]) -> TrainArgs:
     """Twice: environment and method first, then everything, with the recipe of both as default.
 
-    A method stands for its parts: what is kept in the run names these.
+    A method stands for its parts: what is kept in the run names these. A run that is resumed has settings already:
+    they are the defaults then, and only what the command names may run code.
     """
-    first = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], "gnncomm train")
-    recipe, method = default_config(first.env), METHODS.get(first.comm)
+    first = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], "gnncomm train", _NOTHING_SAID)
+    env, method = first.env or TrainArgs.env, METHODS.get(first.comm)
+    resumed = first.resume and not first.overwrite and not {"-h", "--help"} & set(words)
+    out = first.out or run_name(env, first.comm, first.seed)
+    known = config_of(out) if resumed else default_config(env)
     if method is not None:
-        recipe = method.config(recipe)
-    default = TrainArgs(**{item.name: getattr(recipe, item.name) for item in fields(TrainConfig)})
-    args = parse(TrainArgs, words, "gnncomm train", default)
-    if method is None:
-        return args
-    out = args.out or run_name(args.env, method.name, args.seed)
-    return replace(args, comm=method.settings["comm"], out=out)
+        known = method.config(known)
+    args = parse(TrainArgs, words, "gnncomm train", TrainArgs(**_settings(known)))
+    if resumed and not args.trust_env:
+        spoken = environments.named_code(first.env, first.env_settings) if first.env else frozenset[str]()
+        environments.require_trust(args.env, args.env_settings, spoken)
+    if resumed or method is not None:
+        return replace(args, comm=args.comm if method is None else method.settings["comm"], out=out)
+    return args
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    return {item.name: getattr(config, item.name) for item in fields(TrainConfig)}
+
+
+_NOTHING_SAID = TrainArgs(env="")
 
 
 def run_name(env: str, comm: str, seed: int) -> str:

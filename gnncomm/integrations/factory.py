@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from gnncomm.integrations import options
 from gnncomm.integrations.form import Kind
 from gnncomm.integrations.pettingzoo import ForeignEnv
 
@@ -24,6 +25,12 @@ class ForeignFactory:
         self, num_envs: int = 1, device: str | torch.device = "cpu", observation: str = "flat", **settings: Any
     ) -> ForeignEnv:
         return ForeignEnv(self.kind, self.source, num_envs, device, observation, **settings)
+
+    @staticmethod
+    def names_code(settings: Mapping[str, Any]) -> list[str]:
+        """The settings that name a function; see ``gnncomm.environments.named_code``."""
+        function = options.positions(settings.get("pos"))[1]
+        return [] if function is None else [f"pos={function}"]
 
 
 def pettingzoo_source(source: str) -> ForeignFactory:

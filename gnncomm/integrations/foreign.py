@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from gnncomm.integrations.form import Form, Task
-from gnncomm.integrations.sources import BreachError, SettingError, build, load, short
+from gnncomm.integrations.sources import BreachError, SettingError, build, function, short
 
 Array = np.ndarray[Any, Any]
 
@@ -26,7 +26,7 @@ class Slot:
         self.moves = [env.action_space(name) for name in self.names]
         self.live: list[str] = []
         self.used = False
-        self.place = None if task.pos_function is None else load(task.pos_function)
+        self.place = None if task.pos_function is None else function(task.pos_function)
         masked = [self._is_masked(space) for space in self.views]
         self.plain = [view["observation"] if yes else view for view, yes in zip(self.views, masked, strict=True)]
         self.form = Form(

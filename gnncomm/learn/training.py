@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gnncomm.learn.build import build_policy
@@ -12,7 +13,7 @@ from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.curriculum import Curriculum
 from gnncomm.learn.ppo import PPO
 from gnncomm.learn.rollout import begin, collect
-from gnncomm.types import VectorEnv
+from gnncomm.types import TimeStep, VectorEnv
 
 Groups = dict[str, dict[str, Tensor]]
 """Tensors by name, in groups: one file of a checkpoint each."""
@@ -53,20 +54,37 @@ class Training:
 
     def state(self) -> tuple[Groups, dict[str, Any]]:
         """``(tensors by group, counters)``: what a checkpoint holds."""
-        optimizer = self.learner.optimizer.state_dict()["state"]
         groups = {
             "model": dict(self.policy.state_dict()),
-            "optimizer": {
-                f"{index}.{name}": value for index, slots in optimizer.items() for name, value in slots.items()
-            },
+            "optimizer": self._slots(),
             "returns": dict(self.learner.return_norm.state_dict()),
             "env": self.env.state_dict(),
             "carry": self.carry.tensors() | {"running_return": self.tally.running_return},
         }
         return groups, {"updates": self.learner.updates, "env_steps": self.env_steps}
 
-    def restore(self, groups: Mapping[str, Mapping[str, Tensor]], counters: Mapping[str, Any]) -> None:
-        """Continue from what ``state`` gave; whoever calls has checked that names and shapes are the same."""
+    def _slots(self) -> dict[str, Tensor]:
+        """What Adam keeps of every parameter, by its number; zeros for one without a gradient so far, as Adam begins.
+
+        So a checkpoint always has the same tensors, and one that is missing is missed.
+        """
+        optimizer = self.learner.optimizer
+        slots: dict[str, Tensor] = {}
+        for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
+            kept = optimizer.state.get(parameter) or {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+            slots |= {f"{index}.{name}": value for name, value in kept.items()}
+        return slots
+
+    def restore(self, groups: Mapping[str, Mapping[str, Tensor]], counters: Mapping[str, Any]) -> TimeStep:
+        """Continue from what ``state`` gave; whoever calls has checked that names and shapes are the same.
+
+        Returns:
+            What the environments show now.
+        """
         self.policy.load_state_dict(dict(groups["model"]))
         self.learner.return_norm.load_state_dict(dict(groups["returns"]))
         slots: dict[int, dict[str, Tensor]] = {}
@@ -76,6 +94,8 @@ class Training:
         whole = self.learner.optimizer.state_dict()
         self.learner.optimizer.load_state_dict(whole | {"state": slots})
         self.learner.updates = int(counters["updates"])
-        self.env.load_state_dict(groups["env"])
+        self.curriculum.apply(self.env, max(self.learner.updates - 1, 0) / self.config.updates)
+        shown = self.env.load_state_dict(groups["env"])
         self.carry = self.carry.with_tensors(groups["carry"])
         self.tally.running_return = groups["carry"]["running_return"].clone()
+        return shown

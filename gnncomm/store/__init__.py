@@ -1,5 +1,6 @@
 """Run directories, checkpoints and configurations: what is on disk is whole, verified, and never executed."""
 
+from gnncomm.store import sealed
 from gnncomm.store.checkpoint import (
     Checkpoint,
     Rejected,
@@ -9,10 +10,11 @@ from gnncomm.store.checkpoint import (
     save_checkpoint,
 )
 from gnncomm.store.config import from_json, read_json, to_json, write_json_atomic
+from gnncomm.store.manifest import package_versions
 from gnncomm.store.metrics import MetricsLog
 from gnncomm.store.paths import safe_run_path
 from gnncomm.store.run import RunDir
-from gnncomm.store.tensors import require_match
+from gnncomm.store.tensors import require_finite, require_match
 from gnncomm.store.tree import join_tree, split_tree
 
 __all__ = [
@@ -25,10 +27,13 @@ __all__ = [
     "latest_checkpoint",
     "list_checkpoints",
     "load_checkpoint",
+    "package_versions",
     "read_json",
+    "require_finite",
     "require_match",
     "safe_run_path",
     "save_checkpoint",
+    "sealed",
     "split_tree",
     "to_json",
     "write_json_atomic",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from gnncomm.errors import (
     CheckpointError,
     CheckpointVersionError,
     ConfigError,
+    GnnCommError,
     NonFiniteError,
     UnsafeContentError,
     UnsafePathError,
@@ -64,12 +65,11 @@ class Checkpoint:
         """The tensors of one group.
 
         Raises:
-            CheckpointError: there is no such group, as in an export for evaluation, which has no ``optimizer``.
+            CheckpointError: there is no such group.
         """
         if name not in self.tensors:
             raise CheckpointError(
-                f"{self.path} holds no {name!r}: expected it beside {', '.join(sorted(self.tensors))}. "
-                "An export for evaluation cannot be resumed."
+                f"{self.path} holds no {name!r}: expected it beside {', '.join(sorted(self.tensors))}."
             )
         return self.tensors[name]
 
@@ -145,22 +145,40 @@ def load_checkpoint(path: str | Path, max_bytes: int = MAX_CHECKPOINT_BYTES) -> 
     return Checkpoint(path, manifest.step, groups, state, manifest.versions)
 
 
-def latest_checkpoint(run_dir: str | Path, max_bytes: int = MAX_CHECKPOINT_BYTES) -> tuple[Checkpoint, list[Rejected]]:
+def latest_checkpoint(
+    run_dir: str | Path,
+    max_bytes: int = MAX_CHECKPOINT_BYTES,
+    accept: Callable[[Checkpoint], None] = lambda checkpoint: None,
+) -> tuple[Checkpoint, list[Rejected]]:
     """The newest good checkpoint of a run, and the newer ones that had to be passed over, each with the reason.
 
+    Args:
+        run_dir: the run.
+        max_bytes: see ``load_checkpoint``.
+        accept: looks at what the checkpoint means, after its bytes were verified: raises one of the errors below where
+            it cannot be used, and the one before it is tried.
+
     Raises:
-        CheckpointError: there is none; with reasons, or with exit code 66 if none was ever saved.
+        CheckpointError: there is none; with reasons (a subclass where all have one), or with exit code 66 if none was
+            ever saved.
     """
     rejected: list[Rejected] = []
+    kinds: set[type[GnnCommError]] = set()
     for _, path in reversed(list_checkpoints(run_dir)):
         try:
-            return load_checkpoint(path, max_bytes), rejected
+            checkpoint = load_checkpoint(path, max_bytes)
+            accept(checkpoint)
+            return checkpoint, rejected
         except (CheckpointError, UnsafePathError, NonFiniteError) as error:
             rejected.append(Rejected(path, str(error)))
+            kinds.add(type(error))
     if not rejected:
         raise with_exit_code(CheckpointError(f"{run_dir} has no checkpoint: none was saved yet."), EX_NOINPUT)
     reasons = " ".join(item.reason for item in rejected)
-    raise CheckpointError(f"{run_dir} has no usable checkpoint among {len(rejected)}. {reasons}")
+    kind = kinds.pop() if len(kinds) == 1 else CheckpointError
+    raise (kind if issubclass(kind, CheckpointError) else CheckpointError)(
+        f"{run_dir} has no usable checkpoint among {len(rejected)}. {reasons}"
+    )
 
 
 def list_checkpoints(run_dir: str | Path) -> list[tuple[int, Path]]:
@@ -195,10 +213,13 @@ def _encode(groups: Mapping[str, Mapping[str, Tensor]], state: Mapping[str, Any]
     tensor_files.require_finite(groups.get("model", {}), "Checkpoint not saved: group 'model'")
     try:
         raw = strict_json.dump(dict(state))
+        again = strict_json.parse(raw)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"state: {error}. Expected text keys, lists, text, finite numbers and null.") from error
-    if strict_json.parse(raw) != dict(state):
+    if again != dict(state):
         raise CheckpointError("state would come back changed from JSON: use text as keys and lists, not tuples.")
+    if len(raw) > manifests.MAX_STATE_BYTES:
+        raise CheckpointError(f"state: expected at most {manifests.MAX_STATE_BYTES} bytes of JSON, got {len(raw)}.")
     return contents | {STATE_NAME: raw}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gnncomm.errors import CheckpointCorruptError, CheckpointVersionError, UnsafeContentError
-from gnncomm.store import strict_json
+from gnncomm.store import sealed, strict_json
 
 NAME = "manifest.json"
 STATE_NAME = "state.json"
@@ -25,6 +25,8 @@ TENSORS_SUFFIX = ".safetensors"
 KIND = "gnncomm.checkpoint"
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 1 << 20
+MAX_STATE_BYTES = 64 << 20
+"""JSON takes about ten times its size in memory; what is large belongs into tensors."""
 
 _FILE_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\.safetensors")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -68,7 +70,7 @@ class Manifest:
             "versions": dict(self.versions),
             "files": {name: {"size": entry.size, "sha256": entry.sha256} for name, entry in self.files.items()},
         }
-        return strict_json.dump(data | {_SELF: _hash(data)})
+        return sealed.seal(data, _SELF)
 
 
 @cache
@@ -101,14 +103,9 @@ def parse_manifest(raw: bytes, path: Path, max_bytes: int) -> Manifest:
         raise CheckpointCorruptError(f"{path} is damaged, or this is not a gnncomm checkpoint: not an object.")
     _check_kind(data, raw, path)
     _check_safe(data, path, max_bytes)
-    body = {key: value for key, value in data.items() if key != _SELF}
-    if raw != strict_json.dump(data) or data.get(_SELF) != _hash(body):
+    if not sealed.is_sealed(raw, data, _SELF):
         raise CheckpointCorruptError(f"{path} is damaged: its bytes are not those that were written.")
-    return _build(body, path)
-
-
-def _hash(body: Mapping[str, Any]) -> str:
-    return hashlib.sha256(strict_json.dump(body)).hexdigest()
+    return _build(data, path)
 
 
 def _check_kind(data: dict[str, Any], raw: bytes, path: Path) -> None:
@@ -133,6 +130,7 @@ def _check_safe(data: dict[str, Any], path: Path, max_bytes: int) -> None:
     if not isinstance(files, dict):
         raise CheckpointCorruptError(f"{path} is damaged: it lists no files.")
     total = 0
+    largest = {STATE_NAME: MAX_STATE_BYTES}
     for name, entry in files.items():
         flipped = _FILE_NAME.fullmatch("o" + name[1:])  # one bit between "o" and "/": damage, for the hash to find
         absolute = name.startswith("/") and not flipped
@@ -140,6 +138,8 @@ def _check_safe(data: dict[str, Any], path: Path, max_bytes: int) -> None:
             raise UnsafeContentError(f"{path} lists {name[:80]!r}, which leads out of its directory. Refused.")
         size = entry.get("size") if isinstance(entry, dict) else None
         total += size if type(size) is int and size > 0 else 0
+        if type(size) is int and size > largest.get(name, size):
+            raise UnsafeContentError(f"{path} claims {size} bytes for {name}; the limit is {largest[name]}. Not read.")
     if total > max_bytes:
         raise UnsafeContentError(f"{path} claims {total} bytes; the limit is {max_bytes}. Pass a larger max_bytes.")
 

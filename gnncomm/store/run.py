@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from torch import Tensor
 
 from gnncomm.errors import (
+    CheckpointCorruptError,
     CheckpointError,
     CheckpointVersionError,
     ConfigError,
     RunExistsError,
     StateError,
-    UnsafePathError,
+    UnsafeContentError,
     did_you_mean,
 )
 from gnncomm.store import checkpoint as checkpoints
+from gnncomm.store import sealed, strict_json
 from gnncomm.store.checkpoint import CHECKPOINTS, Checkpoint, Rejected
-from gnncomm.store.config import from_json, read_json, to_json, write_json_atomic
-from gnncomm.store.files import EX_NOINPUT, require_directory, sweep, with_exit_code, write_error
+from gnncomm.store.config import from_json, to_json
+from gnncomm.store.files import (
+    EX_IOERR,
+    EX_NOINPUT,
+    read_regular,
+    require_directory,
+    sweep,
+    with_exit_code,
+    write_atomic,
+    write_error,
+)
 from gnncomm.store.lock import RunLock
 from gnncomm.store.manifest import package_versions
 from gnncomm.store.metrics import MetricsLog, MetricValue
@@ -36,8 +48,11 @@ CONFIG_NAME = "config.json"
 METRICS_NAME = "metrics.jsonl"
 LOCK_NAME = "run.lock"
 KIND = "gnncomm.run"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: ``config.json`` and the lines of ``metrics.jsonl`` carry hashes; a checkpoint holds the sizes of its policy."""
 _POSITION = "metrics_position"
+_SELF = "config_sha256"
+_MAX_CONFIG_BYTES = 1 << 20
 
 
 class RunDir:
@@ -63,13 +78,7 @@ class RunDir:
             UnsafePathError, ConfigError: see ``safe_run_path`` and ``to_json``.
         """
         path = safe_run_path(path)
-        data = dict(config) if isinstance(config, Mapping) else to_json(config)
-        envelope = {
-            "kind": KIND,
-            "format_version": FORMAT_VERSION,
-            "versions": dict(package_versions()),
-            "config": data,
-        }
+        raw = _sealed(config)
         taken = _is_taken(path)
         if taken and not (overwrite and (path / CONFIG_NAME).exists()):
             _refuse_taken(path)
@@ -81,7 +90,8 @@ class RunDir:
             if not overwrite and _is_taken(path):
                 _refuse_taken(path)  # another process was faster
             run._clear()
-            write_json_atomic(path / CONFIG_NAME, envelope)
+            write_atomic(path / CONFIG_NAME, raw)
+            (path / CHECKPOINTS).mkdir()  # from now on a run without it has lost it
         except BaseException:
             run.close()
             raise
@@ -124,6 +134,15 @@ class RunDir:
         """The configuration as a JSON object, or as an instance of ``cls``."""
         data: dict[str, Any] = _read_envelope(self.path)["config"]
         return data if cls is None else from_json(cls, data)
+
+    def amend(self, config: DataclassInstance | Mapping[str, Any]) -> None:
+        """Put another configuration in the place of the one that is there.
+
+        Raises:
+            ConfigError: see ``to_json``. StateError: the run is open for reading.
+        """
+        self._writer()
+        write_atomic(self.path / CONFIG_NAME, _sealed(config))
 
     def log(self, metrics: Mapping[str, MetricValue]) -> None:
         """Append one line to ``metrics.jsonl``; see ``MetricsLog.append``."""
@@ -168,9 +187,16 @@ class RunDir:
             self.path, step, tensors, {**state, _POSITION: self.metrics_position}, keep_last
         )
 
-    def latest(self) -> tuple[Checkpoint, list[Rejected]]:
+    def latest(
+        self, accept: Callable[[Checkpoint], None] = lambda checkpoint: None
+    ) -> tuple[Checkpoint, list[Rejected]]:
         """The newest good checkpoint and the newer ones passed over; see ``latest_checkpoint``."""
-        return checkpoints.latest_checkpoint(self.path)
+        return checkpoints.latest_checkpoint(self.path, accept=accept)
+
+    @property
+    def has_lost_checkpoints(self) -> bool:
+        """Whether the directory of the checkpoints is gone, which is made together with the run."""
+        return not (self.path / CHECKPOINTS).exists()
 
     def rewind(self, checkpoint: Checkpoint | None) -> None:
         """Put the run where it stood when ``checkpoint`` was saved (None: at its beginning).
@@ -212,7 +238,7 @@ class RunDir:
 
     def _clear(self) -> None:
         """Checkpoints first, config last: whatever a kill leaves is still a run that can be overwritten."""
-        if (self.path / CHECKPOINTS).exists():
+        if os.path.lexists(self.path / CHECKPOINTS):
             require_directory(self.path / CHECKPOINTS)
             shutil.rmtree(self.path / CHECKPOINTS)
         (self.path / METRICS_NAME).unlink(missing_ok=True)
@@ -232,18 +258,47 @@ def _refuse_taken(path: Path) -> None:
     raise RunExistsError(f"{path} is not empty and holds no run of gnncomm: it is not touched. Choose another name.")
 
 
+def _sealed(config: DataclassInstance | Mapping[str, Any]) -> bytes:
+    """``config.json``."""
+    data = dict(config) if isinstance(config, Mapping) else to_json(config)
+    envelope = {
+        "kind": KIND,
+        "format_version": FORMAT_VERSION,
+        "versions": dict(package_versions()),
+        "config": data,
+    }
+    try:
+        return sealed.seal(envelope, _SELF)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"config: {error}. Expected objects, lists, text, finite numbers and null.") from error
+
+
 def _read_envelope(path: Path) -> dict[str, Any]:
     file = path / CONFIG_NAME
-    if not file.exists():
-        raise with_exit_code(CheckpointError(f"{path} is not a run: it has no {CONFIG_NAME}."), EX_NOINPUT)
-    if file.is_symlink():
-        raise UnsafePathError(f"{file}: expected a regular file, got a symbolic link. Not opened.")
-    envelope = read_json(file)
-    if envelope.get("kind") != KIND or envelope.get("format_version") != FORMAT_VERSION:
+    try:
+        raw = read_regular(file, _MAX_CONFIG_BYTES)
+        envelope = strict_json.parse(raw)
+    except FileNotFoundError as error:
+        raise with_exit_code(CheckpointError(f"{path} is not a run: it has no {CONFIG_NAME}."), EX_NOINPUT) from error
+    except OSError as error:
+        raise with_exit_code(CheckpointError(f"{file} cannot be read: {error.strerror}."), EX_IOERR) from error
+    except strict_json.ForbiddenJsonError as error:
+        raise UnsafeContentError(f"{file}: {error}. Refused.") from error
+    except strict_json.MalformedJsonError as error:
+        raise CheckpointCorruptError(f"{file} is damaged, or this is no run of gnncomm: {error}.") from error
+    if not isinstance(envelope, dict) or not envelope.keys() & {_SELF, "kind"}:
+        raise CheckpointVersionError(f"{file}: expected a run of gnncomm, got other JSON.")
+    intact, version = sealed.is_sealed(raw, envelope, _SELF), envelope.get("format_version")
+    known = type(version) is int and version == FORMAT_VERSION and envelope.get("kind") == KIND
+    if not known and (intact or _SELF not in envelope):
         raise CheckpointVersionError(
             f"{file}: expected {KIND!r} of format version {FORMAT_VERSION}, got {str(envelope.get('kind'))[:80]!r} of "
-            f"version {str(envelope.get('format_version'))[:80]}."
+            f"version {str(version)[:80]}. Load it with the version of gnncomm that wrote it."
+        )
+    if not intact:
+        raise CheckpointCorruptError(
+            f"{file} is damaged: it is not what was written. A run keeps its settings; for others begin a new one."
         )
     if not isinstance(envelope.get("config"), dict):
-        raise ConfigError(f"{file}: expected an object under 'config'.")
+        raise UnsafeContentError(f"{file}: expected an object under 'config'. Refused.")
     return envelope

@@ -1,10 +1,16 @@
-"""JSON without its loopholes: no duplicate keys, no NaN, no infinity (also not as 1e999), no bottomless nesting."""
+"""JSON without its loopholes.
+
+No duplicate keys, no NaN, no infinity (also not as 1e999), no integers beyond 64 bits, no bottomless nesting.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from typing import Any
+
+MAX_DEPTH = 64
+"""Objects and lists within each other; whoever walks over what was read may do so by recursion."""
 
 
 class MalformedJsonError(ValueError):
@@ -20,13 +26,15 @@ def parse(raw: bytes) -> Any:
 
     Raises:
         MalformedJsonError: no UTF-8, or no JSON.
-        ForbiddenJsonError: duplicate key, number that is not finite, nesting beyond the recursion limit.
+        ForbiddenJsonError: duplicate key, number that is not finite, integer outside of [-2^63, 2^63), more than
+            ``MAX_DEPTH`` levels.
     """
     try:
-        return json.loads(
+        value = json.loads(
             raw.decode("utf-8"),
             object_pairs_hook=_unique,
             parse_float=_finite,
+            parse_int=_int64,
             parse_constant=_refuse_constant,
         )
     except UnicodeDecodeError as error:
@@ -39,6 +47,8 @@ def parse(raw: bytes) -> Any:
         raise
     except ValueError as error:  # an integer of thousands of digits
         raise ForbiddenJsonError(str(error)) from error
+    _require_shallow(value)
+    return value
 
 
 def dump(value: Any, indent: int | None = 2) -> bytes:
@@ -65,6 +75,23 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ForbiddenJsonError(f"number {text[:20]} is not finite")
     return value
+
+
+def _int64(text: str) -> int:
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise ForbiddenJsonError(f"integer {text[:24]} has more than 64 bits")
+    return value
+
+
+def _require_shallow(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        nested = [item for item in level if isinstance(item, (dict, list))]
+        if not nested:
+            return
+        level = [child for item in nested for child in (item.values() if isinstance(item, dict) else item)]
+    raise ForbiddenJsonError("nested too deeply")
 
 
 def _refuse_constant(text: str) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -29,6 +31,7 @@ _DTYPES = {
     torch.float64: "F64",
 }
 _METADATA = "__metadata__"
+_MAX_AXES = 16
 
 
 def encode(tensors: Mapping[str, Tensor], source: str) -> bytes:
@@ -72,12 +75,23 @@ def decode(raw: bytes, path: Path) -> dict[str, Tensor]:
     if not isinstance(header, dict):
         raise UnsafeContentError(f"{path}: its header is refused: not an object.")
     for name, entry in header.items():
-        if name != _METADATA and (not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES.values()):
+        if name == _METADATA:
+            continue
+        if not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES.values():
             raise UnsafeContentError(f"{path}: tensor {name!r} has a type that gnncomm does not write. Refused.")
+        if not _is_shape(entry.get("shape")):
+            raise UnsafeContentError(f"{path}: tensor {name!r} has a shape that no tensor can have. Refused.")
     try:
         return safetensors.load(raw)
     except SafetensorError as error:
         raise UnsafeContentError(f"{path}: refused by safetensors: {error}.") from error
+
+
+def _is_shape(shape: Any) -> bool:
+    """Up to ``_MAX_AXES`` sizes whose strides fit into 64 bits; torch computes these also where an axis is empty."""
+    if not isinstance(shape, list) or len(shape) > _MAX_AXES or not all(type(size) is int for size in shape):
+        return False
+    return all(size >= 0 for size in shape) and math.prod(max(size, 1) for size in shape) < 2**59
 
 
 def require_finite(tensors: Mapping[str, Tensor], source: str) -> None:

@@ -101,7 +101,7 @@ def test_resume_with_other_settings(finished: Path, capsys: pytest.CaptureFixtur
 def test_a_run_of_another_version(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = finished / "config.json"
     text = config.read_text()
-    config.write_text(text.replace('"format_version": 1', '"format_version": 99'))
+    config.write_text('{"kind": "gnncomm.run", "format_version": 99, "config": {}}')
     fails(["eval", str(finished)], 65, "99", capsys)
     config.write_text(text)
 

@@ -26,7 +26,7 @@ RANKS = (
     ("learn",),
     ("methods",),
     ("evaluate", "record", "store", "deploy"),
-    ("run", "multiagent"),
+    ("saved", "run", "multiagent"),
     ("integrations", "testing", "bench"),
     ("cli",),
 )

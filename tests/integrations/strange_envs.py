@@ -197,6 +197,26 @@ def continuous() -> Toy:
     return env
 
 
+def touch(command: str) -> None:
+    """A function that makes no environment, and says so."""
+    os.system(command)
+
+
+def touch_as_any(command: str):  # type: ignore[no-untyped-def]  # what the test is about
+    """One that promises nothing."""
+    os.system(command)
+
+
+class Maker:
+    """An object that can be called."""
+
+    def __call__(self) -> Toy:
+        return Toy()
+
+
+Callable_env = Maker()
+
+
 def where(env: Toy) -> dict[str, list[float]]:
     """Positions for ``pos="strange_envs:where"``."""
     return {name: [float(n), float(env.t)] for n, name in enumerate(env.agents or NAMES)}

@@ -245,8 +245,8 @@ def test_bad_positions(changes: dict[str, Any], words: str) -> None:
     [
         ("no_such_package_at_all", "Install the package"),
         ("strange_envs:nothing", "correct the name"),
-        ("strange_envs:NAMES", "class or function"),
-        ("strange_envs:not_parallel", "ParallelEnv, got AECEnv"),
+        ("strange_envs:NAMES", "got list.*was not called"),
+        ("strange_envs:not_parallel", "annotated to return one.*was not called"),
         ("strange_envs:continuous", "Discrete actions, got Box"),
     ],
 )

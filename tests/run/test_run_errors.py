@@ -27,22 +27,15 @@ Tiny = Callable[..., TrainConfig]
 StateOf = Callable[[Path], dict[str, str]]
 
 
-def edit_config(run: Path, **changes: Any) -> None:
-    """Let ``config.json`` describe something else than the checkpoints hold."""
-    file = run / "config.json"
-    envelope = json.loads(file.read_text())
-    envelope["config"] |= changes
-    file.write_text(json.dumps(envelope))
+def sizes_of(checkpoint: Path) -> dict[str, int]:
+    sizes: dict[str, int] = json.loads((checkpoint / "state.json").read_text())["sizes"]
+    return sizes
 
 
 def flip_a_byte(file: Path) -> None:
     raw = bytearray(file.read_bytes())
     raw[len(raw) // 2] ^= 0x10
     file.write_bytes(raw)
-
-
-def newest(run: Path) -> Path:
-    return max((run / "checkpoints").glob("step_*"), key=lambda path: int(path.name[5:]))
 
 
 @pytest.mark.parametrize(
@@ -76,10 +69,11 @@ def test_another_learning_rate_is_refused(tiny: Tiny, tmp_path: Path) -> None:
         train(tiny(ppo=PPOConfig(lr=0.5, epochs=2, minibatches=2)), tmp_path / "run", resume=True)
 
 
-def test_a_central_critic_is_bound_to_its_team(tiny: Tiny, tmp_path: Path) -> None:
+def test_a_central_critic_is_bound_to_its_team(tiny: Tiny, tmp_path: Path, forge: Any) -> None:
     """3 agents of 8 numbers each against 4: the message has both widths."""
     train(tiny(algo="mappo"), tmp_path / "run")
-    edit_config(tmp_path / "run", env_settings={"num_agents": 4})
+    for checkpoint in (tmp_path / "run" / "checkpoints").glob("step_*"):
+        forge.state(checkpoint, sizes=sizes_of(checkpoint) | {"num_agents": 4})
     with pytest.raises(CheckpointMismatchError, match=r"critic\.joint\.weight") as caught:
         load(tmp_path / "run")
     assert "24" in str(caught.value)
@@ -91,7 +85,6 @@ def test_a_local_critic_serves_any_team_that_sees_the_same(tiny: Tiny, tmp_path:
     want = make_env(tiny(env="chemical", env_settings={"max_steps": 4, "num_agents": 7}))
     if want.obs_dim != make_env(tiny(env="chemical", env_settings={"max_steps": 4})).obs_dim:
         pytest.skip("the observation of this environment depends on the size of the team")
-    edit_config(tmp_path / "run", env_settings={"max_steps": 4, "num_agents": 7})
     policy = load(tmp_path / "run").policy
     now = want.reset(seed=0)
     assert policy.act(now, policy.initial_state(4, 7)).action.shape == (4, 7)
@@ -100,8 +93,8 @@ def test_a_local_critic_serves_any_team_that_sees_the_same(tiny: Tiny, tmp_path:
 @pytest.mark.parametrize(
     ("changes", "what"),
     [
-        ({"env_settings": {"dim": 6}}, "encoder"),  # other observation width
-        ({"env": "relay"}, "actor"),  # other number of actions
+        ({"sizes": {"obs_dim": 6}}, "encoder"),
+        ({"sizes": {"num_actions": 6}}, "actor"),
         ({"hidden": 12}, "memory"),
         ({"comm": "mean"}, "comm"),
         ({"rounds": 2}, "comm"),
@@ -109,9 +102,14 @@ def test_a_local_critic_serves_any_team_that_sees_the_same(tiny: Tiny, tmp_path:
         ({"algo": "mappo"}, "critic"),
     ],
 )
-def test_what_does_not_fit_is_listed(tiny: Tiny, tmp_path: Path, changes: dict[str, Any], what: str) -> None:
+def test_what_does_not_fit_is_listed(
+    tiny: Tiny, tmp_path: Path, forge: Any, changes: dict[str, Any], what: str
+) -> None:
     train(tiny(), tmp_path / "run")
-    edit_config(tmp_path / "run", **changes)
+    sizes = changes.pop("sizes", {})
+    forge.config(tmp_path / "run", **changes)
+    for checkpoint in (tmp_path / "run" / "checkpoints").glob("step_*"):
+        forge.state(checkpoint, sizes=sizes_of(checkpoint) | sizes)
     with pytest.raises(CheckpointMismatchError, match=what):
         load(tmp_path / "run")
 
@@ -163,7 +161,7 @@ def test_a_finished_run_stays_as_it_is(tiny: Tiny, tmp_path: Path, state_of: Sta
     ],
 )
 def test_a_flipped_byte_is_named_and_the_checkpoint_before_is_used(
-    tiny: Tiny, tmp_path: Path, state_of: StateOf, name: str, caplog: pytest.LogCaptureFixture
+    tiny: Tiny, tmp_path: Path, state_of: StateOf, newest: Any, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = tmp_path / "run"
     train(tiny(steps=36), run)
@@ -189,7 +187,9 @@ def test_a_flipped_byte_is_named_and_the_checkpoint_before_is_used(
     assert not caplog.records
 
 
-def test_damage_is_logged_if_nobody_listens(tiny: Tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_damage_is_logged_if_nobody_listens(
+    tiny: Tiny, tmp_path: Path, newest: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     train(tiny(), tmp_path / "run")
     flip_a_byte(newest(tmp_path / "run") / "env.safetensors")
     with caplog.at_level(logging.WARNING, logger="gnncomm"):

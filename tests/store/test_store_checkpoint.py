@@ -331,7 +331,19 @@ def test_the_largest_header_that_is_read_stays_within_memory(saved: Path) -> Non
         load_checkpoint(saved, max_bytes=1000)
 
 
-@pytest.mark.parametrize("raw", [b'{"a": 1, "a": 2}', b'{"a": NaN}', b"[]", b"{", b"\xff", b'{"a": 1e999}'])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"a": 1, "a": 2}',
+        b'{"a": NaN}',
+        b"[]",
+        b"{",
+        b"\xff",
+        b'{"a": 1e999}',
+        b'{"a": 9223372036854775808}',
+        b'{"a": ' + b"[" * 64 + b"]" * 64 + b"}",  # a reader of what was read may be recursive
+    ],
+)
 def test_forged_states_with_right_hashes(raw: bytes, saved: Path) -> None:
     forge(saved, "state.json", raw)
     with pytest.raises(UnsafeContentError, match=r"state.json"):

@@ -23,10 +23,12 @@ from gnncomm.errors import (
     RunExistsError,
     RunLockedError,
     StateError,
+    UnsafeContentError,
     UnsafePathError,
 )
 from gnncomm.store import RunDir, list_checkpoints
 from gnncomm.store.lock import process_start
+from gnncomm.store.sealed import seal
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ def test_empty_and_unfinished_directories_are_free(tmp_path: Path) -> None:
     (place / "run.lock").write_bytes(b"")
     (place / ".tmp-config.json-1-aa").write_bytes(b"{")
     with RunDir.create(place, {}) as run:
-        assert sorted(os.listdir(run.path)) == ["config.json", "run.lock"]
+        assert sorted(os.listdir(run.path)) == ["checkpoints", "config.json", "run.lock"]
 
 
 def test_runs_that_are_not_there(tmp_path: Path) -> None:
@@ -155,9 +157,75 @@ def test_configs_that_are_links_or_damaged(tmp_path: Path) -> None:
     with pytest.raises(UnsafePathError, match="symbolic link"):
         RunDir.open(tmp_path / "run")
     file.unlink()
-    file.write_bytes((tmp_path / "copy").read_bytes().replace(b'"format_version": 1', b'"format_version": 2'))
-    with pytest.raises(CheckpointVersionError, match="version 2"):
+    newer = json.loads((tmp_path / "copy").read_bytes()) | {"format_version": 3}
+    del newer["config_sha256"]
+    file.write_bytes(seal(newer, "config_sha256"))
+    with pytest.raises(CheckpointVersionError, match=r"expected 'gnncomm.run' of format version 2.*version 3"):
         RunDir.open(tmp_path / "run")
+    file.write_text(json.dumps({"kind": "gnncomm.run", "format_version": 1, "versions": {}, "config": {}}))
+    with pytest.raises(CheckpointVersionError, match=r"version 1\. Load it with the version of gnncomm that wrote it"):
+        RunDir.open(tmp_path / "run")
+
+
+def test_every_bit_of_the_configuration_counts(tmp_path: Path) -> None:
+    """Also before the first checkpoint. A flipped sign or digit would else be another training."""
+    RunDir.create(tmp_path / "run", Config(lr=0.5)).close()
+    file = tmp_path / "run" / "config.json"
+    original = file.read_bytes()
+    for bit in range(8 * len(original)):
+        raw = bytearray(original)
+        raw[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(raw)
+        with pytest.raises((CheckpointCorruptError, UnsafeContentError), match=r"config\.json"):
+            RunDir.open(tmp_path / "run")
+    file.write_bytes(original)
+    assert RunDir.open(tmp_path / "run").config(Config) == Config(lr=0.5)
+
+
+def test_every_bit_of_the_metrics_counts(tmp_path: Path) -> None:
+    with RunDir.create(tmp_path / "run", {}) as run:
+        for step in range(3):
+            run.log({"step": step, "loss": 0.5} if step else {})
+    file = run.path / "metrics.jsonl"
+    original = file.read_bytes()
+    assert RunDir.open(run.path).metrics() == [{}, {"step": 1, "loss": 0.5}, {"step": 2, "loss": 0.5}]
+    for bit in range(8 * len(original)):
+        raw = bytearray(original)
+        raw[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(raw)
+        with pytest.raises(CheckpointCorruptError, match=r"metrics\.jsonl is damaged(:| in) line [123]\b"):
+            RunDir.open(run.path).metrics()
+
+
+def test_lines_of_the_metrics_stand_where_they_were_written(tmp_path: Path) -> None:
+    """Also after the log was cut back and went on in another process."""
+    with RunDir.create(tmp_path / "run", {}) as run:
+        for step in range(3):
+            run.log({"step": step})
+    file = run.path / "metrics.jsonl"
+    original = file.read_bytes()
+    first, second, third = original.splitlines(keepends=True)
+    for raw in (second + third, first + third, first + third + second, first + first + second + third):
+        file.write_bytes(raw)
+        with pytest.raises(CheckpointCorruptError, match="is damaged in line"):
+            RunDir.open(run.path).metrics()
+    file.write_bytes(original + first)
+    with RunDir.open(run.path, write=True) as run:
+        run.truncate_metrics(len(first))
+        run.log({"step": 1})
+    with RunDir.open(run.path, write=True) as run:
+        run.log({"step": 2})
+    assert file.read_bytes() == original
+    with RunDir.open(run.path, write=True) as run, pytest.raises(ConfigError, match="crc32"):
+        run.log({"crc32": 1})
+
+
+def test_a_configuration_can_be_amended_by_the_writer(tmp_path: Path) -> None:
+    with RunDir.create(tmp_path / "run", Config(lr=0.5)) as run:
+        run.amend(Config(lr=0.25))
+    assert RunDir.open(run.path).config(Config) == Config(lr=0.25)
+    with pytest.raises(StateError):
+        RunDir.open(run.path).amend(Config())
 
 
 def test_rewinding_makes_each_step_stand_once(tmp_path: Path) -> None:
@@ -191,8 +259,10 @@ def test_rewinding_makes_each_step_stand_once(tmp_path: Path) -> None:
 
 def test_a_torn_last_line_is_not_read_and_cut_when_writing_goes_on(tmp_path: Path) -> None:
     RunDir.create(tmp_path / "run", {}).close()
-    log = tmp_path / "run" / "metrics.jsonl"
-    log.write_bytes(b'{"step": 1}\n{"st')
+    with RunDir.open(tmp_path / "run", write=True) as run:
+        run.log({"step": 1})
+    with open(tmp_path / "run" / "metrics.jsonl", "ab") as log:
+        log.write(b'{"st')
     assert RunDir.open(tmp_path / "run").metrics() == [{"step": 1}]
     with RunDir.open(tmp_path / "run", write=True) as run:
         run.log({"step": 2})
@@ -205,14 +275,18 @@ def test_a_log_that_is_not_the_one_of_the_checkpoint(tmp_path: Path) -> None:
         run.log({"step": 2})
         run.save(2, model(2), {})
         checkpoint, _ = run.latest()
-        run.truncate_metrics(len(b'{"step": 1}\n'))
-        with pytest.raises(CheckpointCorruptError, match=r"metrics\.jsonl is damaged: expected at least 24 bytes"):
+        whole = run.metrics_position
+        run.truncate_metrics(whole // 2)
+        with pytest.raises(
+            CheckpointCorruptError, match=rf"metrics\.jsonl is damaged: expected at least {whole} bytes"
+        ):
             run.rewind(checkpoint)
         with pytest.raises(CheckpointCorruptError, match="end of a line at byte 5"):
             run.truncate_metrics(5)
         with pytest.raises(CheckpointCorruptError, match="-1"):
             run.truncate_metrics(-1)
-        (run.path / "metrics.jsonl").write_bytes(b'{"step": 1}\n{"step": NaN}\n')
+        with open(run.path / "metrics.jsonl", "ab") as log:
+            log.write(b'{"step": NaN}\n')
         with pytest.raises(CheckpointCorruptError, match="line 2"):
             run.metrics()
         (run.path / "metrics.jsonl").unlink()

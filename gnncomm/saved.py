@@ -1,0 +1,200 @@
+"""What the checkpoint of a training means: the facts that are saved with it, and the checks before it is used.
+
+``gnncomm.store`` knows that bytes are those that were written. Here stands what they must say: counters that agree with
+the configuration and with the name of the checkpoint, tensors that fit the policy, the optimiser and the environments,
+and environments that show what was seen last. Sizes are compared before memory is taken for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gnncomm.errors import CheckpointMismatchError, GnnCommError
+from gnncomm.learn.build import assemble
+from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.training import Training
+from gnncomm.policy import CommPolicy
+from gnncomm.store import Checkpoint, from_json, package_versions, require_finite, require_match, sealed, to_json
+from gnncomm.types import VectorEnv
+
+MAY_CHANGE = ("steps", "save_every")
+"""Settings that a resumed training may have otherwise."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a policy is built for."""
+
+    obs_dim: int
+    num_actions: int
+    num_agents: int
+
+
+def facts(training: Training) -> dict[str, Any]:
+    """What is saved beside the tensors and counters of ``training``, as JSON."""
+    return {
+        "sizes": asdict(_sizes_of(training.env)),
+        "config_sha256": fingerprint(training.config),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def fingerprint(config: TrainConfig) -> str:
+    """SHA-256 of the settings that a run keeps for its whole life."""
+    whole = to_json(from_json(TrainConfig, to_json(config)))  # so that 1 and 1.0 are one learning rate
+    return sealed.digest({name: value for name, value in whole.items() if name not in MAY_CHANGE})
+
+
+def policy_of(config: TrainConfig, checkpoint: Checkpoint) -> CommPolicy:
+    """The policy that was saved, without any environment.
+
+    Raises:
+        CheckpointMismatchError: it is of another configuration, or its tensors are not those of such a policy; nothing
+            of their size was built. NonFiniteError: NaN or infinity in a weight.
+    """
+    require_counters(config, checkpoint)
+    sizes, model = _sizes(checkpoint), checkpoint.group("model")
+    require_match(_blank(config, sizes, checkpoint), model, f"{checkpoint.path}: the policy")
+    policy = assemble(config, sizes.obs_dim, sizes.num_actions, sizes.num_agents)
+    policy.load_state_dict(model)
+    return policy.eval()
+
+
+def num_agents(checkpoint: Checkpoint) -> int:
+    """N of the team that was trained."""
+    return _sizes(checkpoint).num_agents
+
+
+def require_counters(config: TrainConfig, checkpoint: Checkpoint) -> None:
+    """Refuse counters that are none, or of another training than ``config`` describes.
+
+    Raises:
+        CheckpointMismatchError: names the counter.
+    """
+    state, path = checkpoint.state, checkpoint.path / "state.json"
+    if state.get("config_sha256") != fingerprint(config):
+        raise CheckpointMismatchError(
+            f"{path}: expected a checkpoint of the settings in config.json, got one of other settings. Put the files "
+            "of one run together again."
+        )
+    for name, want in (("env_steps", checkpoint.step), ("updates", checkpoint.step // _batch(config))):
+        found = state.get(name)
+        if type(found) is not int or found != want or checkpoint.step % _batch(config):
+            raise CheckpointMismatchError(
+                f"{path}: expected {name} = {want} at step {checkpoint.step}, got {str(found)[:40]!r}."
+            )
+
+
+def require_rows(config: TrainConfig, checkpoint: Checkpoint) -> None:
+    """Refuse a configuration with another number of environments than were saved, before so many are made.
+
+    Raises:
+        CheckpointMismatchError: gives both numbers.
+    """
+    rows = checkpoint.group("carry").get("running_return")
+    if rows is None or rows.shape != (config.num_envs,):
+        got = "none" if rows is None else list(rows.shape)
+        raise CheckpointMismatchError(
+            f"{checkpoint.path}: expected running_return [num_envs={config.num_envs}] in 'carry', got {got}."
+        )
+
+
+def restore(training: Training, checkpoint: Checkpoint) -> None:
+    """Let ``training`` go on from ``checkpoint``.
+
+    Raises:
+        CheckpointMismatchError: a counter, a tensor or a state that no such training can have; names it.
+        NonFiniteError: NaN or infinity where a training has none. ``training`` is of no use after either.
+        StateError, WorkerError: an environment of another library that does not repeat itself, or fails.
+    """
+    require_counters(training.config, checkpoint)
+    mine, theirs = _sizes_of(training.env), _sizes(checkpoint)
+    if mine != theirs:
+        raise CheckpointMismatchError(
+            f"{checkpoint.path}/state.json: expected {mine} for the environment, got {theirs}."
+        )
+    for name, expected in training.state()[0].items():
+        require_match(expected, checkpoint.group(name), f"{checkpoint.path}: {name!r}")
+    _require_plausible(checkpoint)
+    try:
+        shown = training.restore(checkpoint.tensors, checkpoint.state)
+    except GnnCommError:
+        raise
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointMismatchError(
+            f"{checkpoint.path}: expected a state of {training.config.env!r}, got one that it cannot continue "
+            f"({type(error).__name__}: {str(error)[:200]})."
+        ) from error
+    seen = training.carry.timestep.tensors()
+    for name, value in shown.tensors().items():
+        if not _same(value, seen[name]):
+            raise CheckpointMismatchError(
+                f"{checkpoint.path}: expected {name} in 'carry' to be what the environments in 'env' show, got another."
+            )
+
+
+def changed_surroundings(checkpoint: Checkpoint) -> list[str]:
+    """What differs from when ``checkpoint`` was saved and may round sums otherwise: "torch 2.12.0 -> 2.13.0"."""
+    here = {**package_versions(), "threads": str(torch.get_num_threads())}
+    then = {**checkpoint.versions, "threads": str(checkpoint.state.get("threads"))}
+    return [
+        f"{name} {then.get(name)} -> {here[name]}"
+        for name in ("gnncomm", "torch", "threads")
+        if here[name] != then.get(name)
+    ]
+
+
+def _batch(config: TrainConfig) -> int:
+    return config.rollout * config.num_envs
+
+
+def _sizes_of(env: VectorEnv) -> Sizes:
+    return Sizes(env.obs_dim, env.num_actions, env.num_agents)
+
+
+def _sizes(checkpoint: Checkpoint) -> Sizes:
+    found = checkpoint.state.get("sizes")
+    names = ("obs_dim", "num_actions", "num_agents")
+    if (
+        not isinstance(found, dict)
+        or found.keys() != set(names)
+        or not all(type(value) is int and value > 0 for value in found.values())
+    ):
+        raise CheckpointMismatchError(f"{checkpoint.path}/state.json: expected sizes {', '.join(names)}, all above 0.")
+    return Sizes(**found)
+
+
+def _blank(config: TrainConfig, sizes: Sizes, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The tensors of such a policy without memory for them."""
+    try:
+        with torch.device("meta"):
+            return assemble(
+                replace(config, device="meta"), sizes.obs_dim, sizes.num_actions, sizes.num_agents
+            ).state_dict()
+    except GnnCommError:
+        raise
+    except (RuntimeError, OverflowError, TypeError) as error:  # torch cannot count so many bytes
+        raise CheckpointMismatchError(
+            f"{checkpoint.path}: expected sizes that a policy can have, got {sizes} and hidden={config.hidden} "
+            f"({str(error)[:200]})."
+        ) from error
+
+
+def _require_plausible(checkpoint: Checkpoint) -> None:
+    """Numbers that arithmetic gives: all finite, squares and counts not negative."""
+    optimizer, carry = checkpoint.group("optimizer"), checkpoint.group("carry")
+    require_finite(optimizer, f"{checkpoint.path}: 'optimizer'")
+    require_finite(checkpoint.group("returns"), f"{checkpoint.path}: 'returns'")
+    remembered = {name: value for name, value in carry.items() if not name.startswith("timestep.")}
+    require_finite(remembered, f"{checkpoint.path}: 'carry'")
+    for name, value in optimizer.items():
+        if name.endswith((".exp_avg_sq", ".step")) and bool((value < 0).any()):
+            raise CheckpointMismatchError(f"{checkpoint.path}: expected {name} in 'optimizer' of at least 0.")
+
+
+def _same(left: Tensor, right: Tensor) -> bool:
+    return bool(((left == right) | ((left != left) & (right != right))).all())
