@@ -7,7 +7,7 @@ from typing import Any
 from gnncomm.evaluate.controls import DEFAULT_SEED, evaluate
 from gnncomm.evaluate.play import Outcomes, play
 from gnncomm.evaluate.report import Arm, Report
-from gnncomm.evaluate.shuffle import Shuffled
+from gnncomm.evaluate.shuffle import Overheard, Partners, Shuffled
 from gnncomm.evaluate.statistics import Difference, Interval, mean_interval, paired_difference, t_quantile, wilson
 from gnncomm.evaluate.traffic import Traffic, WireUse
 
@@ -17,6 +17,8 @@ __all__ = [
     "Difference",
     "Interval",
     "Outcomes",
+    "Overheard",
+    "Partners",
     "Report",
     "Shuffled",
     "Traffic",

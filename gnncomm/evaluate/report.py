@@ -63,6 +63,8 @@ class Report:
     shuffled: Arm
     floor: Arm
     gain: Difference
+    without_partner: float
+    """Share of the shuffled team's messages that no other episode had one for, so that they stayed as they were."""
     wire: WireUse
     ceiling: Arm | None = None
     """None where the environment knows no policy that sees everything."""
@@ -91,6 +93,7 @@ class Report:
             "communication_gain": self.gain.mean,
             "communication_gain_interval": low_high,
             "channel_used": self.channel_used,
+            "without_partner": self.without_partner,
             "wire": self.wire.to_dict(),
         }
 
