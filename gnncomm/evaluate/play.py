@@ -17,7 +17,7 @@ from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import TimeStep, VectorEnv
 
 Actor = Callable[[TimeStep, Tensor], Tensor]
-"""Chooses ``[B, N]`` actions at a time step; is told which counted episode ``[B]`` each environment plays, -1 for none."""
+"""Chooses ``[B, N]`` actions, told the time step and which counted episode each environment plays (-1: none)."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def team(
 ) -> Actor:
     """``policy`` with a memory of its own; its draws are named by ``key``, None takes the most likely actions.
 
-    What it says in counted episodes is counted by ``traffic``; ``partners`` of its channel hear which episodes it plays.
+    ``traffic`` counts what it says in counted episodes; the ``partners`` of its channel hear which ones it plays.
     """
     state = policy.initial_state(env.num_envs, env.num_agents)
 

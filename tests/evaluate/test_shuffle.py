@@ -122,7 +122,7 @@ def test_the_medium_does_what_it_did() -> None:
 WIRES = {
     "gate": Wire(scheduler=schedule.resolve("gate", 16, 5)),
     "event": Wire(scheduler=schedule.resolve("event:delta=0.01", 16, 5)),
-    "request": Wire(scheduler=schedule.resolve("request", 16, 5)),
+    "announced": Wire(scheduler=schedule.resolve("topk:k=3", 16, 5)),
     "delay, loss": Wire(KNearest(2), channel=channel.resolve("delay:steps=1 + loss:p=0.3")),
     "jitter, dithered": Wire(codec=codec.resolve("dithered"), channel=channel.resolve("jitter:max=2")),
     "loops": Wire(Full(self_loops=True)),
@@ -136,10 +136,12 @@ def test_partners_do_not_depend_on_the_number_of_environments(wire: Wire) -> Non
     for num_envs in (1, 5, 12):
         env = envs.make("traffic_junction/easy-v0", num_envs=num_envs, max_steps=8)
         torch.manual_seed(0)
-        comm = CommStack([AttentionComm(16, 16), MeanComm(16, 16)], nn.Tanh())
-        policy = CommPolicy(env.obs_dim, env.num_actions, comm, GRU(16), wire=wire).double()
+        first, second = AttentionComm(16, 16), MeanComm(16, 16)
+        comm = CommStack([first, second], nn.Tanh())
+        policy = CommPolicy(env.obs_dim, env.num_actions, comm, Memory(16), wire=wire).double()
         with torch.no_grad():
-            policy.actor.weight.mul_(100)  # decisive, so that messages change actions
+            second.lin_self.weight.zero_()  # so that actions depend on messages
+            policy.actor.weight.mul_(100)
         reports.append(evaluate(policy, env, episodes=12, greedy=False))
     assert reports[0].without_partner < 0.3
     assert reports[0].shuffled != reports[0].trained
