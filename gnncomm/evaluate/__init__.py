@@ -7,8 +7,16 @@ from typing import Any
 from gnncomm.evaluate.controls import DEFAULT_SEED, evaluate
 from gnncomm.evaluate.play import Outcomes, play
 from gnncomm.evaluate.report import Arm, Report
-from gnncomm.evaluate.shuffle import Shuffled
-from gnncomm.evaluate.statistics import Difference, Interval, mean_interval, paired_difference, t_quantile, wilson
+from gnncomm.evaluate.shuffle import Overheard, Partners, Shuffled
+from gnncomm.evaluate.statistics import (
+    Difference,
+    Interval,
+    mean_interval,
+    paired_difference,
+    sign_flip,
+    t_quantile,
+    wilson,
+)
 from gnncomm.evaluate.traffic import Traffic, WireUse
 
 __all__ = [
@@ -17,6 +25,8 @@ __all__ = [
     "Difference",
     "Interval",
     "Outcomes",
+    "Overheard",
+    "Partners",
     "Report",
     "Shuffled",
     "Traffic",
@@ -25,6 +35,7 @@ __all__ = [
     "mean_interval",
     "paired_difference",
     "play",
+    "sign_flip",
     "t_quantile",
     "wilson",
 ]

@@ -9,7 +9,7 @@ import torch
 from gnncomm.errors import ConfigError, StateError
 from gnncomm.evaluate.play import evaluating, play, team
 from gnncomm.evaluate.report import Arm, Report
-from gnncomm.evaluate.shuffle import Shuffled
+from gnncomm.evaluate.shuffle import Overheard, Partners, Shuffled
 from gnncomm.evaluate.statistics import paired_difference
 from gnncomm.evaluate.traffic import Traffic
 from gnncomm.policy import CommPolicy
@@ -27,40 +27,50 @@ def evaluate(
     """Play the same episodes with five policies and compare.
 
     ``trained`` is the policy as it is; ``muted`` the same on a wire without edges (``Empty``); ``shuffled`` the same
-    with each message replaced by that of the same agent and round in another episode (``Shuffled``); ``floor`` and
-    ``ceiling`` are the environment's own (``ceiling`` is None where it has none). Episode e is the first one of seed
-    ``seed + e`` for all five and for any ``num_envs``, so differences between policies are paired. Which other episode
-    a shuffled message comes from does depend on ``num_envs``.
+    with each message replaced by that of the same agent, step and round in another episode (``Shuffled``); ``floor``
+    and ``ceiling`` are the environment's own (``ceiling`` is None where it has none). Episode e is the first one of
+    seed ``seed + e`` for all five, so differences between policies are paired; neither the episodes nor the partners of
+    shuffled messages depend on ``num_envs``.
 
     Args:
         policy: neither its weights nor its modes are changed.
-        env: its running episodes are given up; at least 2 environments.
+        env: its running episodes are given up.
         episodes: E >= 2.
         seed: of the first episode; with ``greedy=False`` also the key of the action draws.
         greedy: whether the three teams take their most likely actions, or sample as in training.
 
     Raises:
-        ConfigError: fewer than 2 episodes or environments, or a policy of other widths than the environment.
+        ConfigError: fewer than 2 episodes, or a policy of other widths than the environment.
         EnvContractError: an episode never ends. NonFiniteError: a return is NaN or infinite.
     """
     _check(policy, env, episodes)
-    wire = policy.wire
+    wire, partners = policy.wire, Partners()
+    trained = policy.with_wire(replace(wire, channel=Overheard(partners, wire.channel)))
     muted = policy.with_wire(replace(wire, topology=Empty()))
-    shuffled = policy.with_wire(replace(wire, channel=Shuffled(wire.channel)))
+    shuffled = policy.with_wire(replace(wire, channel=Shuffled(partners, wire.channel)))
     key = None if greedy else seed
     traffic = Traffic(len(policy.comm.rounds))
     with evaluating(policy):
         played = {
-            "trained": play(env, team(policy, env, key, traffic), episodes, seed, traffic),
+            "trained": play(env, team(trained, env, key, traffic, partners), episodes, seed),
             "muted": play(env, team(muted, env, key), episodes, seed),
-            "shuffled": play(env, team(shuffled, env, key), episodes, seed),
-            "floor": play(env, lambda now: env.floor_action(now.key), episodes, seed),
+            "shuffled": play(env, team(shuffled, env, key, None, partners), episodes, seed),
+            "floor": play(env, lambda now, _: env.floor_action(now.key), episodes, seed),
         }
         if _has_ceiling(env):
-            played["ceiling"] = play(env, lambda now: env.ceiling_action(), episodes, seed)
+            played["ceiling"] = play(env, lambda *_: env.ceiling_action(), episodes, seed)
     gain = paired_difference(played["trained"].returns, played["shuffled"].returns)
     arms = {name: Arm.of(outcomes) for name, outcomes in played.items()}
-    return Report(env=env.id, episodes=episodes, seed=seed, greedy=greedy, gain=gain, wire=traffic.use(), **arms)
+    return Report(
+        env=env.id,
+        episodes=episodes,
+        seed=seed,
+        greedy=greedy,
+        gain=gain,
+        without_partner=partners.without_partner,
+        wire=traffic.use(),
+        **arms,
+    )
 
 
 def _has_ceiling(env: VectorEnv) -> bool:
@@ -76,11 +86,6 @@ def _has_ceiling(env: VectorEnv) -> bool:
 def _check(policy: CommPolicy, env: VectorEnv, episodes: int) -> None:
     if episodes < 2:
         raise ConfigError(f"evaluate: expected at least 2 episodes, for an interval, got {episodes}.")
-    if env.num_envs < 2:
-        raise ConfigError(
-            f"evaluate: expected at least 2 environments, since shuffled messages come from another episode, got "
-            f"{env.num_envs}. Make the environment with num_envs=2 or more."
-        )
     if (policy.obs_dim, policy.num_actions) != (env.obs_dim, env.num_actions):
         raise ConfigError(
             f"evaluate: expected a policy for {env.id!r} with obs_dim={env.obs_dim} and num_actions="

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from gnncomm.errors import EnvContractError
+from gnncomm.evaluate.shuffle import Partners
 from gnncomm.evaluate.traffic import Traffic
 from gnncomm.policy import CommPolicy
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import TimeStep, VectorEnv
 
-Actor = Callable[[TimeStep], Tensor]
-"""Chooses ``[B, N]`` actions at a time step."""
+Actor = Callable[[TimeStep, Tensor], Tensor]
+"""Chooses ``[B, N]`` actions, told the time step and which counted episode each environment plays (-1: none)."""
 
 
 @dataclass(frozen=True)
@@ -28,38 +29,42 @@ class Outcomes:
     success: Bool[Tensor, " E"]
 
 
-def team(policy: CommPolicy, env: VectorEnv, key: int | None, traffic: Traffic | None = None) -> Actor:
+def team(
+    policy: CommPolicy,
+    env: VectorEnv,
+    key: int | None,
+    traffic: Traffic | None = None,
+    partners: Partners | None = None,
+) -> Actor:
     """``policy`` with a memory of its own; its draws are named by ``key``, None takes the most likely actions.
 
-    What it says goes to ``traffic``.
+    ``traffic`` counts what it says in counted episodes; the ``partners`` of its channel hear which ones it plays.
     """
     state = policy.initial_state(env.num_envs, env.num_agents)
 
-    def act(now: TimeStep) -> Tensor:
+    def act(now: TimeStep, episode: Tensor) -> Tensor:
         nonlocal state
+        if partners is not None:
+            partners.at(now.step, episode)
         decision = policy.act(now, state, key)
         state = decision.state
         if traffic is not None:
-            traffic.heard(decision.talk, now.alive)
+            traffic.count(decision.talk, now.alive, episode >= 0)
         return decision.action
 
     return act
 
 
-def play(env: VectorEnv, actor: Actor, episodes: int, seed: int, traffic: Traffic | None = None) -> Outcomes:
+def play(env: VectorEnv, actor: Actor, episodes: int, seed: int) -> Outcomes:
     """Episodes 0 ... ``episodes - 1``; episode e is the first one of seed ``seed + e``.
 
     They are played in waves of ``env.num_envs``, each to its end, so short ones are not favoured. An environment that
-    is done before its wave goes on with another episode that is not counted (its messages stay alive for ``Shuffled``),
-    neither here nor in ``traffic``.
+    is done before its wave goes on with another episode that is not counted.
 
     Raises:
         EnvContractError: an episode runs beyond ``env.max_steps``.
     """
-    waves = [
-        _wave(env, actor, min(env.num_envs, episodes - start), seed + start, traffic)
-        for start in range(0, episodes, env.num_envs)
-    ]
+    waves = [_wave(env, actor, start, episodes, seed) for start in range(0, episodes, env.num_envs)]
     return Outcomes(
         torch.cat([wave.returns for wave in waves]),
         torch.cat([wave.length for wave in waves]),
@@ -67,17 +72,16 @@ def play(env: VectorEnv, actor: Actor, episodes: int, seed: int, traffic: Traffi
     )
 
 
-def _wave(env: VectorEnv, actor: Actor, count: int, seed: int, traffic: Traffic | None) -> Outcomes:
-    """One episode in each environment, of which the first ``count`` are counted."""
-    now = env.reset(seed=seed)
-    running = torch.arange(env.num_envs, device=env.device) < count
+def _wave(env: VectorEnv, actor: Actor, start: int, episodes: int, seed: int) -> Outcomes:
+    """The episodes ``start``, ``start + 1``, ..., one in each environment; those beyond the last are not counted."""
+    episode = torch.arange(start, start + env.num_envs, device=env.device)
+    now = env.reset(seed=seed + start)
+    running = episode < episodes
+    count = int(running.sum())
     returns = torch.zeros(env.num_envs, dtype=torch.float64, device=env.device)
     length, success = torch.zeros_like(now.step), torch.zeros_like(now.success)
     for _ in range(env.max_steps):
-        action = actor(now)
-        if traffic is not None:
-            traffic.count(running)
-        after = env.step(action)
+        after = env.step(actor(now, torch.where(running, episode, -1)))
         done = after.done
         returns = torch.where(running, returns + after.reward.double().mean(-1), returns)
         length = torch.where(running, after.step, length)

@@ -12,7 +12,7 @@ from gnncomm.evaluate.play import Outcomes
 from gnncomm.evaluate.statistics import Difference, Interval, mean_interval, wilson
 from gnncomm.evaluate.traffic import WireUse
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the JSON form; raised when a key changes its meaning or goes."""
 
 ARMS = ("trained", "muted", "shuffled", "floor", "ceiling")
@@ -63,6 +63,8 @@ class Report:
     shuffled: Arm
     floor: Arm
     gain: Difference
+    without_partner: float
+    """Share of the shuffled team's messages that no other episode had one for, so that they stayed as they were."""
     wire: WireUse
     ceiling: Arm | None = None
     """None where the environment knows no policy that sees everything."""
@@ -75,8 +77,8 @@ class Report:
 
     @property
     def channel_used(self) -> bool:
-        """Whether the gain is more than two standard errors above zero."""
-        return self.gain.mean > 2 * self.gain.standard_error
+        """Whether the 95 % interval of the gain is above zero."""
+        return self.gain.interval.low > 0
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form as Python values, see ``to_json``."""
@@ -91,25 +93,29 @@ class Report:
             "communication_gain": self.gain.mean,
             "communication_gain_interval": low_high,
             "channel_used": self.channel_used,
+            "without_partner": self.without_partner,
             "wire": self.wire.to_dict(),
         }
 
     def to_json(self) -> str:
         """The report as JSON text.
 
-        Keys: ``schema`` (1), ``env`` (id), ``episodes``, ``seed``, ``greedy``; ``trained``, ``muted``, ``shuffled``,
+        Keys: ``schema`` (2), ``env`` (id), ``episodes``, ``seed``, ``greedy``; ``trained``, ``muted``, ``shuffled``,
         ``floor`` and, where there is one, ``ceiling``, each with ``success`` (share), ``return`` (rewards summed over
         time, averaged over agents) and ``length`` (steps), each ``{"mean", "low", "high"}`` with a 95 % interval;
         ``communication_gain`` (number) and ``communication_gain_interval`` (``{"low", "high"}``), in units of return;
-        ``channel_used`` (bool); ``wire`` (``bits_per_agent_step``, ``edges_per_step``, ``rounds``, see ``WireUse``).
+        ``channel_used`` (bool: that interval is above zero); ``without_partner`` (share of shuffled messages that
+        stayed as they were); ``wire`` (``bits_per_agent_step``, ``edges_per_step``, ``rounds``, see ``WireUse``).
         """
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
 
     def table(self) -> Table:
         """One row for each policy; +- is half of the 95 % interval."""
-        table = Table(
-            title=f"{self.env}, {self.episodes} episodes", caption=f"{self.verdict()}\n{self.wire}", min_width=72
-        )
+        title, below = f"{self.env}, {self.episodes} episodes", [self.verdict(), str(self.wire)]
+        if self.without_partner:
+            share = f"{100 * self.without_partner:.1f} %"
+            below.append(f"{share} of the shuffled messages had no partner in another episode and stayed as they were.")
+        table = Table(title=title, caption="\n".join(below), min_width=72)
         table.add_column("policy")
         for column in ("success", "95 %", "steps", "return"):
             table.add_column(column, justify="right")
@@ -127,10 +133,13 @@ class Report:
 
     def verdict(self) -> str:
         """Whether the messages matter, in one sentence."""
-        gain = f"{self.gain.mean:+.3f} ± {self.gain.interval.half_width:.3f} return per episode over shuffled messages"
+        gain, interval = f"{self.gain.mean:+.3f}", self.gain.interval
         if self.channel_used:
-            return f"Communication gains {gain}."
-        return f"CHANNEL UNUSED: communication gains {gain}, no more than two standard errors above zero."
+            return f"Communication gains {gain} ± {interval.half_width:.3f} return per episode over shuffled messages."
+        return (
+            f"CHANNEL UNUSED: communication gains {gain} return per episode over shuffled messages; the 95 % interval "
+            f"from {interval.low:+.3f} to {interval.high:+.3f} {'holds' if interval.high >= 0 else 'lies below'} zero."
+        )
 
 
 def _interval(value: Interval) -> dict[str, float]:

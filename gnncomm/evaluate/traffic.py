@@ -34,25 +34,21 @@ class WireUse:
 
 
 class Traffic:
-    """Counts what is on the wire: ``heard`` after each decision, then ``count`` with the environments that matter."""
+    """Counts what is on the wire in counted episodes."""
 
     def __init__(self, rounds: int) -> None:
         self.rounds = rounds
         self._bits = self._edges = self._agent_steps = self._steps = 0.0
 
-    def heard(self, talk: Talk, alive: Tensor) -> None:
-        """Remember what was said; ``alive [B, N]``."""
-        self._talk, self._alive = talk, alive
-
-    def count(self, running: Tensor) -> None:
-        """Add what was said last in the environments ``running [B]``."""
-        alive = self._alive & running.unsqueeze(-1)
-        self._bits += float(self._talk.bits.double()[alive].sum())
+    def count(self, talk: Talk, alive: Tensor, counted: Tensor) -> None:
+        """Add what was said in a step in the environments ``counted [B]``; ``alive [B, N]``."""
+        alive = alive & counted.unsqueeze(-1)
+        self._bits += float(talk.bits.double()[alive].sum())
         self._agent_steps += int(alive.sum())
-        self._steps += int(running.sum())
-        for arrivals in self._talk.arrivals:
+        self._steps += int(counted.sum())
+        for arrivals in talk.arrivals:
             for arrival in arrivals:
-                self._edges += float(arrival.graph.in_degree.sum(-1).expand(len(running))[running].sum())
+                self._edges += float(arrival.graph.in_degree.sum(-1).expand(len(counted))[counted].sum())
 
     def use(self) -> WireUse:
         """The averages so far."""

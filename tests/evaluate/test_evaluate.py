@@ -18,11 +18,10 @@ import gnncomm
 from gnncomm import random
 from gnncomm.channel import Loss
 from gnncomm.errors import ConfigError, EnvContractError, GnnCommError, NonFiniteError
-from gnncomm.evaluate import Report, Shuffled, evaluate, play
+from gnncomm.evaluate import Report, evaluate, paired_difference, play
 from gnncomm.layers import AttentionComm, CommStack, MeanComm
-from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy, Memory
-from gnncomm.topology import Empty, Full, Line
+from gnncomm.topology import Empty, Line
 from gnncomm.types import Scene, TimeStep, VectorEnv
 from gnncomm.wire import Wire
 
@@ -70,10 +69,10 @@ def test_a_team_that_relays_is_measured_exactly() -> None:
     assert report.trained.success.mean == report.ceiling.success.mean == 1.0
     assert report.trained.returns.mean == 1.0
     assert report.trained.length.mean == 1.0
-    # Muted, agent 1 sees nothing and names symbol 0; shuffled, it names the symbol of the environment before.
+    # Muted, agent 1 sees nothing and names symbol 0; shuffled, it names the symbol of the episode before.
     assert report.muted.success.mean == float((symbol == 0).double().mean())
-    before = symbol.view(2, 64).roll(1, dims=1).flatten()
-    assert report.shuffled.success.mean == pytest.approx(float((symbol == before).double().mean()))
+    assert report.shuffled.success.mean == pytest.approx(float((symbol == symbol.roll(1)).double().mean()))
+    assert report.without_partner == 0.0
     assert report.gain.mean == pytest.approx(1.0 - report.shuffled.returns.mean)
     assert report.channel_used
     assert "CHANNEL UNUSED" not in report.verdict()
@@ -104,11 +103,38 @@ def test_a_team_that_does_not_listen_leaves_the_channel_unused(greedy: bool) -> 
     assert "CHANNEL UNUSED" in report.verdict()
 
 
-def test_a_negative_gain_is_no_use_of_the_channel() -> None:
-    env = relay()
-    report = evaluate(relay_policy(env), env, episodes=64)
-    worse = replace(report, gain=replace(report.gain, mean=-report.gain.mean))
-    assert not worse.channel_used
+def with_gain(report: Report, standard_errors: float, episodes: int = 200) -> Report:
+    """Differences of +-1, moved so that their mean is so many of their standard errors."""
+    d = torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(episodes // 2)
+    d = d + standard_errors * d.std() / episodes**0.5
+    gain = paired_difference(d, torch.zeros_like(d))
+    assert gain.mean / gain.standard_error == pytest.approx(standard_errors)
+    return replace(report, gain=gain)
+
+
+def test_the_verdict_is_the_interval(report: Report) -> None:
+    """The 97.5 % quantile of Student's t is 1.972 for 199 degrees of freedom, and 2.262 for 9."""
+    for below, above, episodes in [(1.9, 2.1, 200), (2.1, 5.0, 10), (-2.1, 2.1, 200)]:
+        unused, used = with_gain(report, below, episodes), with_gain(report, above, episodes)
+        assert not unused.channel_used
+        assert unused.gain.interval.low <= 0
+        assert unused.to_dict()["channel_used"] is False
+        assert unused.verdict().startswith("CHANNEL UNUSED")
+        assert used.channel_used
+        assert used.gain.interval.low > 0
+        assert used.to_dict()["channel_used"] is True
+        assert used.verdict().startswith("Communication gains")
+    assert "lies below zero" in with_gain(report, -2.1).verdict()
+    assert "holds zero" in with_gain(report, -1.9).verdict()
+
+
+def test_four_of_a_thousand_episodes_are_no_gain(report: Report) -> None:
+    gains = {}
+    for k in (4, 5, 6):
+        d = torch.zeros(1000)
+        d[:k] = 1.0
+        gains[k] = replace(report, gain=paired_difference(d, torch.zeros(1000))).channel_used
+    assert gains == {4: False, 5: False, 6: True}
 
 
 class Countdown:
@@ -168,7 +194,7 @@ class Countdown:
         raise NotImplementedError
 
 
-def still(now: TimeStep) -> Tensor:
+def still(now: TimeStep, episode: Tensor) -> Tensor:
     return torch.zeros(now.alive.shape, dtype=torch.int64)
 
 
@@ -203,13 +229,13 @@ def test_a_broken_reward_is_named() -> None:
 @pytest.mark.parametrize("greedy", [True, False])
 def test_the_same_episodes_in_any_number_of_environments(greedy: bool) -> None:
     reports = []
-    for num_envs in (2, 13, 40):
+    for num_envs in (3, 13, 64):
         env = envs.make("predator_prey", num_envs=num_envs)
         reports.append(evaluate(small_policy(env), env, episodes=40, seed=9, greedy=greedy))
     first = reports[0]
     for report in reports[1:]:
-        for arm in ("trained", "muted", "floor", "ceiling"):
-            assert report.arms[arm] == first.arms[arm], arm
+        assert report.arms == first.arms
+        assert report.without_partner == pytest.approx(first.without_partner)
 
 
 def test_seeds_are_other_episodes_and_sampling_is_not_greedy() -> None:
@@ -264,35 +290,11 @@ def test_modules_are_in_evaluation_mode_meanwhile() -> None:
     assert evaluate(policy, env, episodes=64).trained.success.mean == 1.0
 
 
-def test_shuffled_messages_are_the_same_agents_from_another_episode() -> None:
-    msg = torch.arange(24.0).view(4, 3, 2)
-    key, step = torch.arange(4), torch.zeros(4, dtype=torch.int64)
-    graph = Full()(torch.ones(4, 3, dtype=torch.bool))
-    heard = Shuffled().carry(msg, graph, msg[..., :0], Moment(key, step)).arrivals[0].msg
-    assert sorted(heard[:, 0, 0].tolist()) == sorted(msg[:, 0, 0].tolist())
-    for b in range(4):
-        assert torch.equal(heard[b], msg[b - 1])
-        assert not torch.equal(heard[b], msg[b])
-
-
-def test_shuffled_keeps_what_the_medium_does() -> None:
-    graph = Full()(torch.ones(4, 3, dtype=torch.bool))
-    key, step = torch.arange(4), torch.zeros(4, dtype=torch.int64)
-    inner = Loss(0.5)
-    moment, msg = Moment(key, step), torch.zeros(4, 3, 2)
-    heard = Shuffled(inner).carry(msg, graph, msg[..., :0], moment)
-    assert torch.equal(heard.arrivals[0].graph.edge_index, inner.deliver(graph, moment).edge_index)
-    with pytest.raises(ConfigError, match="num_envs=2"):
-        Shuffled().carry(msg[:1], graph, msg[:1, :, :0], Moment(key[:1], step[:1]))
-
-
 def test_bad_requests_are_refused() -> None:
     env = relay()
     policy = relay_policy(env)
     with pytest.raises(ConfigError, match="at least 2 episodes"):
         evaluate(policy, env, episodes=1)
-    with pytest.raises(ConfigError, match="at least 2 environments"):
-        evaluate(policy, relay(num_envs=1))
     with pytest.raises(ConfigError, match="trained in"):
         evaluate(policy, relay(num_agents=3))
 
@@ -319,6 +321,7 @@ def test_json_has_the_documented_keys(report: Report) -> None:
         "communication_gain",
         "communication_gain_interval",
         "channel_used",
+        "without_partner",
         "wire",
     ]
     for arm in ("trained", "muted", "shuffled", "floor", "ceiling"):
@@ -327,6 +330,7 @@ def test_json_has_the_documented_keys(report: Report) -> None:
             assert value["low"] <= value["mean"] <= value["high"]
     assert found["env"] == "relay"
     assert found["episodes"] == 64
+    assert found["schema"] == 2
     assert found["channel_used"] is True
     gain = found["communication_gain_interval"]
     assert gain["low"] < found["communication_gain"] < gain["high"]
@@ -340,8 +344,17 @@ def test_table_names_all_arms_and_ends_with_the_verdict(report: Report) -> None:
     console.print(report.table())
     assert isinstance(console.file, io.StringIO)
     text = console.file.getvalue()
+    assert "had no partner" not in text
     for word in ("trained", "muted", "shuffled", "floor", "ceiling", "100.0 %", "Communication gains"):
         assert word in text
+
+
+def test_messages_without_a_partner_are_told(report: Report) -> None:
+    console = Console(width=200, file=io.StringIO())
+    console.print(replace(report, without_partner=0.0312).table())
+    assert isinstance(console.file, io.StringIO)
+    assert "3.1 % of the shuffled messages had no partner" in console.file.getvalue()
+    assert replace(report, without_partner=0.0312).to_dict()["without_partner"] == 0.0312
 
 
 def test_the_package_is_the_function() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 
 import pytest
 import torch
 from scipy import stats
+from torch import Tensor
 
 from gnncomm.errors import ConfigError, NonFiniteError
-from gnncomm.evaluate import mean_interval, paired_difference, t_quantile, wilson
+from gnncomm.evaluate import mean_interval, paired_difference, sign_flip, t_quantile, wilson
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (0, 10), (3, 10), (10, 10), (28, 1000), (997, 1000)])
@@ -84,6 +87,77 @@ def test_paired_difference_is_scipys_paired_t_test() -> None:
     assert mine.mean / mine.standard_error == pytest.approx(theirs.statistic, rel=1e-9)
     assert mine.interval.low == pytest.approx(theirs.confidence_interval().low, abs=1e-9)
     assert mine.standard_error < 0.05, "what pairs share must cancel out"
+
+
+def test_sign_flip_by_hand() -> None:
+    assert sign_flip(torch.tensor([1.0, 1.0, 1.0])) == 1 / 8
+    assert sign_flip(torch.tensor([0.0, 2.0, 0.0, 0.0])) == 1 / 2
+    assert sign_flip(torch.zeros(5)) == 1.0
+    # +-3 +-1 +-1 is 5, 3, 3, 1, -1, -3, -3, -5
+    assert sign_flip(torch.tensor([3.0, 1.0, -1.0])) == 3 / 8
+    assert sign_flip(torch.tensor([-3.0, 1.0, -1.0])) == 7 / 8
+    # equal sums are equal, also where they are rounded otherwise
+    assert sign_flip(torch.tensor([0.1, 0.2, -0.3], dtype=torch.float64)) == 5 / 8
+
+
+@pytest.mark.parametrize(("positive", "negative"), [(20, 9), (60, 40), (560, 470), (2600, 2400)])
+def test_sign_flip_of_many_is_the_sign_test(positive: int, negative: int) -> None:
+    """All of one size: a binomial tail. Random signs find it within 4 standard errors (of 9999 draws)."""
+    d = torch.cat([torch.ones(positive), -torch.ones(negative)])
+    d = d[torch.randperm(len(d), generator=torch.Generator().manual_seed(0))]
+    exact = float(stats.binom.sf(positive - 1, len(d), 0.5))
+    reach = 4 * math.sqrt(exact * (1 - exact) / 9999)
+    # groups of many have sums of many sizes, and so a p-value of their own: alike, not the same
+    assert sign_flip(d) == pytest.approx(exact, abs=reach if len(d) <= 256 else 0.01)
+
+
+def differing(k: int, plus: int, episodes: int) -> Tensor:
+    d = torch.zeros(episodes)
+    d[:plus], d[plus:k] = 1.0, -1.0
+    return d
+
+
+def above_zero(d: Tensor) -> bool:
+    return paired_difference(d, torch.zeros_like(d)).interval.low > 0
+
+
+@pytest.mark.parametrize("episodes", [0, 1, 1000])
+def test_few_differing_episodes_are_seldom_taken_for_a_gain(episodes: int) -> None:
+    """k of E episodes differ by +-1, all else is equal: at most 2.5 % of the 2^k cases may be flagged (6.25 % at 4)."""
+    for k in range(1, 17):
+        flagged = sum(
+            math.comb(k, plus) for plus in range(k + 1) if above_zero(differing(k, plus, max(2, k + episodes)))
+        )
+        assert flagged / 2**k <= 0.025, k
+        assert k < 6 or flagged, "six of one sign are enough"
+
+
+@pytest.mark.parametrize("k", [17, 20, 24, 31, 64, 200, 500])
+def test_many_differing_episodes_are_seldom_taken_for_a_gain(k: int) -> None:
+    """As above, by random signs: their own error (0.16 %) may shift the border by one count."""
+    fewest = bisect.bisect(range(k + 1), 0, key=lambda plus: above_zero(differing(k, plus, 1000)))
+    assert 0.005 < stats.binom.sf(fewest - 1, k, 0.5) <= 0.03
+
+
+def test_no_sizes_of_differences_make_false_gains() -> None:
+    for seed in range(20):
+        size = torch.randn(8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).exp()
+        flagged = sum(above_zero(size * torch.tensor(signs)) for signs in itertools.product([1.0, -1.0], repeat=8))
+        assert flagged / 2**8 <= 0.025
+
+
+@pytest.mark.parametrize(
+    ("d", "low", "high"),
+    [
+        ([0.0, 1.0, 2.0, 1.0], -0.299, 2.299),  # 1 -+ t(3) sqrt(2/3) / 2, as the mean itself has it
+        ([1.0, 1.0, 1.0, 1.0], 0.0, 1.0),  # 4 of one sign: p = 1/16
+        ([-1.0] * 5, -1.0, 0.0),
+        ([1.0] * 6, 1.0, 1.0),  # p = 1/64
+    ],
+)
+def test_interval_of_few_differences(d: list[float], low: float, high: float) -> None:
+    interval = paired_difference(torch.tensor(d), torch.zeros(len(d))).interval
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-3)
 
 
 def test_bad_numbers_are_refused() -> None:
