@@ -70,6 +70,12 @@ class ConfigError(GnnCommError, ValueError):
     exit_code = 78
 
 
+class ResourceError(GnnCommError, MemoryError):
+    """More memory than this machine has; nothing was taken yet."""
+
+    exit_code = 71
+
+
 class UnsafePathError(GnnCommError, ValueError):
     """A run name or path that would leave the run directory or that file systems disagree about."""
 

@@ -16,6 +16,7 @@ from gnncomm import topology as topologies
 from gnncomm.errors import CheckpointMismatchError, ConfigError, did_you_mean
 from gnncomm.learn.build import build_policy
 from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
 from gnncomm.store import RunDir, require_match
@@ -90,7 +91,12 @@ class Trained:
 
 
 def make_env(config: TrainConfig) -> VectorEnv:
-    """The environments that ``config`` names."""
+    """The environments that ``config`` names.
+
+    Raises:
+        ResourceError: a training with so many of them cannot fit into memory.
+    """
+    require_memory(config)
     return environments.make(
         config.env, config.num_envs, config.device, config.observation, **dict(config.env_settings)
     )
