@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -77,7 +77,7 @@ class TrainingProgress:
             text = "  ".join(parts)
             self.console.print(f"{training.env_steps:>10,} steps  {text}  {left:.0f} s left", soft_wrap=True)
 
-    def _fitted(self, steps: int, parts: list[str]) -> dict[str, str]:
+    def _fitted(self, steps: int, parts: list[str]) -> dict[str, Any]:
         """The texts of the bar for the width of the window now; what is left over is for its blocks."""
         width = self.console.width
         done = f"{steps:,} / {self.total:,} steps" if width >= 100 else f"{short(steps)} / {short(self.total)}"
