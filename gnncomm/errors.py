@@ -76,6 +76,12 @@ class TrustError(GnnCommError, ValueError):
     exit_code = 77
 
 
+class ResourceError(GnnCommError, MemoryError):
+    """More memory than this machine has; nothing was taken yet."""
+
+    exit_code = 71
+
+
 class UnsafePathError(GnnCommError, ValueError):
     """A run name or path that would leave the run directory or that file systems disagree about."""
 

@@ -21,6 +21,7 @@ from gnncomm.errors import (
     did_you_mean,
 )
 from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
 from gnncomm.store import Checkpoint, RunDir, list_checkpoints
@@ -105,10 +106,16 @@ class Trained:
 
 
 def make_env(config: TrainConfig) -> VectorEnv:
-    """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``load``."""
+    """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``load``.
+
+    Raises:
+        ConfigError: a setting that is not the environment's own.
+        ResourceError: a training with so many of them cannot fit into memory.
+    """
     taken = sorted({"id", "num_envs", "device", "observation"} & config.env_settings.keys())
     if taken:
         raise ConfigError(f"env_settings: expected settings of the environment alone, got {taken[0]!r}. Set it itself.")
+    require_memory(config)
     return environments.make(
         config.env, config.num_envs, config.device, config.observation, **dict(config.env_settings)
     )

@@ -34,9 +34,10 @@ from gnncomm.bench import (
     peers_table,
     scaling_table,
 )
-from gnncomm.cli.parse import at_least, output_file, parse
+from gnncomm.cli.console import make_console
+from gnncomm.cli.parse import most_threads, output_file, parse, within
 from gnncomm.errors import ConfigError, did_you_mean
-from gnncomm.learn import Training, collect
+from gnncomm.learn import MAX_SEED, MAX_STEPS, Training, collect
 from gnncomm.methods import METHODS, resolve
 from gnncomm.run import default_config, make_env
 
@@ -77,7 +78,13 @@ class BenchArgs:
     """envs, layers, parity, methods: also write the numbers to this file."""
 
     def __post_init__(self) -> None:
-        at_least(self, repeats=1, threads=0, steps=0, seed=0)
+        within(
+            self,
+            repeats=(1, 10**6),
+            threads=(0, most_threads()),
+            steps=(0, MAX_STEPS),
+            seed=(0, MAX_SEED - 1),
+        )
         for name in self.methods:
             resolve(name)
         ids = [case.id for case in CASES]
@@ -99,9 +106,7 @@ def run(words: list[str]) -> int:
     file = output_file(args.json) if args.json else None
     if args.threads:
         torch.set_num_threads(args.threads)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 160  # a table in a file is not cut to the size of a window
+    console = make_console(file_width=160)
     if args.what == "train":
         console.print(bench_train(args.env, args.repeats))
         return 0

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 from rich.console import Console
 
-from gnncomm.cli.parse import at_least, output_file, parse
+from gnncomm.cli.console import make_console
+from gnncomm.cli.parse import output_file, parse, within
 from gnncomm.evaluate import Report, evaluate
+from gnncomm.learn import MAX_SEED
 from gnncomm.run import Trained, load
 from gnncomm.store import write_json_atomic
 
@@ -19,7 +22,7 @@ from gnncomm.store import write_json_atomic
 class EvalArgs:
     """Measure a trained team, the same team muted and with shuffled messages, and the floor and ceiling policies."""
 
-    run: tyro.conf.Positional[str]
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory."""
     episodes: int = 1000
     """Episodes of each."""
@@ -35,27 +38,30 @@ class EvalArgs:
     """Another codec than in training."""
     channel: str = ""
     """Another channel than in training."""
-    json: str = ""
+    json: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
     """File to write the numbers to."""
     trust_env: bool = False
     """Run code of another package that the run names as its environment."""
 
     def __post_init__(self) -> None:
-        at_least(self, episodes=1, seed=0)
+        within(self, episodes=(2, 10**9), seed=(0, MAX_SEED - 1))
 
 
 def run(words: list[str]) -> int:
     args = parse(EvalArgs, words, "gnncomm eval")
-    console = Console(highlight=False)
+    console = make_console()
     trained = load(args.run, trust_env=args.trust_env)
     names = ("topology", "scheduler", "codec", "channel")
     overrides = {name: value for name in names if (value := getattr(args, name))}
     target = output_file(args.json) if args.json else None
-    show_report(trained, args.episodes, target, console, args.seed, not args.sample, overrides)
+    report = measure(trained, args.episodes, target, console, args.seed, not args.sample, overrides)
+    show(report, console)
+    if target is not None:
+        console.print(f"numbers in {target}", soft_wrap=True)
     return 0
 
 
-def show_report(
+def measure(
     trained: Trained,
     episodes: int,
     json_file: Path | None,
@@ -64,7 +70,7 @@ def show_report(
     greedy: bool = True,
     overrides: Mapping[str, str] | None = None,
 ) -> Report:
-    """Evaluate, on a wire with ``overrides``, print the table and the verdict, and write the JSON."""
+    """Evaluate on a wire with ``overrides`` and write the JSON; nothing that is shown comes before what is kept."""
     for line in trained.rejected:
         console.print(f"passed over {line}", soft_wrap=True)
     if overrides:
@@ -73,8 +79,22 @@ def show_report(
         console.print(f"zero-shot, not trained on this wire: {changed}", soft_wrap=True)
     env = trained.evaluation_env(episodes)
     report = evaluate(trained.policy, env, episodes=episodes, seed=seed, greedy=greedy)
-    console.print(report.table())
     if json_file is not None:
         write_json_atomic(json_file, report.to_dict() | ({"overrides": dict(overrides)} if overrides else {}))
-        console.print(f"numbers in {json_file}")
     return report
+
+
+def show(report: Report, console: Console) -> None:
+    """The table, or a line for each policy where it does not fit, and the verdict."""
+    table = report.table()
+    table.caption = None
+    if console.width >= (table.min_width or 0):
+        console.print(table)
+    else:
+        console.print(f"{report.env}, {report.episodes} episodes", soft_wrap=True)
+        for name, arm in report.arms.items():
+            console.print(
+                f"{name}: {arm.success.mean:.1%} success, {arm.length.mean:.2f} steps, return {arm.returns.mean:+.3f}"
+            )
+    console.print(report.verdict(), soft_wrap=True)
+    console.print(str(report.wire), soft_wrap=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 
-from rich.console import Console
 from rich.table import Table
 
 from gnncomm import channel, codec, environments, schedule, topology
+from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import parse
 from gnncomm.layers import LAYERS, NONE
 from gnncomm.methods import METHODS
@@ -16,7 +16,7 @@ from gnncomm.methods import METHODS
 
 def run(words: list[str]) -> int:
     parse(_nothing, words, "gnncomm list")
-    console = Console(highlight=False)
+    console = make_console()
     layers = {name: line for name, (_, line) in LAYERS.items()} | {NONE: "nothing is sent"}
     console.print(
         _table(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 
-from gnncomm.errors import GnnCommError, did_you_mean
+from gnncomm.cli import faults
+from gnncomm.cli.output import Output, outputs
+from gnncomm.errors import did_you_mean
 
 COMMANDS = {
     "list": "environments, layers, topologies, channels",
@@ -25,43 +26,55 @@ USAGE = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit code (2 usage, 130 and 143 after SIGINT and SIGTERM, see ``errors``)."""
+    """Run one command and return its exit code, see ``docs/command_line.md``.
+
+    Any error is one line on stderr. ``--debug`` among the words, or ``GNNCOMM_DEBUG=1`` in the environment, raises it
+    instead.
+    """
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words
+    debug = "--debug" in words or faults.wants_debug()
     words = [word for word in words if word != "--debug"]
+    with outputs() as (out, err):
+        return _shown(out, _run(words, debug, err))
+
+
+def _run(words: list[str], debug: bool, err: Output) -> int:
     try:
         return _dispatch(words)
-    except GnnCommError as error:
-        if debug:
-            raise
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        if debug or (error.name or "").startswith(("gnncomm", "envs")):
-            raise
-        sys.stderr.write(f"error: this needs the package {error.name}: pip install 'gnncomm[viz]'\n")
-        return 1
-    except BrokenPipeError:
-        # Whoever read our output is gone; keep the interpreter from complaining when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
-        if debug:
-            raise
-        sys.stderr.write(f"error: {error.filename or 'input or output'}: {error.strerror or error}\n")
-        return 74
     except SystemExit as stop:  # the option parser ends with 0 after --help and 2 after an error
-        if isinstance(stop.__context__, BrokenPipeError):  # rich met it first, and ends so
-            return 0
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
         return 130
+    except (*faults.EXPECTED, *faults.UNEXPECTED) as error:
+        if debug:
+            raise
+        return _tell(error, err)
+
+
+def _tell(error: Exception, err: Output) -> int:
+    line, code = faults.explain(error)
+    err.write(f"error: {faults.one_line(line)}\n")
+    return code
+
+
+def _shown(out: Output, code: int) -> int:
+    """``code``, or 74 where the work was done and its output could not be written; a reader that left is no error."""
+    out.flush()
+    if out.error is None or code or isinstance(out.error, BrokenPipeError):
+        return code
+    reason = getattr(out.error, "strerror", None) or out.error
+    sys.stderr.write(f"error: {faults.one_line(f'standard output: {reason}')}\n")
+    return faults.EX_IOERR
 
 
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         sys.stdout.write(USAGE + "\n")
         return 0 if words else 2
+    if words[0] == "help":
+        words = [*words[1:2], "--help"]
+        if len(words) == 1:
+            return _dispatch(words)
     if words[0] == "--version":
         from gnncomm import __version__
 
@@ -69,7 +82,9 @@ def _dispatch(words: list[str]) -> int:
         return 0
     name = words[0]
     if name not in COMMANDS:
-        sys.stderr.write(f"error: expected a command, got {name!r}. {did_you_mean(name, COMMANDS)}\n")
+        sys.stderr.write(
+            f"error: {faults.one_line(f'expected a command, got {name!r}. {did_you_mean(name, COMMANDS)}')}\n"
+        )
         return 2
     command: Callable[[list[str]], int] = importlib.import_module(f"gnncomm.cli.{name}").run
     return command(words[1:])

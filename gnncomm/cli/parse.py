@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -11,47 +12,96 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from gnncomm.errors import ConfigError
+from gnncomm.cli.faults import one_line
+from gnncomm.errors import ConfigError, GnnCommError
+from gnncomm.registry import plain_number
 
 T = TypeVar("T")
 
+_NUMBERS = ConstructorRegistry()
 
-def at_least(options: object, **lowest: int) -> None:
-    """``ConfigError`` where an option is below its lowest value."""
-    for name, low in lowest.items():
+
+def within(options: object, **ranges: tuple[int, int]) -> None:
+    """``ConfigError`` where an option is outside of its range, both ends included."""
+    for name, (low, high) in ranges.items():
         value = getattr(options, name)
-        if value < low:
-            raise ConfigError(f"{name} must be at least {low}, got {value}.")
+        if not low <= value <= high:
+            raise ConfigError(f"{name} must be a whole number from {low} to {high:,}, got {value}.")
 
 
-def output_file(name: str) -> Path:
-    """``name`` as a path whose directory exists: better refused before an hour of work than after it."""
+def most_threads() -> int:
+    """Threads beyond this are refused: far more than processors, and runtimes fall over in their own ways."""
+    return max(64, 4 * (os.cpu_count() or 1))
+
+
+def output_file(name: str, *suffixes: str) -> Path:
+    """``name`` as a path whose directory exists: better refused before an hour of work than after it.
+
+    Raises:
+        ConfigError: a directory lies there, or the name ends in none of ``suffixes``, where there are any.
+    """
     path = Path(name)
+    if path.is_dir():
+        raise ConfigError(f"Expected the name of a file to write, got the directory {name!r}.")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ConfigError(f"Expected a file name that ends in {' or '.join(suffixes)}, got {name!r}.")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def parse(what: type[T] | Callable[[], T], words: list[str], prog: str, default: T | None = None) -> T:
-    """``tyro.cli``; a usage error is written to stderr as one line, with exit code 2."""
+    """``tyro.cli``; a usage error is written to stderr as one line, with exit code 2.
+
+    Raises:
+        GnnCommError: what the class itself refuses, with the exit code of its kind.
+    """
     said = io.StringIO()
     options: dict[str, Any] = {} if default is None else {"default": default}
     try:
-        with contextlib.redirect_stderr(said):
+        with _NUMBERS, contextlib.redirect_stderr(said):
             parsed: T = tyro.cli(what, args=words, prog=prog, **options)
             return parsed
     except SystemExit as stop:
         if stop.code == 2:
-            sys.stderr.write(f"error: {_one_line(said.getvalue())}\n")
+            refused = _cause(stop)
+            if refused is not None:
+                raise refused from None
+            sys.stderr.write(f"error: {one_line(_text_of(said.getvalue()))}\n")
         raise
     finally:
         if said.getvalue() and sys.exc_info()[0] is None:
             sys.stderr.write(said.getvalue())
 
 
-def _one_line(box: str) -> str:
+def _cause(error: BaseException | None) -> GnnCommError | None:
+    """The error of ours behind the end of the option parser, which takes any ValueError for a wrong type."""
+    while error is not None and not isinstance(error, GnnCommError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _text_of(box: str) -> str:
     """The text of tyro's boxed message: frames and rules removed, the hint about --help kept short."""
     lines = [re.sub(r"[\u2500-\u257f]+", " ", line).strip() for line in box.splitlines()]
     text = " ".join(line for line in lines if line and line != "Unrecognized options")
     text = re.sub(r"Error parsing \w+: ", "", text)  # the name of a class says nothing to who typed the options
-    return re.sub(r"\s+", " ", text.removeprefix("Value error ").removeprefix("Required options ")).strip()
+    return text.removeprefix("Value error ").removeprefix("Required options ").strip()
+
+
+@_NUMBERS.primitive_rule
+def _plain_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Numbers as they are written in English: no digits of other scripts, no underscores."""
+    kind = info.type
+    if kind not in (int, float):
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=str(kind.__name__).upper(),
+        instance_from_str=lambda texts: plain_number(texts[0], kind),
+        is_instance=lambda value: (
+            isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+        ),
+        str_from_instance=lambda value: [str(value)],
+    )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import tyro
-from rich.console import Console
 
-from gnncomm.cli.parse import at_least, output_file, parse
-from gnncomm.record import Episode, episode_video, record, trajectory_figure
+from gnncomm.cli.console import make_console
+from gnncomm.cli.parse import output_file, parse, within
+from gnncomm.learn import MAX_SEED
+from gnncomm.record import Episode, episode_video, figure_suffixes, record, trajectory_figure
 from gnncomm.run import Trained, load
 from gnncomm.store import safe_run_path
 
@@ -18,13 +20,13 @@ from gnncomm.store import safe_run_path
 class ReplayArgs:
     """Record an episode of a trained team and draw its trajectories and messages."""
 
-    run: tyro.conf.Positional[str]
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory."""
-    figure: str = ""
+    figure: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
     """PNG, PDF or SVG to draw into."""
-    episode: str = ""
+    episode: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
     """File (.npz) to keep the recorded episode in."""
-    video: str = ""
+    video: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
     """MP4 or GIF to film the episode in."""
     seed: int = 0
     """Seed of the episode."""
@@ -32,27 +34,29 @@ class ReplayArgs:
     """Run code of another package that the run names as its environment."""
 
     def __post_init__(self) -> None:
-        at_least(self, seed=0)
+        within(self, seed=(0, MAX_SEED - 1))
 
 
 def run(words: list[str]) -> int:
     args = parse(ReplayArgs, words, "gnncomm replay")
-    console = Console(highlight=False)
+    console = make_console()
     trained = load(args.run, trust_env=args.trust_env)
-    figure = output_file(args.figure) if args.figure else safe_run_path(args.run) / "trajectories.png"
-    episode = draw(trained, figure, args.seed, console)
-    if args.episode:
-        episode.save(output_file(args.episode))
-        console.print(f"episode in {args.episode}")
-    if args.video:
-        episode_video(episode, output_file(args.video))
-        console.print(f"video in {args.video}")
+    figure = output_file(args.figure or str(safe_run_path(args.run) / "trajectories.png"), *figure_suffixes())
+    kept = output_file(args.episode, ".npz") if args.episode else None
+    film = output_file(args.video, ".mp4", ".gif") if args.video else None
+    episode = draw(trained, figure, args.seed)
+    if kept is not None:
+        episode.save(kept)
+    if film is not None:
+        episode_video(episode, film)
+    for what, file in {"figure": figure, "episode": kept, "video": film}.items():
+        if file is not None:
+            console.print(f"{what} in {file}", soft_wrap=True)
     return 0
 
 
-def draw(trained: Trained, figure: Path, seed: int, console: Console) -> Episode:
+def draw(trained: Trained, figure: Path, seed: int) -> Episode:
     """Record one episode and draw it into ``figure``."""
     episode = record(trained.policy, trained.make_env(1), seed=seed)
     trajectory_figure(episode, figure)
-    console.print(f"figure in {figure}")
     return episode

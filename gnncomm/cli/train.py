@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import torch
 import tyro
 from rich.console import Console
 
 from gnncomm import environments
-from gnncomm.cli.eval import show_report
-from gnncomm.cli.parse import at_least, parse
+from gnncomm.cli import faults
+from gnncomm.cli.console import make_console
+from gnncomm.cli.eval import measure, show
+from gnncomm.cli.parse import most_threads, parse, within
 from gnncomm.cli.progress import TrainingProgress
 from gnncomm.cli.replay import draw
 from gnncomm.cli.signals import StopSignal
+from gnncomm.errors import ConfigError
 from gnncomm.learn import TrainConfig
 from gnncomm.methods import METHODS
-from gnncomm.run import config_of, default_config, load, train
+from gnncomm.run import Trained, config_of, default_config, load, train
 from gnncomm.store import safe_run_path
 
 
@@ -26,9 +30,9 @@ from gnncomm.store import safe_run_path
 class TrainArgs(TrainConfig):
     """Train a team that talks, measure it beside its controls, and draw an episode."""
 
-    env: tyro.conf.Positional[str] = "predator_prey"
+    env: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")] = "predator_prey"
     """Environment, see ``gnncomm list``. Its own recommended settings become the defaults below."""
-    out: str = ""
+    out: Annotated[str, tyro.conf.arg(metavar="RUN")] = ""
     """Run directory; default runs/ENV-COMM-SEED."""
     resume: bool = False
     """Continue the run in --out from its newest good checkpoint."""
@@ -43,13 +47,15 @@ class TrainArgs(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, threads=0, episodes=0)
+        within(self, threads=(0, most_threads()), episodes=(0, 10**9))
+        if self.episodes == 1:
+            raise ConfigError("episodes must be 0, for no evaluation, or at least 2, for an interval, got 1.")
 
 
 def run(words: list[str]) -> int:
     args = _parse(words)
     config = TrainConfig(**_settings(args))
-    console = Console(highlight=False)
+    console = make_console()
     if args.threads:
         torch.set_num_threads(args.threads)
     out = args.out or run_name(config.env, config.comm, config.seed)
@@ -66,18 +72,38 @@ def run(words: list[str]) -> int:
                 notice=progress.say,
             )
         if stop():
-            console.print(f"stopped; saved in {out} at {training.env_steps:,} steps; continue with --resume")
+            console.print(
+                f"stopped; saved in {out} at {training.env_steps:,} steps; continue with --resume", soft_wrap=True
+            )
             return stop.exit_code
     if progress.first_step is None:
-        console.print(f"{out} is already complete: {training.env_steps:,} steps")
+        console.print(f"{out} is already complete: {training.env_steps:,} steps", soft_wrap=True)
     else:
-        console.print(f"{training.env_steps:,} steps, {progress.steps_per_second:,.0f} steps/s, kept in {out}")
+        speed = f"{progress.steps_per_second:,.0f} steps/s"
+        console.print(f"{training.env_steps:,} steps, {speed}, kept in {out}", soft_wrap=True)
     if args.episodes:
-        trained = load(out, trust_env=True)  # this very command trained in it
-        folder = safe_run_path(out)
-        show_report(trained, args.episodes, folder / "eval.json", console)
-        draw(trained, folder / "trajectories.png", seed=config.seed, console=console)
+        _look(out, args.episodes, config.seed, console)
     return 0
+
+
+def _look(out: str, episodes: int, seed: int, console: Console) -> None:
+    """Measure and draw: both files are written before anything is shown, and a figure that fails loses nothing."""
+    trained, folder = load(out, trust_env=True), safe_run_path(out)  # this very command trained in it
+    report = measure(trained, episodes, folder / "eval.json", console)
+    drawn = _try_to_draw(trained, folder / "trajectories.png", seed)
+    show(report, console)
+    console.print(drawn, soft_wrap=True)
+
+
+def _try_to_draw(trained: Trained, figure: Path, seed: int) -> str:
+    """A line that says where the figure is, or why there is none: the training is done and kept either way."""
+    try:
+        draw(trained, figure, seed)
+    except (*faults.EXPECTED, *faults.UNEXPECTED) as error:
+        if faults.wants_debug():
+            raise
+        return f"no figure: {faults.one_line(faults.explain(error)[0])}"
+    return f"figure in {figure}"
 
 
 def _parse(words: list[str]) -> TrainArgs:

@@ -29,8 +29,13 @@ class WireUse:
 
     def __str__(self) -> str:
         rounds = f"{self.rounds} round{'s' if self.rounds > 1 else ''}"
-        bits, edges = f"{self.bits_per_agent_step:,.1f}", f"{self.edges_per_step:,.2f}"
+        bits, edges = _number(self.bits_per_agent_step, 1), _number(self.edges_per_step, 2)
         return f"On the wire: {bits} bits per agent and step, {edges} messages read per step, {rounds}."
+
+
+def _number(value: float, digits: int) -> str:
+    """At most ``digits`` decimals, and none where they are zero."""
+    return f"{value:,.{digits}f}".rstrip("0").removesuffix(".")
 
 
 class Traffic:

@@ -1,13 +1,15 @@
 """Learners: rollouts, returns, losses, PPO and the training they make up."""
 
 from gnncomm.learn.build import build_policy
-from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.config import MAX_SEED, MAX_STEPS, TrainConfig
 from gnncomm.learn.ppo import PPO, PPOConfig
 from gnncomm.learn.returns import ReturnNorm, gae
 from gnncomm.learn.rollout import Carry, EpisodeTally, Rollout, begin, collect
 from gnncomm.learn.training import Training
 
 __all__ = [
+    "MAX_SEED",
+    "MAX_STEPS",
     "PPO",
     "Carry",
     "EpisodeTally",

@@ -8,7 +8,22 @@ from typing import Literal
 
 from gnncomm.errors import ConfigError
 from gnncomm.learn.ppo import PPOConfig
-from gnncomm.learn.settings import require_types
+from gnncomm.learn.settings import require_ranges, require_types
+
+MAX_SEED, MAX_STEPS = 2**62, 2**53
+"""Seeds are below the first: environments and episodes are counted on from a seed, and the sum is still one."""
+
+_RANGES = {
+    "rounds": (1, 64),
+    "hidden": (1, 2**16),
+    "num_envs": (1, 2**24),
+    "rollout": (1, 2**20),
+    "steps": (1, MAX_STEPS),
+    "save_every": (1, MAX_STEPS),
+    "seed": (0, MAX_SEED - 1),
+}
+_OF_THE_TRAINING = ("id", "num_envs", "device", "observation")
+"""What ``environments.make`` takes beside the settings of an environment."""
 
 Setting = bool | int | float | str
 
@@ -63,11 +78,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         require_types(self)
-        for name in ("rounds", "hidden", "num_envs", "rollout", "steps", "save_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be a whole number >= 1, got {getattr(self, name)}.")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed must be a whole number in [0, 2^63), got {self.seed}.")
+        require_ranges(self, _RANGES)
+        for name in self.env_settings:
+            if name in _OF_THE_TRAINING:
+                raise ConfigError(
+                    f"env_settings: {name!r} is no setting of an environment. It is one of the training: "
+                    f"{'env' if name == 'id' else name}."
+                )
         if self.ppo.minibatches > self.num_envs:
             raise ConfigError(
                 f"ppo.minibatches={self.ppo.minibatches} is more than num_envs={self.num_envs}: a minibatch is a set "

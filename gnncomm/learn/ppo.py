@@ -13,7 +13,7 @@ from gnncomm import random
 from gnncomm.errors import ConfigError, NonFiniteError
 from gnncomm.learn.returns import ReturnNorm, gae
 from gnncomm.learn.rollout import Rollout
-from gnncomm.learn.settings import require_types
+from gnncomm.learn.settings import require_ranges, require_types
 from gnncomm.policy import CommPolicy, Evaluation
 from gnncomm.shapes import Bool, Float
 
@@ -72,11 +72,7 @@ class PPOConfig:
         }.items():
             if not 0.0 <= value < float("inf"):
                 raise ConfigError(f"ppo.{name} must be a finite number >= 0, got {value}.")
-        if self.graph_every < 0:
-            raise ConfigError(f"ppo.graph_every must be a whole number >= 0, got {self.graph_every}.")
-        for name, count in {"epochs": self.epochs, "minibatches": self.minibatches}.items():
-            if count < 1:
-                raise ConfigError(f"ppo.{name} must be at least 1, got {count}.")
+        require_ranges(self, {"graph_every": (0, 10**6), "epochs": (1, 10**6), "minibatches": (1, 2**24)}, "ppo.")
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from gnncomm.errors import ConfigError, did_you_mean
+
+MAX_LETTERS = 1000
+"""Of a setting that is text."""
 
 _NAMES = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
 
@@ -23,9 +27,28 @@ def require_types(settings: object, prefix: str = "") -> None:
                 raise ConfigError(f"{prefix}{name}: expected a known choice, got {value!r}. {hint_text}")
         elif hint in _NAMES and not _fits(value, hint):
             raise ConfigError(f"{prefix}{name} must be {_NAMES[hint]}, got {value!r} ({type(value).__name__}).")
+        elif hint is str and len(value) > MAX_LETTERS:
+            raise ConfigError(
+                f"{prefix}{name} must be at most {MAX_LETTERS} letters, got {len(value):,}: {value[:40]}..."
+            )
+
+
+def require_ranges(settings: object, ranges: Mapping[str, tuple[int, int]], prefix: str = "") -> None:
+    """Whole numbers within ``ranges``, both ends included.
+
+    Raises:
+        ConfigError: names the field as ``prefix`` + name.
+    """
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            got = value if abs(value) < 10**30 else f"a number of {value.bit_length():,} bits"
+            raise ConfigError(f"{prefix}{name} must be a whole number from {low} to {high:,}, got {got}.")
 
 
 def _fits(value: Any, hint: type) -> bool:
     if isinstance(value, bool) or hint is bool:
         return isinstance(value, bool) and hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)
+    return isinstance(value, (int, float) if hint is float else hint) and not (
+        hint is float and isinstance(value, int) and abs(value) >= 10**300  # which no float holds
+    )

@@ -6,7 +6,7 @@ from typing import Any
 
 from gnncomm.record.curves import learning_curves
 from gnncomm.record.episode import Episode, EpisodeError
-from gnncomm.record.figure import MissingExtraError, trajectory_figure
+from gnncomm.record.figure import MissingExtraError, figure_suffixes, trajectory_figure
 from gnncomm.record.recorder import record
 from gnncomm.record.video import episode_video
 
@@ -15,6 +15,7 @@ __all__ = [
     "EpisodeError",
     "MissingExtraError",
     "episode_video",
+    "figure_suffixes",
     "learning_curves",
     "record",
     "trajectory_figure",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnncomm.errors import ConfigError, ShapeError
-from gnncomm.record.figure import require_extra
+from gnncomm.record.figure import figure_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,15 +43,26 @@ def learning_curves(
 
     Raises:
         MissingExtraError: matplotlib is not installed (``gnncomm[viz]``).
-        ConfigError: there is no curve. ShapeError: x and y of a curve differ in length, or it has no points.
+        ConfigError: there is no curve, or ``path`` is no name of a figure. ShapeError: x and y of a curve differ in
+            length, or it has no points.
     """
-    require_extra("matplotlib")
+    checked = figure_path(path)
+    if not curves:
+        raise ConfigError("Expected at least one curve to draw, got none.")
+    from gnncomm.record.drawing import plain
+
+    with plain():
+        figure = _figure(curves, title, xlabel, ylabel, percent)
+        if checked is not None:
+            figure.savefig(checked, dpi=dpi)
+    return figure
+
+
+def _figure(curves: Mapping[str, Curve], title: str, xlabel: str, ylabel: str, percent: bool) -> Figure:
     from matplotlib.figure import Figure
 
     from gnncomm.record.drawing.style import GREY, HEADING, INK, NOTE, PALE, colour
 
-    if not curves:
-        raise ConfigError("Expected at least one curve to draw, got none.")
     figure = Figure(figsize=(7.2, 3.8))
     ax = figure.add_axes((0.09, 0.14, 0.74, 0.72))
     ends = []
@@ -81,8 +92,6 @@ def learning_curves(
         figure.text(0.09, 0.88, ylabel, **NOTE)
     figure.patch.set_facecolor("white")
     ax.xaxis.label.set_color(INK)
-    if path is not None:
-        figure.savefig(path, dpi=dpi)
     return figure
 
 
@@ -114,4 +123,5 @@ def _name(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
             fontsize=8.5,
             color=shade,
             annotation_clip=False,
+            parse_math=False,
         )

@@ -49,13 +49,37 @@ def trajectory_figure(episode: Episode, path: str | Path | None = None, dpi: int
         MissingExtraError: matplotlib is not installed (``gnncomm[viz]``).
         ConfigError: matplotlib cannot write files of this suffix.
     """
-    require_extra("matplotlib")
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    suffix = "" if path is None else Path(path).suffix.lower().removeprefix(".")
-    known = FigureCanvasAgg.filetypes
-    if path is not None and suffix not in known:
-        raise ConfigError(f"Expected a figure path that ends in one of {sorted(known)}, got {str(path)!r}.")
+    checked = figure_path(path)
     from gnncomm.record.drawing.page import draw_page
 
-    return draw_page(episode, None if path is None else Path(path), dpi)
+    return draw_page(episode, checked, dpi)
+
+
+def figure_suffixes() -> tuple[str, ...]:
+    """The ends of names that figures can be written under: ``.png``, ``.pdf``, ``.svg``, ...
+
+    Raises:
+        MissingExtraError: matplotlib is not installed (``gnncomm[viz]``).
+    """
+    require_extra("matplotlib")
+    from gnncomm.record.drawing.surroundings import import_matplotlib
+
+    import_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    return tuple(sorted(f".{suffix}" for suffix in FigureCanvasAgg.filetypes))
+
+
+def figure_path(path: str | Path | None) -> Path | None:
+    """``path``, checked: matplotlib would write ``DIR.png`` for ``DIR``, without a word.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed. ConfigError: a directory, or a suffix of no known format.
+    """
+    known = figure_suffixes()
+    if path is None:
+        return None
+    if Path(path).suffix.lower() not in known or Path(path).is_dir():
+        what = "the directory " if Path(path).is_dir() else ""
+        raise ConfigError(f"Expected a figure path that ends in one of {', '.join(known)}, got {what}{str(path)!r}.")
+    return Path(path)

@@ -6,6 +6,6 @@ Nothing outside that table can be reached by a name, so a configuration file fro
 """
 
 from gnncomm.registry.registry import CallableModule, Registry
-from gnncomm.registry.values import snake_case
+from gnncomm.registry.values import plain_number, snake_case
 
-__all__ = ["CallableModule", "Registry", "snake_case"]
+__all__ = ["CallableModule", "Registry", "plain_number", "snake_case"]

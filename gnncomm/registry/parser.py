@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from gnncomm.errors import ConfigError
 
 T = TypeVar("T")
+
+MAX_LETTERS, MAX_PARTS, MAX_DEPTH = 1000, 64, 32
+"""Of one text: letters, things it is built of (operators count), and parentheses within parentheses."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,11 @@ def parse(text: str, grammar: Grammar[T]) -> T:
     """The thing that ``text`` describes.
 
     Raises:
-        ConfigError: not a sentence of this grammar.
+        ConfigError: not a sentence of this grammar, or one that is longer or deeper than ``MAX_LETTERS``,
+            ``MAX_PARTS`` and ``MAX_DEPTH`` allow.
     """
+    if len(text) > MAX_LETTERS:
+        raise ConfigError(f"Cannot read {text[:40]!r}...: expected at most {MAX_LETTERS} letters, got {len(text):,}.")
     return _Parser(text, grammar).whole()
 
 
@@ -51,6 +58,7 @@ class _Parser(Generic[T]):
     def __init__(self, text: str, grammar: Grammar[T]) -> None:
         self.text = text
         self.grammar = grammar
+        self.parts = self.depth = 0
         pieces = re.split(rf"({grammar.suffix}|[{re.escape(grammar.symbols)}])", text)
         self.tokens = [piece.strip() for piece in pieces if piece.strip()]
 
@@ -58,6 +66,13 @@ class _Parser(Generic[T]):
         thing = self.joined(0)
         if self.tokens:
             raise self.error(self.tokens[0])
+        return thing
+
+    def built(self, thing: T) -> T:
+        """``thing``, counted."""
+        self.parts += 1
+        if self.parts > MAX_PARTS:
+            raise ConfigError(f"Cannot read {self.text[:40]!r}...: expected at most {MAX_PARTS} parts, got more.")
         return thing
 
     def next_is(self, *wanted: str) -> bool:
@@ -70,30 +85,43 @@ class _Parser(Generic[T]):
         thing = self.joined(level + 1)
         while self.next_is(symbol):
             self.tokens.pop(0)
-            thing = self.grammar.join(symbol, thing, self.joined(level + 1))
+            thing = self.built(self.grammar.join(symbol, thing, self.joined(level + 1)))
         return thing
 
     def prefixed(self) -> T:
         if self.next_is(*self.grammar.prefixes):
-            return self.grammar.wrap(self.tokens.pop(0), self.prefixed())
+            symbol = self.tokens.pop(0)
+            with self.deeper():
+                return self.built(self.grammar.wrap(symbol, self.prefixed()))
         thing = self.single()
         while self.tokens and re.fullmatch(self.grammar.suffix, self.tokens[0]):
             word, _, values = self.tokens.pop(0)[1:-1].partition("(")
-            thing = self.grammar.call(word, thing, [value.strip() for value in values.split(",") if value.strip()])
+            settings = [value.strip() for value in values.split(",") if value.strip()]
+            thing = self.built(self.grammar.call(word, thing, settings))
         return thing
 
     def single(self) -> T:
         token = self.tokens.pop(0) if self.tokens else ""
         if token == "(":
-            thing = self.joined(0)
+            with self.deeper():
+                thing = self.joined(0)
             self.close(")")
             return thing
         if token == "[" and self.grammar.brackets:
-            return self.lined_up()
+            with self.deeper():
+                return self.built(self.lined_up())
         if not token or token in self.grammar.symbols or re.fullmatch(self.grammar.suffix, token):
             raise self.error(token or "nothing")
         name, colon, rest = token.partition(":")
-        return self.grammar.make(name.strip(), self.settings(rest) if colon else {})
+        return self.built(self.grammar.make(name.strip(), self.settings(rest) if colon else {}))
+
+    @contextlib.contextmanager
+    def deeper(self) -> Iterator[None]:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise ConfigError(f"Cannot read {self.text[:40]!r}...: expected at most {MAX_DEPTH} levels, got more.")
+        yield
+        self.depth -= 1
 
     def lined_up(self) -> T:
         parts = [self.joined(0)]

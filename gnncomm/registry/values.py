@@ -24,6 +24,17 @@ def parameters_of(cls: type) -> list[tuple[str, Any, Any]]:
     ]
 
 
+def plain_number(text: str, kind: type[int] | type[float]) -> Any:
+    """``int(text)`` or ``float(text)`` of plain digits only: no other scripts, no underscores, no spaces.
+
+    Raises:
+        ValueError: no such number, or one of too many digits.
+    """
+    if not text.isascii() or "_" in text or text != text.strip():
+        raise ValueError(f"invalid literal for {kind.__name__}: {text!r}")
+    return kind(text)
+
+
 def _options(hint: Any) -> list[Any]:
     """The members of a union, or the hint alone."""
     return list(get_args(hint)) if get_origin(hint) in (Union, UnionType) else [hint]
@@ -35,8 +46,10 @@ def _read(text: str, hint: Any) -> Any:
         return None
     if hint is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
-    if hint in (int, float, str):
-        return hint(text)
+    if hint in (int, float):
+        return plain_number(text, hint)
+    if hint is str:
+        return text
     if get_origin(hint) is Literal and text in get_args(hint):
         return text
     if get_origin(hint) is tuple and get_args(hint)[1:] == (...,):

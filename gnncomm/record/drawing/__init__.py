@@ -1,1 +1,7 @@
-"""The parts of the page that ``trajectory_figure`` draws. Needs matplotlib."""
+"""The parts of a picture. matplotlib is imported here first, so that the surroundings cannot spoil it."""
+
+from gnncomm.record.drawing.surroundings import import_matplotlib, plain
+
+__all__ = ["plain"]
+
+import_matplotlib()

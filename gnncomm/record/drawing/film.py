@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import matplotlib.style
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from gnncomm.record.drawing import style
+from gnncomm.record.drawing import plain, style
 from gnncomm.record.drawing.frames import draw_frame, events_of
 from gnncomm.record.episode import Episode
 
@@ -22,7 +21,7 @@ SIDE = 592
 def pictures(episode: Episode) -> Iterator[NDArray[np.uint8]]:
     """``[HEIGHT, WIDTH, 3]`` for states 0 ... T, with the messages sent in each; none are sent in the last."""
     for state in range(episode.length + 1):
-        with matplotlib.style.context("default"):
+        with plain():
             yield _picture(episode, state)
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
-import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.typing import ColorType
 
-from gnncomm.record.drawing import style
+from gnncomm.record.drawing import plain, style
 from gnncomm.record.drawing.frames import draw_frame, key_steps
 from gnncomm.record.drawing.paths import draw_paths
 from gnncomm.record.drawing.timeline import draw_timeline
@@ -40,7 +38,7 @@ class Sheet:
 
 
 def draw_page(episode: Episode, path: Path | None, dpi: int) -> Figure:
-    with matplotlib.style.context("default"):
+    with plain():
         figure = _page(episode)
         if path is not None:
             figure.savefig(path, dpi=dpi)

@@ -35,8 +35,9 @@ AGENTS = (
 ENTITY_MARKERS = ("*", "D", "P", "X")
 HALO = [withStroke(linewidth=2.2, foreground="white")]
 
-HEADING: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold", "color": INK}
-NOTE: dict[str, Any] = {"fontsize": 8.5, "color": GREY}
+HEADING: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold", "color": INK, "parse_math": False}
+NOTE: dict[str, Any] = {"fontsize": 8.5, "color": GREY, "parse_math": False}
+"""Names of users are in these texts; a ``$`` in one is a letter."""
 
 
 def colour(agent: int) -> str:

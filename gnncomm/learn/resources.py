@@ -1,0 +1,87 @@
+"""What a training will take at least, told before it is taken."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gnncomm import environments
+from gnncomm.errors import ResourceError
+from gnncomm.learn.config import TrainConfig
+
+_FLOAT = 4
+_COPIES = 7
+"""Of each weight: itself, its gradient, Adam's two moments, and the copies of three of these that an update goes back
+to when it fails."""
+_ROWS = 8
+"""Rows of the hidden width that an update keeps for each agent and step: the encoder's, the gates' of the memory, what
+was sent, heard and made of it."""
+_SMALL = 2**26
+"""Numbers in the rows of a rollout below which nothing is looked at: such a training fits anywhere."""
+
+
+def require_memory(config: TrainConfig) -> None:
+    """Refuse a training that cannot fit into the memory of this machine. The estimate is a lower bound.
+
+    Raises:
+        ResourceError: says what the environments, the rollout and the weights need, and what there is.
+    """
+    rows = config.num_envs * config.rollout
+    if rows * config.hidden < _SMALL and config.hidden <= 4096:
+        return
+    need = {"weights": _weights(config), "rollout": rows * config.hidden * _ROWS * _FLOAT // config.ppo.minibatches}
+    have = memory_of(config.device)
+    if sum(need.values()) <= have and not environments.is_foreign(config.env):
+        need |= _with_environments(config)
+    total = sum(need.values())
+    if total > have:
+        parts = ", ".join(f"{name} {_size(value)}" for name, value in need.items())
+        raise ResourceError(
+            f"Expected a training that fits into {_size(have)} of memory, got one that needs at least {_size(total)} "
+            f"({parts}). Choose a smaller num_envs, rollout or hidden, or more ppo.minibatches."
+        )
+
+
+def _weights(config: TrainConfig) -> int:
+    """Those of the memory cell and of the layers, of which each has two matrices at least."""
+    matrices = {"none": 0, "gru": 6, "lstm": 8}[config.memory] + 2 * (1 if config.share_rounds else config.rounds)
+    return matrices * config.hidden**2 * _FLOAT * _COPIES
+
+
+def _with_environments(config: TrainConfig) -> dict[str, int]:
+    """Seen on a single environment: its state, and what a rollout keeps of each of its steps."""
+    env = environments.make(config.env, 1, "cpu", config.observation, **dict(config.env_settings))
+    seen = sum(_bytes(value) for value in env.reset(seed=0).tensors().values())
+    state = sum(_bytes(value) for value in env.state_dict().values())
+    rows = config.num_envs * config.rollout * env.num_agents
+    return {
+        "environments": config.num_envs * state,
+        "rollout": config.num_envs * config.rollout * seen
+        + rows * config.hidden * _ROWS * _FLOAT // config.ppo.minibatches,
+    }
+
+
+def memory_of(device: str) -> int:
+    """Bytes of memory in all: of the card, or of the machine and what this process may have of it."""
+    if device.startswith("cuda") and torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(torch.device(device)).total_memory)
+    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")] if hasattr(os, "sysconf") else [2**62]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        file = Path("/sys/fs/cgroup", name)
+        text = file.read_text().strip() if file.is_file() else ""
+        limits += [int(text)] if text.isdigit() else []
+    return min(limits)
+
+
+def _bytes(value: Tensor) -> int:
+    return value.numel() * value.element_size()
+
+
+def _size(count: int) -> str:
+    for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count:,} bytes"
