@@ -20,6 +20,7 @@ class Arrival(Batch):
     msg: Tensor  # [B, N, M]; rows without an edge mean nothing
     graph: CommGraph
     fresh: bool = True  # whether ``msg`` is made of what its sender said in this round, and not earlier or never
+    age: int = 0  # steps since it was sent; 0 too where nobody knows
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,9 @@ class Series(Channel):
         arrivals, states = [], [delivery.state]
         for arrival, flight in zip(delivery.arrivals, theirs, strict=True):
             late = self.right.pass_on(arrival.msg, arrival.graph, flight, moment)
-            arrivals += [replace(item, fresh=item.fresh and arrival.fresh) for item in late.arrivals]
+            arrivals += [
+                replace(item, fresh=item.fresh and arrival.fresh, age=item.age + arrival.age) for item in late.arrivals
+            ]
             states.append(late.state)
         return Delivery(tuple(arrivals), torch.cat(states, -1))
 

@@ -108,7 +108,7 @@ class _Flight:
         graph = CommGraph.from_dense(
             (to > 0.5) & lands, weight=None if self.graph.weight is None else weight, validate=False
         )
-        return Arrival(msg, graph, fresh=False)
+        return Arrival(msg, graph, fresh=False, age=age)
 
     def after(self) -> Tensor:
         """What the next step finds."""

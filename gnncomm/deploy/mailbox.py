@@ -44,14 +44,15 @@ class Inbox:
 
 
 Flight = dict[int, Tensor]
-"""What is in flight in each round, ``[1, N, Q]``; empty when an episode begins."""
+"""What is in flight in each round to each receiver, ``[N, N, Q]`` by sender; empty when an episode begins."""
 
 
 class Mailbox:
     """One step of the wire for one team: ``post`` a message, ``collect`` an inbox, ``close_round``.
 
     Who did not post is not heard: a message that did not arrive is no edge. Between the last ``post`` and the first
-    ``collect`` the medium does what it does (``Channel.carry``): it may lose, change, delay and repeat messages.
+    ``collect`` the medium does what it does (``Channel.carry``): it may lose, change, delay and repeat messages. What
+    reaches an agent is made of the messages for it alone: others are not in its world.
 
     Args:
         graph: one graph, the edges over which agents talk in this step; ``route`` changes them for one round.
@@ -143,26 +144,29 @@ class Mailbox:
                 raise StateError(f"Nobody posted in round {self.round}: expected at least one message before collect.")
             sample, num_agents = next(iter(self._posted.values())), self.graph.num_agents
             silent = torch.zeros_like(sample)
-            sent_1NM = torch.stack([self._posted.get(agent, silent) for agent in range(num_agents)]).unsqueeze(0)
+            sent_NM = torch.stack([self._posted.get(agent, silent) for agent in range(num_agents)])
             spoke_N = torch.zeros(num_agents, dtype=torch.bool, device=self.graph.device)
             spoke_N[list(self._posted)] = True
             width = self.channel.state_dim(len(sample), num_agents)
-            state = self.flight.get(self.round, sample.new_zeros(1, num_agents, width))
-            key, step = (torch.tensor([number], device=sample.device) for number in (self.episode, self.step))
+            state = self.flight.get(self.round, sample.new_zeros(num_agents, num_agents, width))
+            everyone = torch.ones(num_agents, dtype=torch.int64, device=sample.device)
+            moment = Moment(everyone * self.episode, everyone * self.step, self.round)
             used = self.graph.keep(spoke_N[self.graph.edge_index[0]])
-            delivery = self.channel.carry(sent_1NM, used, state, Moment(key, step, self.round))
+            # One world for each receiver, in which there is nothing but silence in messages that are not for it.
+            to_NN1 = used.dense[0].T.unsqueeze(-1)
+            delivery = self.channel.carry(torch.where(to_NN1, sent_NM, silent), used, state, moment)
             self.flight[self.round], self._carried = delivery.state, delivery.arrivals
         return self._carried
 
 
 def _of_receiver(arrival: Arrival, receiver: int) -> Inbox:
-    graph = arrival.graph.to_layout(Layout.SPARSE)
+    graph = arrival.graph.select(torch.tensor([receiver], device=arrival.graph.device)).to_layout(Layout.SPARSE)
     sender_E, receiver_E = graph.edge_index
     edges = (receiver_E == receiver).nonzero().squeeze(-1)
     attr, weight = graph.edge_attr, graph.edge_weight
     return Inbox(
         sender_E[edges],
-        arrival.msg[0, sender_E[edges]],
+        arrival.msg[receiver, sender_E[edges]],
         None if attr is None else attr[edges],
         None if weight is None else weight[edges],
     )

@@ -80,7 +80,12 @@ class AttendingComm(WeighingComm):
         return score
 
     def attention(
-        self, h: Tensor, graph: CommGraph | Tensor, edge_attr: OptTensor = None, edge_weight: OptTensor = None
+        self,
+        h: Tensor,
+        graph: CommGraph | Tensor,
+        edge_attr: OptTensor = None,
+        edge_weight: OptTensor = None,
+        msg: OptTensor = None,
     ) -> Attention:
         r""":math:`\alpha` of every edge: ``(edge_index [2, E], alpha [E, heads])``; each inbox sums to 1.
 
@@ -88,7 +93,7 @@ class AttendingComm(WeighingComm):
         """
         edge_index, _, weight = edges_of(h, graph, edge_attr, edge_weight)
         rows = h.reshape(-1, self.in_channels)
-        edges, _, alpha, _ = self._weigh(self.send(rows), self.listen(rows), edge_index, weight)
+        edges, _, alpha, _ = self._weigh(self.send(rows) if msg is None else msg, self.listen(rows), edge_index, weight)
         return torch.stack([edges[0] % len(rows), edges[1]]), alpha
 
     def edge_inbox(

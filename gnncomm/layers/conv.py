@@ -70,7 +70,12 @@ class ConvComm(WeighingComm):
         return "return_attention_weights" in inspect.signature(self.conv.forward).parameters
 
     def attention(
-        self, h: Tensor, graph: CommGraph | Tensor, edge_attr: OptTensor = None, edge_weight: OptTensor = None
+        self,
+        h: Tensor,
+        graph: CommGraph | Tensor,
+        edge_attr: OptTensor = None,
+        edge_weight: OptTensor = None,
+        msg: OptTensor = None,
     ) -> Attention:
         r""":math:`\alpha` of every edge as the convolution says it: ``(edge_index [2, E], alpha [E, heads])``.
 
@@ -84,7 +89,9 @@ class ConvComm(WeighingComm):
         edge_index, edge_attr, _ = edges_of(h, graph, edge_attr, edge_weight)
         rows = h.reshape(-1, self.in_channels)
         extra = {} if edge_attr is None else {"edge_attr": edge_attr}
-        _, found = self.conv((self.send(rows), rows), edge_index, return_attention_weights=True, **extra)
+        _, found = self.conv(
+            (self.send(rows) if msg is None else msg, rows), edge_index, return_attention_weights=True, **extra
+        )
         attention: Attention = found
         return attention
 

@@ -91,12 +91,17 @@ class CellComm(WeighingComm):
         return value, softmax(score, receiver_E, num_nodes=query.shape[0])
 
     def attention(
-        self, h: Tensor, graph: CommGraph | Tensor, edge_attr: OptTensor = None, edge_weight: OptTensor = None
+        self,
+        h: Tensor,
+        graph: CommGraph | Tensor,
+        edge_attr: OptTensor = None,
+        edge_weight: OptTensor = None,
+        msg: OptTensor = None,
     ) -> Attention:
         r""":math:`\alpha` of every edge: ``(edge_index [2, E], alpha [E, heads])``; each inbox sums to 1."""
         edge_index, edge_attr, _ = edges_of(h, graph, edge_attr, edge_weight)
         rows = h.reshape(-1, self.in_channels)
-        _, alpha = self._weigh(self.send(rows), self.listen(rows), edge_index, edge_attr)
+        _, alpha = self._weigh(self.send(rows) if msg is None else msg, self.listen(rows), edge_index, edge_attr)
         return edge_index, alpha
 
     def message(self, value: Tensor, alpha: Tensor, edge_weight: OptTensor) -> Tensor:

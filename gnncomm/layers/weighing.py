@@ -52,9 +52,17 @@ class WeighingComm(CommLayer):
         return (out, self.attention(h, graph, edge_attr, edge_weight)) if return_attention_weights else out
 
     def attention(
-        self, h: Tensor, graph: CommGraph | Tensor, edge_attr: OptTensor = None, edge_weight: OptTensor = None
+        self,
+        h: Tensor,
+        graph: CommGraph | Tensor,
+        edge_attr: OptTensor = None,
+        edge_weight: OptTensor = None,
+        msg: OptTensor = None,
     ) -> Attention:
-        r""":math:`\alpha` of every edge: ``(edge_index [2, E], alpha [E, heads])``."""
+        r""":math:`\alpha` of every edge: ``(edge_index [2, E], alpha [E, heads])``.
+
+        ``msg [S, M]`` is what was read, by S senders that ``edge_index`` numbers; None: ``send(h)``, one for each row.
+        """
         raise NotImplementedError
 
 

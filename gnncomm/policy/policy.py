@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from gnncomm import random
 from gnncomm.errors import ActionMaskError, ConfigError, ShapeError
-from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.policy.critic import Critic, LocalCritic
 from gnncomm.policy.encoder import Encoder, living_obs
@@ -52,16 +51,6 @@ class Decision(Batch):
     logits: Tensor  # [B, N, A], -inf where masked
     state: PolicyState
     talk: Talk
-
-    @property
-    def graph(self) -> CommGraph:
-        """Over which messages arrived in the first round."""
-        return self.talk.graphs[0]
-
-    @property
-    def rows(self) -> tuple[Tensor, ...]:
-        """``[B, N, F]`` before each round."""
-        return self.talk.rows
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from gnncomm.store import strict_json
 from gnncomm.store.files import read_regular, write_atomic
 
 FORMAT = "gnncomm.episode"
-VERSION = 1
+VERSION = 2
+OLD_VERSIONS = (1,)
+"""Versions that are still read: 1 knew neither when a message was sent nor what it said."""
 MAX_BYTES = 1 << 30
 """A file that claims more is not read."""
 
@@ -37,8 +39,10 @@ class Episode:
     """T steps of N agents on a grid. State t is what was there before action t; there are T + 1 states.
 
     Messages are rows: ``messages[e] = (step, round, sender, receiver)`` says that at this step, in this round of
-    communication, a message went from sender to receiver, and ``weight[e]`` how much of the receiver's attention it
-    got: the mean over heads where the layer has attention (then an inbox sums to 1), else 1.
+    communication, the receiver read a message of the sender; ``sent[e]`` at which step that was sent (-1: earlier,
+    nobody knows when, or never); ``contents[e]`` the numbers that were read, after codec and channel, filled up with 0
+    where rounds differ in width; and ``weight[e]`` how much it counted: where the layer has attention that of the
+    receiver, the mean over heads (then an inbox sums to 1), else the weight of the edge, 1 where it has none.
 
     Raises:
         EpisodeError: an array of another shape or type, a message from nowhere, NaN; names what is wrong.
@@ -52,17 +56,19 @@ class Episode:
     """Rows and columns of the grid."""
     success: bool
     attention: bool
-    """Whether weights are attention; else all are 1."""
+    """Whether weights are attention."""
     agents: Floats  # [T + 1, N, 2] (row, column)
     finished: Bools  # [T + 1, N] has done its part
     alive: Bools  # [T + 1, N]
     actions: Ints  # [T, N]
     rewards: Floats  # [T, N]
-    messages: Ints  # [E, 4]
+    messages: Ints  # [E, 4] as they were read
     weight: Floats  # [E]
     entities: Mapping[str, Floats] = field(default_factory=dict)  # name -> [T + 1, M, 2]
     active: Mapping[str, Bools] = field(default_factory=dict)  # name -> [T + 1, M] still there
     field: Floats | None = None  # [T + 1, rows, columns]
+    sent: Ints | None = None  # [E] steps
+    contents: Floats | None = None  # [E, M]; None where they would be larger than MAX_CONTENTS
 
     def __post_init__(self) -> None:
         _check(self)
@@ -98,8 +104,7 @@ class Episode:
     def save(self, path: str | Path) -> Path:
         """Write the file, under its name at once or not at all. Equal episodes give equal bytes."""
         arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in _ARRAYS}
-        if self.field is not None:
-            arrays["field"] = self.field
+        arrays |= {name: value for name in _OPTIONAL if (value := getattr(self, name)) is not None}
         for number, name in enumerate(self.entities):
             arrays[f"entity{number}"], arrays[f"active{number}"] = self.entities[name], self.active[name]
         head = {name: getattr(self, name) for name in _HEAD} | {
@@ -130,6 +135,7 @@ class Episode:
 
 _HEAD = ("env", "config", "seed", "size", "success", "attention")
 _ARRAYS = ("agents", "finished", "alive", "actions", "rewards", "messages", "weight")
+_OPTIONAL = ("field", "sent", "contents")
 
 
 def _parts(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
@@ -138,8 +144,8 @@ def _parts(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     names = head.pop("entities")
     pairs = [(f"entity{number}", f"active{number}") for number in range(len(names))]
     expected = {*_ARRAYS, *(name for pair in pairs for name in pair)}
-    if not expected <= arrays.keys() <= expected | {"field"}:
-        missing, unknown = sorted(expected - arrays.keys()), sorted(arrays.keys() - expected - {"field"})
+    if not expected <= arrays.keys() <= expected | set(_OPTIONAL):
+        missing, unknown = sorted(expected - arrays.keys()), sorted(arrays.keys() - expected - set(_OPTIONAL))
         raise EpisodeError(f"Missing arrays {missing}, unknown {unknown}.")
     return (
         head
@@ -148,7 +154,7 @@ def _parts(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
             "size": tuple(head["size"]),
             "entities": {name: arrays[entity] for name, (entity, _) in zip(names, pairs, strict=True)},
             "active": {name: arrays[active] for name, (_, active) in zip(names, pairs, strict=True)},
-            "field": arrays.get("field"),
+            **{name: arrays.get(name) for name in _OPTIONAL},
         }
     )
 
@@ -163,8 +169,8 @@ def _head(raw: NDArray[Any] | None) -> dict[str, Any]:
     if not isinstance(head, dict) or head.pop("format", None) != FORMAT:
         raise EpisodeError(f"Expected the format {FORMAT!r} in the array 'head'.")
     version = head.pop("version", None)
-    if version != VERSION:
-        raise EpisodeError(f"Expected version {VERSION}, got {version!r}; another gnncomm wrote it.")
+    if version not in (VERSION, *OLD_VERSIONS):
+        raise EpisodeError(f"Expected a version up to {VERSION}, got {version!r}; another gnncomm wrote it.")
     names = head.get("entities")
     if head.keys() != {*_HEAD, "entities"} or not isinstance(names, list) or not isinstance(head["size"], list):
         raise EpisodeError(f"Expected {sorted([*_HEAD, 'entities'])} in the array 'head', got {sorted(head)}.")
@@ -193,7 +199,19 @@ def _check(episode: Episode) -> None:
         count = places.shape[1] if places.ndim == 3 else 0
         _expect(f"entities[{name!r}]", places, np.float32, (states, count, 2))
         _expect(f"active[{name!r}]", episode.active[name], np.bool_, (states, count))
-    if len(episode.messages):
+    _check_messages(episode)
+
+
+def _check_messages(episode: Episode) -> None:
+    steps, agents, count = len(episode.actions), episode.finished.shape[-1], len(episode.weight)
+    if episode.contents is not None:
+        width = episode.contents.shape[1] if episode.contents.ndim == 2 else 0
+        _expect("contents", episode.contents, np.float32, (count, width))
+    if episode.sent is not None:
+        _expect("sent", episode.sent, np.int64, (count,))
+        if ((episode.sent < -1) | (episode.sent > episode.messages[:, 0])).any():
+            raise EpisodeError("Expected sent from -1 to the step at which a message is read.")
+    if count:
         low, high = episode.messages.min(0), episode.messages.max(0)
         if (low < 0).any() or high[0] >= steps or high[1] >= 1000 or max(high[2], high[3]) >= agents:
             raise EpisodeError(

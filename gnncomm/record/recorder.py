@@ -3,30 +3,60 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch_geometric.typing import OptTensor
 
+from gnncomm.channel import Arrival
 from gnncomm.errors import EnvContractError
 from gnncomm.evaluate.play import evaluating
 from gnncomm.graph import CommGraph
-from gnncomm.layers import CommStack
+from gnncomm.layers import CommLayer, CommStack
 from gnncomm.layers.base import Attention
-from gnncomm.policy import CommPolicy, Decision
+from gnncomm.policy import CommPolicy, Talk
 from gnncomm.record.episode import Episode
 from gnncomm.types import Scene, TimeStep, VectorEnv
 
 __all__ = ["record"]
 
 
+MAX_CONTENTS = 1 << 26
+"""Numbers of all messages together, beyond which an episode is kept without what they say (256 MiB)."""
+
+
 @runtime_checkable
 class Attentive(Protocol):
-    """A layer that can say how its inboxes divide their attention."""
+    """A layer that can say how its inboxes divide their attention: write this hook and it is drawn.
 
-    def attention(self, h: Tensor, graph: CommGraph | Tensor) -> Attention: ...
+    ``attention(h [N, F], edge_index [2, E], edge_attr, edge_weight, msg=[S, M])`` for the messages ``msg`` that were
+    read, of S senders that ``edge_index[0]`` numbers; returns the edges in the same order, further ones behind them
+    (what an agent gives itself), and ``alpha [E, heads]``.
+    """
+
+    def attention(
+        self,
+        h: Tensor,
+        graph: CommGraph | Tensor,
+        edge_attr: OptTensor = None,
+        edge_weight: OptTensor = None,
+        msg: OptTensor = None,
+    ) -> Attention: ...
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What was read in environment 0 in one round of one step: E messages."""
+
+    where: Tensor  # [E, 4] int64 (step, round, sender, receiver)
+    sent: Tensor  # [E] int64
+    weight: Tensor  # [E]
+    contents: Tensor  # [E, M]
 
 
 @runtime_checkable
@@ -56,16 +86,19 @@ def record(policy: CommPolicy, env: VectorEnv, seed: int = 0, greedy: bool = Tru
 def _record(policy: CommPolicy, env: VectorEnv, seed: int, key: int | None) -> Episode:
     now = env.reset(seed=seed)
     state = policy.initial_state(env.num_envs, env.num_agents)
-    steps, scenes, decisions = [now], [env.scene()], []
+    steps, scenes = [now], [env.scene()]
+    actions: list[Tensor] = []
+    heard: list[_Heard] = []
     for _ in range(env.max_steps):
         decision = policy.act(now, state, key)
         state = decision.state
+        heard += _heard(policy.comm, decision.talk, len(actions))
+        actions.append(decision.action)
         now = env.step(decision.action)
-        decisions.append(decision)
         steps.append(now)
         scenes.append(env.scene())
         if bool(now.done[0]):
-            return _episode(policy.comm, env, seed, steps, scenes, decisions)
+            return _episode(policy.comm, env, seed, steps, scenes, actions, heard)
         if bool(now.done.any()):
             now = env.reset(where=now.done)
     raise EnvContractError(
@@ -75,10 +108,15 @@ def _record(policy: CommPolicy, env: VectorEnv, seed: int, key: int | None) -> E
 
 
 def _episode(
-    comm: CommStack, env: VectorEnv, seed: int, steps: list[TimeStep], scenes: list[Scene], decisions: list[Decision]
+    comm: CommStack,
+    env: VectorEnv,
+    seed: int,
+    steps: list[TimeStep],
+    scenes: list[Scene],
+    actions: list[Tensor],
+    heard: list[_Heard],
 ) -> Episode:
     first, last = scenes[0], steps[-1]
-    messages_E4, weight_E = _messages(comm, decisions)
     return Episode(
         env=env.id,
         config=json.dumps(dict(env.config) if isinstance(env, Configured) else {}, sort_keys=True),
@@ -89,15 +127,17 @@ def _episode(
         agents=_over_time([scene.agents for scene in scenes], np.float32),
         finished=_over_time([scene.finished for scene in scenes], np.bool_),
         alive=_over_time([step.alive for step in steps], np.bool_),
-        actions=_over_time([decision.action for decision in decisions], np.int64),
+        actions=_over_time(actions, np.int64),
         rewards=_over_time([step.reward for step in steps[1:]], np.float32),
-        messages=messages_E4.cpu().numpy(),
-        weight=weight_E.float().cpu().numpy(),
+        messages=torch.cat([each.where for each in heard]).cpu().numpy(),
+        weight=torch.cat([each.weight for each in heard]).float().cpu().numpy(),
         entities={name: _over_time([scene.entities[name] for scene in scenes], np.float32) for name in first.entities},
         active={name: _over_time([scene.active[name] for scene in scenes], np.bool_) for name in first.entities},
         field=None
         if first.field is None
         else _over_time([scene.field for scene in scenes if scene.field is not None], np.float32),
+        sent=torch.cat([each.sent for each in heard]).cpu().numpy(),
+        contents=_contents(heard),
     )
 
 
@@ -111,18 +151,56 @@ def _attends(layer: object) -> TypeGuard[Attentive]:
     return isinstance(layer, Attentive) and bool(getattr(layer, "weighs", True))
 
 
-def _messages(comm: CommStack, decisions: list[Decision]) -> tuple[Tensor, Tensor]:
-    """(step, round, sender, receiver) ``[E, 4]`` and weight ``[E]`` of all messages in environment 0."""
-    rows, weights = [], []
-    for step, decision in enumerate(decisions):
-        graph = decision.graph.select(torch.zeros(1, dtype=torch.int64, device=decision.graph.device))
-        sender_E, receiver_E = graph.edge_index
-        for number, (layer, before) in enumerate(zip(comm.rounds, decision.rows, strict=True)):
-            where_E = torch.full_like(sender_E, step), torch.full_like(sender_E, number)
-            rows.append(torch.stack([*where_E, sender_E, receiver_E], 1))
-            if _attends(layer):
-                # what an agent gives itself comes last, and is no message
-                weights.append(layer.attention(before[:1], graph)[1][: len(sender_E)].mean(-1))
-            else:
-                weights.append(torch.ones(len(sender_E), device=sender_E.device))
-    return torch.cat(rows), torch.cat(weights)
+def _contents(heard: list[_Heard]) -> NDArray[np.float32] | None:
+    """``[E, M]`` of all messages, as wide as the widest; None where that is too large."""
+    count, width = sum(len(each.where) for each in heard), max(each.contents.shape[1] for each in heard)
+    if count * width > MAX_CONTENTS:
+        return None
+    wide = [nn.functional.pad(each.contents.float(), (0, width - each.contents.shape[1])) for each in heard]
+    return torch.cat(wide).cpu().numpy()
+
+
+def _heard(comm: CommStack, talk: Talk, step: int) -> Iterator[_Heard]:
+    """What was read in each round of a step, as it was delivered: nothing is sent, scheduled or carried again."""
+    for number, (layer, h, arrivals, spoke) in enumerate(
+        zip(comm.rounds, talk.rows, talk.arrivals, talk.spoke, strict=True)
+    ):
+        first = torch.zeros(1, dtype=torch.int64, device=h.device)
+        parts = [replace(arrival, graph=arrival.graph.select(first)) for arrival in arrivals]
+        sender_E, receiver_E = torch.cat([part.graph.edge_index for part in parts], 1)
+        step_E = torch.full_like(sender_E, step)
+        yield _Heard(
+            torch.stack([step_E, torch.full_like(sender_E, number), sender_E, receiver_E], 1),
+            torch.cat([_sent(part, spoke[0], step) for part in parts]),
+            _weights(layer, h[0], parts),
+            torch.cat([part.msg[0, part.graph.edge_index[0]] for part in parts]),
+        )
+
+
+def _sent(arrival: Arrival, spoke_N: Tensor, step: int) -> Tensor:
+    """``[E]``: when what arrived was sent; -1 where it is a repetition or an invention."""
+    sender_E, receiver_E = arrival.graph.edge_index
+    known_E = (spoke_N[sender_E] | (sender_E == receiver_E)) & arrival.fresh | (arrival.age > 0)
+    return torch.where(known_E, step - arrival.age, -1)
+
+
+def _weights(layer: CommLayer, row_NF: Tensor, arrivals: Sequence[Arrival]) -> Tensor:
+    """``[E]``: how much each message counted."""
+
+    def joined(features: list[OptTensor]) -> OptTensor:
+        given = [value.to(row_NF.dtype) for value in features if value is not None]
+        return torch.cat(given) if given else None
+
+    edges_2E = torch.cat([arrival.graph.edge_index for arrival in arrivals], 1)
+    weight_E = joined([arrival.graph.edge_weight for arrival in arrivals])
+    if not _attends(layer):
+        return row_NF.new_ones(edges_2E.shape[1]) if weight_E is None else weight_E
+    # Of one sender there may be several messages: each arrival has its own copy of the senders.
+    offset_E = torch.cat(
+        [torch.full_like(part.graph.edge_index[0], len(row_NF) * n) for n, part in enumerate(arrivals)]
+    )
+    numbered_2E = torch.stack([edges_2E[0] + offset_E, edges_2E[1]])
+    attr_ED = joined([arrival.graph.edge_attr for arrival in arrivals])
+    msg_SM = torch.cat([arrival.msg[0] for arrival in arrivals])
+    alpha_EH = layer.attention(row_NF, numbered_2E, attr_ED, weight_E, msg=msg_SM)[1]
+    return alpha_EH[: edges_2E.shape[1]].mean(-1)  # what an agent gives itself comes last, and is no message

@@ -6,17 +6,15 @@ import copy
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
-from gnncomm import random
-from gnncomm.deploy import run_team, team_of
 from gnncomm.learn import Rollout, begin, collect
-from gnncomm.policy import CommPolicy, PolicyState, Talk
-from gnncomm.schedule import Decider
-from gnncomm.testing.law import require, require_bits, require_close, require_finite, require_same_tensors
-from gnncomm.testing.layer import require_local
+from gnncomm.policy import CommPolicy, PolicyState
+from gnncomm.schedule import Always, Decider
+from gnncomm.testing.law import LawError, require, require_bits, require_close, require_finite, require_same_tensors
+from gnncomm.testing.locality import check_jacobian, check_poison, check_split_brain, first_steps, trial
+from gnncomm.testing.wire import check_bits, check_edges
 from gnncomm.topology import Empty
-from gnncomm.types import SparseObs, TimeStep, VectorEnv, stack
+from gnncomm.types import TimeStep, VectorEnv, stack
 
 _ROW = ("environment", "agent")
 _ROLLOUT = ("time", "environment", "agent")
@@ -25,9 +23,10 @@ _ROLLOUT = ("time", "environment", "agent")
 def check_policy(
     policy: CommPolicy, env: VectorEnv, length: int | None = None, key: int = 0, seed: int = 0
 ) -> tuple[str, ...]:
-    """Laws 2 to 6 for ``policy``, on what ``env`` shows.
+    """Laws 2 to 6 for ``policy``, on what ``env`` shows, in training and in evaluation mode.
 
-    Works on a float64 copy of the policy. ``env`` is reset with ``seed`` and is left somewhere else.
+    Works on copies of the policy, in float64, and for what is exact to the bit in its own type as well. ``env`` is
+    reset with ``seed`` and is left somewhere else.
 
     Args:
         policy: yours or ours, trained or not.
@@ -38,148 +37,76 @@ def check_policy(
 
     Returns:
         The laws that do not apply, because the policy's scheduler declares to need more than they allow, one line
-        each; empty for most.
+        each; empty for most. The rest of such a policy is tried with a scheduler that lets everyone talk.
 
     Raises:
-        LawError: names the law, the tensor, the environment and the agent.
+        LawError: names the law, the tensor, the environment, the agent and the mode.
     """
     require(env.num_envs > 1, "batch independence", "expected an env with num_envs >= 2, to have something to compare.")
-    subject = copy.deepcopy(policy).double()
-    now, state = situation(subject, env, seed)
-    check_batch_independence(subject, now, state, key)
-    scheduler = subject.wire.scheduler
-    if scheduler.local:
-        check_poison(subject, now, state)
-        check_jacobian(subject, now, state)
-    check_silence(subject, now, state)
-    if scheduler.decider is not Decider.TEAM:
-        check_split_brain(subject, env, key=key, seed=seed)
-    check_ratio_one(subject, env, length, key, seed)
-    check_determinism(subject, env, key=key, seed=seed)
+    for training in (True, False):
+        try:
+            _check_mode(copy.deepcopy(policy).train(training), env, length, key, seed)
+        except LawError as broken:
+            broken.add_note(f"{'training' if training else 'evaluation'} mode")
+            raise
+    scheduler = policy.wire.scheduler
     reason = f"{type(scheduler).__name__} needs {scheduler.needs}"
     exempt = [] if scheduler.local else [f"poison and jacobian: {reason}"]
     return (*exempt, *([f"split-brain: {reason}"] if scheduler.decider is Decider.TEAM else []))
 
 
+def _check_mode(policy: CommPolicy, env: VectorEnv, length: int | None, key: int, seed: int) -> None:
+    subject = copy.deepcopy(policy).double()
+    now, state = situation(subject, env, seed)
+    check_batch_independence(subject, now, state, key)
+    check_locality(subject, env, seed)
+    check_gradient_mode(subject, now, state, key)
+    if policy.wire.scheduler.local:
+        check_poison(policy, trial(policy, env, seed))
+    check_silence(subject, now, state)
+    if policy.wire.scheduler.decider is not Decider.TEAM:
+        check_split_brain(subject, env, key=key, seed=seed)
+    check_ratio_one(subject, env, length, key, seed)
+    check_determinism(subject, env, key=key, seed=seed)
+
+
+def check_locality(policy: CommPolicy, env: VectorEnv, seed: int = 0) -> None:
+    """Law 2 with the laws of the wire: on the policy's own wire, and for some steps over a topology without edges.
+
+    Where the scheduler needs more than its two ends to decide an edge, everyone talks in its place.
+    """
+    fresh = first_steps(policy, env, seed)
+    check_edges(policy, fresh)
+    check_bits(policy, fresh)
+    if not policy.wire.scheduler.local:
+        policy = policy.with_wire(replace(policy.wire, scheduler=Always()))
+    moments = trial(policy, env, seed, length=3)
+    check_poison(policy, moments.first(1))
+    check_poison(policy, moments)
+    check_poison(policy.with_wire(replace(policy.wire, topology=Empty())), moments)
+    check_jacobian(policy, moments)
+
+
 def situation(policy: CommPolicy, env: VectorEnv, seed: int = 0) -> tuple[TimeStep, PolicyState]:
     """A moment in the middle of episodes, with a random memory and messages in flight."""
-    now = env.reset(seed=seed)
-    state = policy.initial_state(env.num_envs, env.num_agents)
-    for _ in range(2):
-        with torch.no_grad():
-            state = policy.act(now, state).state
-        after = env.step(env.floor_action(now.key))
-        now = env.reset(where=after.done) if bool(after.done.any()) else after
-    memory = state.memory
-    numbers = random.normal(seed, 21, torch.arange(memory.numel(), device=memory.device), dtype=torch.float64)
-    # Where every step is a first one (one-step episodes) no memory would ever be read.
-    remembered = 0.5 * numbers.view(memory.shape).to(memory.dtype)
-    return replace(now, first=torch.zeros_like(now.first)), replace(state, memory=remembered)
+    moments = trial(policy, env, seed)
+    return moments.steps[0], moments.state
 
 
-def _agents(value: Tensor) -> Tensor:
-    return torch.arange(value.shape[1], device=value.device)
-
-
-@torch.no_grad()
-def check_poison(policy: CommPolicy, now: TimeStep, state: PolicyState) -> None:
-    """Law 2: what agents that cannot reach i in K rounds see and remember leaves i's logits and memory bit-equal.
-
-    Their memory and what they have in flight become NaN and their observation a large number (the policy refuses NaN
-    there, so it could not show).
-    """
-    num_envs, num_agents = now.alive.shape
-    rounds = len(policy.comm.rounds)
-    copies = torch.arange(num_envs, device=now.alive.device).repeat_interleave(num_agents)
-    mine = _agents(now.alive).repeat(num_envs)
-    now, state = now.select(copies), state.select(copies)
-    clean = policy.act(now, state)
-    every = torch.arange(len(copies), device=copies.device)
-    # Where rows decide who talks, it tells something that an old or false message arrives.
-    any_age = policy.wire.scheduler.decider is not Decider.NOBODY
-    harmless = ~_reach(clean.talk, of_any_age=any_age)[every, :, mine]
-    late = harmless & ~_reach(clean.talk, of_any_age=True)[every, :, mine]
-    poisoned = replace(state, memory=torch.where(harmless.unsqueeze(-1), torch.nan, state.memory))
-    if state.wire is not None:  # what is in flight from those who reach nobody near, at any age
-        flight = torch.where(late[..., None, None], torch.nan, state.wire.flight)
-        poisoned = replace(poisoned, wire=replace(state.wire, flight=flight))
-    spoilt = policy.act(_with_large_obs(now, harmless), poisoned)
-    # A scheduler may have opened or closed other edges, and silence tells something, too: only who is out of reach
-    # over the edges of both is harmless.
-    reach = _reach(clean.talk, spoilt.talk, of_any_age=any_age)[every, :, mine]
-    late_reach = _reach(clean.talk, spoilt.talk, of_any_age=True)[every, :, mine]
-    fair = ~((harmless & reach) | (late & late_reach)).any(-1)
-    for name, got, want in (
-        ("logits", spoilt.logits, clean.logits),
-        ("memory", spoilt.state.memory, clean.state.memory),
+def check_gradient_mode(policy: CommPolicy, now: TimeStep, state: PolicyState, key: int = 0) -> None:
+    """The other laws hold where gradients are recorded if they hold where none are: the decisions are the same."""
+    with torch.no_grad():
+        want = policy.act(now, state, key)
+    with torch.enable_grad():
+        got = policy.act(now, state, key)
+    why = "the same moment, with and without gradients"
+    for name, mine, theirs in (
+        ("logits", got.logits, want.logits),
+        ("value", got.value, want.value),
+        ("memory", got.state.memory, want.state.memory),
+        ("bits", got.talk.bits, want.talk.bits),
     ):
-        shape = (num_envs, num_agents, -1)
-        got_BNA = torch.where(fair.unsqueeze(-1), got[every, mine], want[every, mine]).view(shape)
-        why = f"only agents that cannot reach this one in {rounds} round(s) saw or remembered something else"
-        require_bits("poison", name, got_BNA, want[every, mine].view(shape), _ROW, why)
-
-
-def _reach(*talks: Talk, of_any_age: bool = False) -> Tensor:
-    """``[B, N, N]`` bool: a path over the edges of the rounds, one after the other, of any of ``talks``.
-
-    Edges count that brought something said in the same round, or with ``of_any_age`` all.
-    """
-    own_NN = torch.eye(talks[0].h.shape[1], dtype=torch.bool, device=talks[0].h.device)
-    reach_BNN = own_NN.expand(len(talks[0].h), -1, -1)
-    for graphs in zip(*(talk.graphs if of_any_age else talk.fresh for talk in talks), strict=True):
-        step_BNN = own_NN.expand_as(reach_BNN)
-        for graph in graphs:
-            step_BNN = step_BNN | graph.dense
-        reach_BNN = (reach_BNN.float() @ step_BNN.float()) > 0
-    return reach_BNN
-
-
-def _with_large_obs(now: TimeStep, where: Tensor) -> TimeStep:
-    if isinstance(now.obs, SparseObs):
-        value = torch.where(where.unsqueeze(-1), 1e3 + now.obs.value, now.obs.value)
-        return replace(now, obs=replace(now.obs, value=value))
-    return replace(now, obs=torch.where(where.unsqueeze(-1), 1e3 + now.obs, now.obs))
-
-
-def check_jacobian(policy: CommPolicy, now: TimeStep, state: PolicyState) -> None:
-    """Law 2: d logits_i / d (o_j, memory_j) is exactly zero outside the K-hop in-neighbourhood, not zero within."""
-    obs = now.obs.to_flat() if isinstance(now.obs, SparseObs) else now.obs
-    obs = obs.to(state.memory.dtype).clone().requires_grad_()
-    memory = state.memory.clone().requires_grad_()
-    decision = policy.act(replace(now, obs=obs, action_mask=None), replace(state, memory=memory))
-    direction = random.normal(5, torch.arange(policy.num_actions, device=obs.device), dtype=torch.float64)
-    rows = []
-    for projected in (decision.logits * direction.to(obs.dtype)).sum((0, 2)):
-        gradients = torch.autograd.grad(projected, [obs, memory], retain_graph=True, allow_unused=True)
-        rows.append(sum(g.abs().sum(-1) for g in gradients if g is not None))
-    sensitivity_BNN = torch.stack([torch.as_tensor(row).expand(now.alive.shape) for row in rows], -1)
-    reach_BNN = _reach(decision.talk)
-    if policy.wire.scheduler.decider is not Decider.NOBODY:
-        # The weight of an edge may be new although what arrives over it is old or false.
-        by_weight_BNN = _reach(decision.talk, of_any_age=True) & ~reach_BNN
-        sensitivity_BNN = torch.where(by_weight_BNN, 0.0, sensitivity_BNN)
-    require_local(sensitivity_BNN, reach_BNN, "the observation or memory", len(policy.comm.rounds))
-
-
-@torch.no_grad()
-def check_split_brain(policy: CommPolicy, env: VectorEnv, length: int = 6, key: int = 0, seed: int = 0) -> None:
-    """Law 2: N ``LocalAgent``s that exchange only messages choose what the joint policy chose (environments 0, 1)."""
-    now, state = env.reset(seed=seed), policy.initial_state(env.num_envs, env.num_agents)
-    teams = [team_of(policy, env.num_agents) for _ in range(min(env.num_envs, 2))]
-    for _ in range(length):
-        together = policy.act(now, state, key)
-        for b, team in enumerate(teams):
-            alone = run_team(team, now, key, env=b)
-            alive = now.alive[b]
-            why = f"the agents of environment {b} acted alone, each from its own row and the messages that reached it"
-            logits = torch.stack([decision.logits for decision in alone])
-            require_close("split-brain", "logits", logits[alive], together.logits[b, alive], ("agent",), why)
-            action = torch.tensor([decision.action for decision in alone], device=alive.device)
-            require_bits("split-brain", "action", action[alive], together.action[b, alive], ("agent",), why)
-            log_prob = torch.stack([decision.log_prob for decision in alone])
-            require_close("split-brain", "log_prob", log_prob[alive], together.log_prob[b, alive], ("agent",), why)
-        after = env.step(together.action)
-        now, state = (env.reset(where=after.done) if bool(after.done.any()) else after), together.state
+        require_close("gradient mode", name, mine.detach(), theirs, _ROW, why)
 
 
 @torch.no_grad()
@@ -263,7 +190,7 @@ def check_ratio_one(policy: CommPolicy, env: VectorEnv, length: int | None = Non
 
 
 @torch.no_grad()
-def check_determinism(policy: CommPolicy, env: VectorEnv, length: int = 8, key: int = 0, seed: int = 0) -> None:
+def check_determinism(policy: CommPolicy, env: VectorEnv, length: int = 4, key: int = 0, seed: int = 0) -> None:
     """Law 6: the same seeds give the same bits, whatever the global generators say, and acting changes no weight."""
     before = {name: value.clone() for name, value in policy.state_dict().items()}
     runs = []

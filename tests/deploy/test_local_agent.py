@@ -261,7 +261,7 @@ def test_learned_gates_are_decided_by_each_agent_alone() -> None:
     with torch.no_grad():
         for _ in range(6):
             together = joint.act(now, state, 0)
-            used.add(together.graph.num_edges)
+            used.add(together.talk.graphs[0].num_edges)
             for b, team in enumerate(teams):
                 alone = torch.stack([decision.logits for decision in run_team(team, now, 0, b)])
                 torch.testing.assert_close(alone, together.logits[b], rtol=0, atol=1e-12)

@@ -182,10 +182,10 @@ def test_each_law_alone_catches_its_cheat(
 @pytest.mark.parametrize("cheat", [CentresFeatures, HearsBehindTheWire])
 def test_gradients_across_rows_are_caught(cheat: type[CommPolicy]) -> None:
     honest, subject = policy(Honest).double(), policy(cheat).double()
-    now, state = laws.situation(honest, env())
-    laws.check_jacobian(honest, now, state)
+    moments = laws.trial(honest, env())
+    laws.check_jacobian(honest, moments)
     with pytest.raises(LawError, match="Law of the jacobian broken"):
-        laws.check_jacobian(subject, now, state)
+        laws.check_jacobian(subject, moments)
 
 
 @pytest.mark.parametrize("channel", [Restless(), BySlot()])

@@ -25,7 +25,7 @@ def decided(method: Method) -> tuple[CommPolicy, Decision, torch.Tensor]:
 
 def test_schednet_gives_the_medium_to_one_for_four_numbers() -> None:
     _, decision, _ = decided(methods.schednet)
-    heard_BNN = decision.graph.expand(ENVS).dense
+    heard_BNN = decision.talk.graphs[0].expand(ENVS).dense
     assert heard_BNN.any(2).sum(1).tolist() == [1] * ENVS
     assert heard_BNN.sum((1, 2)).tolist() == [5] * ENVS
     weights, message = 6 * 16, 4 * 32
@@ -34,7 +34,7 @@ def test_schednet_gives_the_medium_to_one_for_four_numbers() -> None:
 
 def test_i2c_asks_by_name() -> None:
     _, decision, _ = decided(methods.i2c)
-    heard_BNN = decision.graph.expand(ENVS).dense
+    heard_BNN = decision.talk.graphs[0].expand(ENVS).dense
     asked_BN, spoke_BN = heard_BNN.sum(1), heard_BNN.any(2)
     assert 0 < int(asked_BN.sum()) < ENVS * 30
     assert torch.equal(decision.talk.bits, 3.0 * asked_BN + 16 * 32.0 * spoke_BN)
@@ -42,7 +42,7 @@ def test_i2c_asks_by_name() -> None:
 
 def test_atoc_opens_the_groups_of_those_who_choose_to() -> None:
     _, decision, reach_BNN = decided(methods.atoc)
-    heard_BNN, talks_BN = decision.graph.expand(ENVS).dense, decision.choice.squeeze(-1) == 1
+    heard_BNN, talks_BN = decision.talk.graphs[0].expand(ENVS).dense, decision.choice.squeeze(-1) == 1
     assert torch.equal(heard_BNN, reach_BNN & talks_BN.unsqueeze(-1))
     assert reach_BNN.sum(1).eq(3).all()
     assert 0 < int(talks_BN.sum()) < talks_BN.numel()

@@ -36,7 +36,7 @@ def made(name: str) -> CommPolicy:
 def test_ndq_pays_for_what_messages_tell() -> None:
     policy = made("ndq")
     (first,) = decisions(policy, 1)
-    mean = policy.comm.rounds[0].send(first.rows[0])
+    mean = policy.comm.rounds[0].send(first.talk.rows[0])
     torch.testing.assert_close(first.talk.cost, 1e-3 * message_kl(mean, torch.ones_like(mean)))
     assert (first.talk.bits == 96).all()
     assert (decisions(policy.eval(), 1)[0].talk.cost == 0).all()
@@ -45,7 +45,7 @@ def test_ndq_pays_for_what_messages_tell() -> None:
 def test_dial_says_bits_that_arrive_a_step_later() -> None:
     policy = made("dial").eval()
     first, second = decisions(policy, 2)
-    assert second.graph.expand(2).num_edges == 2 * 3 * 2
+    assert second.talk.graphs[0].expand(2).num_edges == 2 * 3 * 2
     assert (second.talk.bits == 8).all()
     before = policy.memory.output(first.state.memory)  # what is said now was known a step ago
     said = (policy.comm.rounds[0].send(before) > 0).float()
@@ -59,7 +59,7 @@ def test_tmc_reads_the_last_message_again_while_nothing_is_new() -> None:
     first, second = decisions(policy, 2)
     assert (first.talk.bits == 32 * 10).all()
     assert (second.talk.bits == 0).all()
-    assert second.graph.num_edges == first.graph.num_edges > 0
+    assert second.talk.graphs[0].num_edges == first.talk.graphs[0].num_edges > 0
 
 
 def test_released_tmc_forgets_what_is_not_fresh() -> None:

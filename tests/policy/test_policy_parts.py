@@ -298,7 +298,7 @@ def test_one_step_by_hand(integration: Integration) -> None:
     torch.testing.assert_close(decision.logits, subject.actor(want))
     torch.testing.assert_close(decision.value, subject.critic(want, now.alive))
     said = {Integration.PREVIOUS: memory, Integration.BEFORE: x, Integration.AFTER: remember(x)}[integration]
-    torch.testing.assert_close(decision.rows[0], said)
+    torch.testing.assert_close(decision.talk.rows[0], said)
     kept = remember(x) if integration == "after" else want
     torch.testing.assert_close(decision.state.memory, kept)
 

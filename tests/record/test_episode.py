@@ -99,7 +99,7 @@ def test_attention_is_that_of_the_layer() -> None:
     policy = policy_for(env)
     episode = record(policy, env, seed=3)
     decision = policy.act(env.reset(seed=3), policy.initial_state(1, 3))
-    (sender, receiver), alpha = policy.comm.rounds[0].attention(decision.rows[0], decision.graph)  # type: ignore[operator]
+    (sender, receiver), alpha = policy.comm.rounds[0].attention(decision.talk.rows[0], decision.talk.graphs[0])  # type: ignore[operator]
     expected = torch.zeros(3, 3)
     expected[sender, receiver] = alpha.mean(-1)
     np.testing.assert_allclose(episode.attention_at(0), expected.detach(), atol=1e-6)
@@ -227,6 +227,8 @@ def test_a_missing_array_is_named(saved: Path, name: str) -> None:
         ("entity0", np.zeros((1, 1, 2), np.float32), "prey"),
         ("field", np.zeros((1, 5, 5), np.float32), "field"),
         ("head", np.zeros(3, np.uint8), "head"),
+        ("sent", np.zeros(3, np.int64), "sent"),
+        ("contents", np.zeros((3, 5), np.float32), "contents"),
         ("actions", np.array([{"a": 1}], dtype=object), "actions"),
         ("actions", np.array(["left"]), "plain numbers"),
     ],
@@ -234,6 +236,14 @@ def test_a_missing_array_is_named(saved: Path, name: str) -> None:
 def test_a_wrong_array_is_named(saved: Path, name: str, value: Any, words: str) -> None:
     with pytest.raises(EpisodeError, match=words):
         Episode.load(rewritten(saved, {name: value}))
+
+
+def test_files_of_version_one_are_still_read(saved: Path, episode: Episode) -> None:
+    """They know neither when a message was sent nor what it said."""
+    with np.load(saved) as found:
+        head = json.loads(found["head"].tobytes())
+    old = {"head": np.frombuffer(json.dumps(head | {"version": 1}).encode(), np.uint8), "sent": None, "contents": None}
+    assert_equal(Episode.load(rewritten(saved, old)), replace(episode, sent=None, contents=None))
 
 
 class _Bomb:
@@ -283,6 +293,10 @@ def test_parts_must_fit_each_other(episode: Episode) -> None:
         replace(episode, rewards=np.full_like(episode.rewards, np.nan))
     with pytest.raises(EpisodeError, match="sender < 3"):
         replace(episode, messages=episode.messages + 3)
+    with pytest.raises(EpisodeError, match="sent"):
+        replace(episode, sent=episode.messages[:, 0] + 1)
+    with pytest.raises(EpisodeError, match="finite numbers in contents"):
+        replace(episode, contents=np.full((len(episode.weight), 1), np.nan, np.float32))
     with pytest.raises(EpisodeError, match="size"):
         replace(episode, size=(0, 5))
     with pytest.raises(EpisodeError, match="active"):

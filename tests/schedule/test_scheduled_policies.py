@@ -137,7 +137,7 @@ def test_requests_learn_whom_to_ask() -> None:
     assert success > 0.97
     env = envs.make("relay", num_envs=4, num_agents=2, num_symbols=4, steps=1)
     decision = policy.eval().act(env.reset(seed=1), policy.initial_state(4, 2))
-    assert decision.graph.dense.tolist() == [[[False, True], [False, False]]] * 4
+    assert decision.talk.graphs[0].dense.tolist() == [[[False, True], [False, False]]] * 4
 
 
 def test_the_graph_is_trained_in_passes_of_its_own() -> None:

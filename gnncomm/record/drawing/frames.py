@@ -68,14 +68,16 @@ def draw_frame(ax: Axes, episode: Episode, step: int, cell: float, largest: floa
 
 
 def _draw_messages(ax: Axes, episode: Episode, step: int, place: style.Places, points: float, cell: float) -> None:
-    weight_NN = episode.attention_at(step)
+    weight_NN = np.abs(episode.attention_at(step))
+    # Attention is a share of 1; weights of edges have no unit, and the largest is drawn half as wide.
+    unit = 1.0 if episode.attention else 0.5 / max(float(np.abs(episode.weight).max(initial=0.0)), 1e-12)
     cells = style.cells_at(episode, step)
     same = (cells[:, None] == cells[None]).all(-1)
     for sender, receiver in np.argwhere(weight_NN > 0):
         distance = float(np.linalg.norm(place[sender] - place[receiver])) * cell
         if sender == receiver or same[sender, receiver] or distance < 1.45 * points:
             continue  # no room for an arrow between neighbours in one cell
-        share = float(weight_NN[sender, receiver]) if episode.attention else 0.5
+        share = float(weight_NN[sender, receiver]) * unit
         ax.add_patch(
             FancyArrowPatch(
                 tuple(place[sender]),

@@ -88,7 +88,10 @@ def _headings(sheet: Sheet, episode: Episode, frames_left: float, strip_top: flo
     sheet.text(MARGIN, 0.6, "   ·   ".join(facts), fontsize=10, color=style.GREY)
     sheet.text(MARGIN, 0.92, "Paths", **style.HEADING)
     sheet.text(frames_left, 0.92, "Messages", **style.HEADING)
-    note = "width: attention of the receiver" if episode.attention else "all messages count alike"
+    alike = bool((episode.weight == 1).all())
+    note = "all messages count alike" if alike else "width: weight of the edge"
+    if episode.attention:
+        note = "width: attention of the receiver"
     if not len(episode.messages):
         note = "none were sent"
     sheet.text(frames_left + 0.92, 0.94, note, **style.NOTE)

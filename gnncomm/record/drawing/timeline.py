@@ -14,7 +14,7 @@ from gnncomm.record.episode import Episode
 def heard(episode: Episode) -> NDArray[np.float64]:
     """``[T, N]``: weights of an agent's messages, summed over the others and divided by their number."""
     others = max(episode.num_agents - 1, 1)
-    weights = np.stack([episode.attention_at(step) for step in range(episode.length)]).astype(np.float64)
+    weights = np.abs(np.stack([episode.attention_at(step) for step in range(episode.length)])).astype(np.float64)
     weights[:, np.arange(episode.num_agents), np.arange(episode.num_agents)] = 0
     total: NDArray[np.float64] = weights.sum(2) / others
     return total
@@ -24,7 +24,7 @@ def draw_timeline(ax: Axes, episode: Episode) -> None:
     """Bars between the states before and after a step; events stand at the state they lead to."""
     share_TN = heard(episode)
     count, steps = episode.num_agents, episode.length
-    top = max(float(share_TN.max()), 1.7 / max(count - 1, 1)) if episode.attention else 1.0
+    top = max(float(share_TN.max()), 1.7 / max(count - 1, 1) if episode.attention else 1.0)
     ax.set(xlim=(-0.02 * steps, steps * 1.02), ylim=(count + 0.02, -0.12), yticks=[])
     ax.spines[["left", "right", "top"]].set_visible(False)
     ax.spines["bottom"].set_color(style.PALE)
