@@ -162,8 +162,8 @@ class PredatorCapturePrey(GridEnv[PredatorCapturePreyState, PredatorCapturePreyD
         kinds = (start_W[:, None] + cells + torch.arange(4, device=self.device)).flatten()
         self._blind_index = torch.cat([places, kinds.expand(cells, -1)], 1)
         inside = (places - start_W < cells).float()  # the one-hot of "outside" is one of the four
-        self._blind_value = torch.cat([inside, torch.full(self._blind_index[:, inside.shape[1] :].shape, -1.0)], 1)
-        self._blind_value = self._blind_value.to(self.device)
+        hidden = torch.full_like(self._blind_index[:, inside.shape[1] :], -1.0, dtype=torch.float32)
+        self._blind_value = torch.cat([inside, hidden], 1)
 
     def _reward_when_done(self, k: int) -> float:
         """The reward of an agent that is done, ``k`` agents being on the prey, in float64 as in the reference."""
