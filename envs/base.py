@@ -8,7 +8,7 @@ the time limit, the ``TimeStep``, and saving. Environment b draws with the key
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import FunctionType
 from typing import Any, Literal, TypeVar
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from envs import inputs, render
-from envs.rules import DrawsT, Flags, Form, Rules, StateT
+from envs.rules import DrawsT, Flags, Form, Gone, Rules, StateT
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import (
@@ -32,7 +32,7 @@ from gnncomm.types import (
     did_you_mean,
 )
 
-__all__ = ["Flags", "Form", "GridEnv"]
+__all__ = ["Flags", "Form", "Gone", "GridEnv"]
 
 
 @dataclass(frozen=True)
@@ -243,15 +243,23 @@ class GridEnv(Rules[StateT, DrawsT]):
         Raises:
             StateError: Before the first reset. ConfigError: Another mode, no such environment, ``cell`` below 2.
         """
-        state = self._current("render")
-        scene, alive = self.describe(state), self.alive(state)
+        scene = self._scene(self._current("render"))
         if inputs.choice("mode", mode, ("rgb", "text")) == "text":
-            return render.to_text(scene, env, alive)
-        return render.to_rgb(scene, env, cell, alive)
+            return render.to_text(scene, env)
+        return render.to_rgb(scene, env, cell)
 
     def scene(self) -> Scene:
         """What there is to draw now; shares no memory with the environment."""
-        return self.describe(self._current("scene"))
+        return self._scene(self._current("scene"))
+
+    def _scene(self, state: StateT) -> Scene:
+        scene = self.describe(state)
+        return scene if scene.present is not None else replace(scene, present=self.alive(state).clone())
+
+    def departed(self) -> tuple[Bool[Tensor, "B N"], dict[str, Tensor]]:
+        """Who is gone now ``[B, N]``, and for tensors of ``state_dict`` which rows tell of those who are gone."""
+        gone = self.gone(self._current("departed"))
+        return gone.agents, {f"state.{name}": rows for name, rows in gone.of_state.items()}
 
     def state_dict(self) -> dict[str, Tensor]:
         """Everything the future and the current time step depend on, copied."""

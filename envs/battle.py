@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from envs import crowd, inputs
-from envs.base import Flags, Form, GridEnv
+from envs.base import Flags, Form, Gone, GridEnv
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene
@@ -280,6 +280,10 @@ class Battle(GridEnv[BattleState, BattleDraws]):
 
     def alive(self, state: BattleState) -> Bool[Tensor, "B N"]:
         return state.hp > 0
+
+    def gone(self, state: BattleState) -> Gone:
+        dead = state.hp <= 0
+        return Gone(dead, {"cell": dead, "gain": dead, "foe": state.foe_hp <= 0})
 
     def positions(self, state: BattleState) -> Float[Tensor, "B N 2"]:
         return self.board.place(state.cell)

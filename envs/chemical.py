@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from envs import inputs
-from envs.base import Flags, Form, GridEnv
+from envs.base import Flags, Form, Gone, GridEnv
 from envs.chemical_world import LAYOUTS, Ground, build_medium, layout, sense
 from envs.diffusion import diffuse_step, point_source_table
+from envs.meeting import meet
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
 
+_STAY = 4
 _LARGEST_DIM = 64  # the table of point sources has dim^4 entries
 
 
@@ -308,12 +311,14 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
             field=state.field.clone(),
         )
 
+    def gone(self, state: ChemicalState) -> Gone:
+        return Gone(torch.zeros_like(state.last_action, dtype=torch.bool), {"source": ~state.active})
+
     def solve(self, state: ChemicalState) -> Int[Tensor, "B N"]:
-        """Everyone takes the shortest path, rows first, to the active source that is nearest to all together."""
-        distance_BS = self._ground.distance(*torch.broadcast_tensors(state.pos[:, :, None], state.source[:, None])).sum(
-            1
-        )
-        far = 4 * self.dim**2 * self.num_agents
-        goal_B = torch.where(state.active, distance_BS, far).argmin(1)
-        goal_B12 = state.source.gather(1, goal_B[:, None, None].expand(-1, 1, 2))
-        return self._ground.toward(state.pos, goal_B12.expand_as(state.pos))
+        """Teams for the active sources as in ``envs.meeting.meet``, each on the shortest paths, rows first."""
+        apart = partial(torch.broadcast_tensors, state.source[:, None])
+        distance_BNS = self._ground.distance(*apart(state.pos[:, :, None]))
+        between_BSS = self._ground.distance(*apart(state.source[:, :, None]))
+        goal_BN = meet(distance_BNS, between_BSS, state.active, self.team)
+        goal_BN2 = state.source.gather(1, goal_BN[..., None].expand(-1, -1, 2))
+        return torch.where(state.active.any(1, keepdim=True), self._ground.toward(state.pos, goal_BN2), _STAY)

@@ -296,9 +296,39 @@ class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
         )
 
     def solve(self, state: ChemicalReactionState) -> Int[Tensor, "B N"]:
-        """Everyone takes a shortest path to the middle of the site, waits there for the other crew, and releases."""
-        goal = state.site[:, None].expand_as(state.pos)
-        there = (state.pos == goal).all(-1)
-        both = (there & self._carries_a).any(1) & (there & ~self._carries_a).any(1)
-        ready = there & both[:, None] & (state.supply > 0)
-        return torch.where(ready, _OPEN, self._ground.toward(state.pos, goal))
+        """All go to one cell of the site, release there when the other crew is at most a step away, and else wait.
+
+        The cell is the one where somebody of either crew can be soonest, the middle of these; where supplies are short,
+        it is the middle of the site, where least is carried off, and both crews must be there. Short, not optimal.
+        """
+        goal = self._workplace(state)
+        steps = self._ground.distance(state.pos, goal.expand_as(state.pos))
+        first_a, first_b = self._first(steps)
+        near = 0 if self._short else 1
+        ready = (steps == 0) & (torch.where(self._carries_a, first_b[:, None], first_a[:, None]) <= near)
+        walk = self._ground.toward(state.pos, goal.expand_as(state.pos))
+        return torch.where(ready & (state.supply > 0), _OPEN, walk)
+
+    def _first(self, steps: Int[Tensor, "B *more N"]) -> tuple[Tensor, Tensor]:
+        """Of each crew, the steps of the one that is nearest."""
+        far = 4 * self.dim**2
+        a, b = torch.where(self._carries_a, steps, far), torch.where(self._carries_a, far, steps)
+        return a.amin(-1), b.amin(-1)
+
+    @property
+    def _short(self) -> bool:
+        """Whether the smaller crew carries less than four times what is to be made."""
+        return (self.num_agents // 2) * self.supply * self.emission < 4 * self.target
+
+    def _workplace(self, state: ChemicalReactionState) -> Int[Tensor, "B 1 2"]:
+        if self._short:
+            return state.site[:, None]
+        around_92 = torch.cartesian_prod(*[torch.arange(-1, 2, device=self.device)] * 2)
+        cell_B92 = (state.site[:, None] + around_92).clamp(
+            0, self.dim - 1
+        )  # beyond the border: a cell of the site, too
+        pairs = torch.broadcast_tensors(state.pos[:, None], cell_B92[:, :, None])
+        soonest_B9 = torch.maximum(*self._first(self._ground.distance(*pairs)))
+        cost_B9 = 3 * soonest_B9 + around_92.abs().sum(-1)
+        cost_B9 = torch.where(self._ground.closed_C[self._ground.cell(cell_B92)], 99 * self.dim**2, cost_B9)
+        return cell_B92.gather(1, cost_B9.argmin(1)[:, None, None].expand(-1, 1, 2))

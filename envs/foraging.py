@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from envs import inputs
-from envs.base import Flags, Form, GridEnv
+from envs.base import Flags, Form, Gone, GridEnv
 from envs.foraging_placing import ForagingDraws, Level, Placing, levels
 from envs.foraging_planning import Planner
 from envs.foraging_seeing import Grid, Seeing, any_of
@@ -107,6 +107,7 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
         "ppo": {"lr": 2e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
     }
     grid_setting: ClassVar[str | None] = "size"
+    no_op: ClassVar[int | None] = 0
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = _protocols()
     adjustable: ClassVar[tuple[str, ...]] = ("penalty",)
 
@@ -292,6 +293,9 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
             entities={"food": self._places(state.food).to(torch.float32)},
             active={"food": state.food_level > 0},
         )
+
+    def gone(self, state: ForagingState) -> Gone:
+        return Gone(torch.zeros_like(state.player, dtype=torch.bool), {"food": state.food_level == 0})
 
     def solve(self, state: ForagingState) -> Int[Tensor, "B N"]:
         """All go to one piece of food after the other, see ``envs.foraging_planning``."""

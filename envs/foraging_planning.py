@@ -18,7 +18,8 @@ class Planner:
     Those who already stand beside it wait; each of the others is given a free cell beside it, so that the sum of the
     ways is smallest, and goes there around food and around those who wait. Nobody steps where somebody else is about
     to be. As soon as the levels of those in place suffice, they load. Of more than four players the four with the
-    highest levels form the team (a piece of food has four sides). Short, not optimal: teams never split.
+    highest levels form the team (a piece of food has four sides). Short, not optimal: teams never split. Where no food
+    is left, nobody does anything.
     """
 
     def __init__(self, rows: int, columns: int, num_agents: int, device: torch.device) -> None:
@@ -41,7 +42,9 @@ class Planner:
         distance_BNF = (pos[:, :, None] - food[:, None]).abs().sum(-1)
         way_BF = distance_BNF.gather(1, team_BT[..., None].expand(-1, -1, food.shape[1])).sum(1)
         chosen_B1 = torch.where(food_level > 0, way_BF, _FAR * _FAR).argmin(1, keepdim=True)
-        target_B12 = food.gather(1, chosen_B1[..., None].expand(-1, -1, 2))
+        hungry_B1 = (food_level > 0).any(1, keepdim=True)
+        # Where there is no food (left), an inner cell stands for it: what was eaten, or never placed, lies nowhere.
+        target_B12 = torch.where(hungry_B1[..., None], food.gather(1, chosen_B1[..., None].expand(-1, -1, 2)), 1)
         beside_BN = (pos - target_B12).abs().sum(-1) == 1
         enough_B1 = (beside_BN * level).sum(1, keepdim=True) >= food_level.gather(1, chosen_B1)
         moving_BN = torch.zeros_like(beside_BN).scatter(1, team_BT, True) & ~beside_BN
@@ -50,7 +53,7 @@ class Planner:
         way_B4C = self._ways(side_B42, blocked_BC)
         side_BN = self._deal(pos, moving_BN, team_BT, way_B4C)
         move_BN = self._steps(pos, moving_BN, way_B4C, side_BN)
-        return torch.where(beside_BN & enough_B1, 5, move_BN)
+        return torch.where(hungry_B1, torch.where(beside_BN & enough_B1, 5, move_BN), 0)
 
     def _cell(self, place: Tensor) -> Tensor:
         return place[..., 0] * self.columns + place[..., 1]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, GridEnv
+from envs.meeting import bottleneck
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
@@ -225,17 +226,9 @@ class Formation(GridEnv[FormationState, FormationDraws]):
         )
 
     def solve(self, state: FormationState) -> Int[Tensor, "B N"]:
-        """Pairs of an agent and a place are matched from the nearest on; each agent walks to its place."""
-        places = self.places(state)
-        distance = self._distance(state)
-        goal = torch.zeros_like(state.pos)
-        taken, far = torch.zeros_like(distance, dtype=torch.bool), 4 * self.dim
-        for _ in range(self.num_agents):  # greedy matching: each round takes one pair out
-            pair = torch.where(taken, far, distance).flatten(1).argmin(1)
-            agent, place = pair // self.num_agents, pair % self.num_agents
-            chosen = places.gather(1, place[:, None, None].expand(-1, 1, 2))
-            goal = goal.scatter(1, agent[:, None, None].expand(-1, 1, 2), chosen)
-            taken = taken | (self._agents == agent[:, None])[:, :, None] | (self._agents == place[:, None])[:, None]
+        """Agents and places are matched so that the last one arrives soonest; each agent walks to its place."""
+        place = bottleneck(self._distance(state))
+        goal = self.places(state).gather(1, place[..., None].expand(-1, -1, 2))
         rows, columns = (goal - state.pos).unbind(-1)
         action = torch.where(columns > 0, 1, torch.where(columns < 0, 3, 4))
         return torch.where(rows > 0, 2, torch.where(rows < 0, 0, action))

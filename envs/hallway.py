@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from envs import inputs
-from envs.base import Flags, Form, GridEnv
+from envs.base import Flags, Form, Gone, GridEnv
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
@@ -217,6 +217,10 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
     def positions(self, state: HallwayState) -> Float[Tensor, "B N 2"]:
         """(corridor, distance to the goal)."""
         return torch.stack([self._agents.expand_as(state.distance), state.distance], -1).to(torch.float32)
+
+    def gone(self, state: HallwayState) -> Gone:
+        done = ~state.active[:, self._group_N]
+        return Gone(done, {"stuck": done})
 
     def describe(self, state: HallwayState) -> Scene:
         place = self.positions(state)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from envs import inputs, maps, path_planning
-from envs.base import Flags, Form, GridEnv
+from envs.base import Flags, Form, Gone, GridEnv
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
@@ -363,6 +363,9 @@ class PathFinding(GridEnv[PathFindingState, PathFindingDraws]):
 
     def alive(self, state: PathFindingState) -> Bool[Tensor, "B N"]:
         return state.active.clone()
+
+    def gone(self, state: PathFindingState) -> Gone:
+        return Gone(~state.active, dict.fromkeys(("cell", "goal", "hint"), ~state.active))
 
     def observe(self, state: PathFindingState, form: Form) -> Observation:
         code_BC = state.world.scatter(1, self._here(state), 2)

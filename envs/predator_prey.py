@@ -213,7 +213,8 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
             return (state.prey + self._moves_A2[draws.prey]).clamp_(0, self.dim - 1)
         to_BPA2 = (state.prey[:, :, None] + self._moves_A2).clamp_(0, self.dim - 1)
         steps_BPAN = (to_BPA2[:, :, :, None] - pos[:, None, None]).abs().sum(-1)
-        safety_BPA = torch.where(state.reached[:, None, None], 2 * self.dim, steps_BPAN).amin(-1)
+        fed_BN = self._on_prey(pos, state.prey)  # those who have just arrived hunt no more
+        safety_BPA = torch.where(fed_BN[:, None, None], 2 * self.dim, steps_BPAN).amin(-1)
         order_BPA = (torch.arange(len(_MOVES), device=self.device) - draws.prey[..., None]) % len(_MOVES)
         best_BP = (safety_BPA * len(_MOVES) - order_BPA).argmax(-1)
         best_BP = torch.where(draws.prey < len(_MOVES), best_BP, len(_MOVES) - 1)  # the last move is to stay

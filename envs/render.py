@@ -117,7 +117,8 @@ def to_rgb(scene: Scene, env: int = 0, cell: int = 16, alive: Tensor | None = No
         scene: What there is to draw.
         env: Which of its B environments.
         cell: Side of a grid cell in pixels, at least 2. Numbers appear from about 10 on.
-        alive: ``[B, N]`` bool, ``timestep.alive``: agents that take no part are left out; None draws all.
+        alive: ``[B, N]`` bool, ``timestep.alive``: agents that take no part are left out, and so are those that
+            ``scene.present`` leaves out.
 
     The field is the background, from its smallest value or 0 (paper) to its largest (dark); one that holds nothing but
     0 and 1 is a plan, such as roads, in grey. Agents that have finished wear a dark ring.
@@ -212,9 +213,11 @@ def _by_cell(
 ) -> dict[tuple[int, int], list[tuple[int, float, float, float]]]:
     """Cell -> (agent, row, column, radius in cells) of those that are drawn in it."""
     place = _array(scene.agents[env]).astype(np.float64)
-    shown = range(len(place)) if alive is None else np.flatnonzero(_array(alive[env]))
+    shown = np.ones(len(place), dtype=bool)
+    for mask in (alive, scene.present):
+        shown &= True if mask is None else _array(mask[env]).astype(bool)
     cells: dict[tuple[int, int], list[int]] = {}
-    for agent in shown:
+    for agent in np.flatnonzero(shown):
         cells.setdefault((round(place[agent, 0]), round(place[agent, 1])), []).append(int(agent))
     return {
         at: [(a, float(place[a, 0]), float(place[a, 1]), _radius(len(those))) for a in those]

@@ -211,14 +211,21 @@ class Rendezvous(GridEnv[RendezvousState, RendezvousDraws]):
         )
 
     def solve(self, state: RendezvousState) -> Int[Tensor, "B N"]:
-        """To the cell that the farthest of them reaches soonest: the fewest steps there are for ``spread=0``."""
-        cell = torch.arange(self.dim * self.dim, device=self.device)
-        row_C, col_C = cell // self.dim, cell % self.dim
-        row_BN1, col_BN1 = state.pos[..., :1], state.pos[..., 1:]
-        walk_BNC = (row_BN1 - row_C).abs() + (col_BN1 - col_C).abs()
-        total_BC = walk_BNC.sum(1)
-        goal_B = (walk_BNC.amax(1) * (2 * self.dim * self.num_agents + 1) + total_BC).argmin(1)
-        rows, columns = (goal_B // self.dim)[:, None] - row_BN1[..., 0], (goal_B % self.dim)[:, None] - col_BN1[..., 0]
+        """Into the square that the farthest of them reaches soonest: the fewest steps there are; and closer in it."""
+        corner = torch.arange(self.dim - self.spread, device=self.device)
+        # How far each agent is from the rows, and from the columns, of a square that begins at each corner.
+        low_BN2K = (corner - state.pos[..., None]).clamp_min(0)
+        high_BN2K = (state.pos[..., None] - corner - self.spread).clamp_min(0)
+        row_BNK, col_BNK = (low_BN2K + high_BN2K).unbind(2)
+        walk_BNC = (row_BNK[..., :, None] + col_BNK[..., None, :]).flatten(2)
+        cost_BC = walk_BNC.amax(1) * (2 * self.dim * self.num_agents + 1) + walk_BNC.sum(1)
+        best_B1 = cost_BC.argmin(1, keepdim=True)
+        square_B12 = torch.stack([best_B1 // len(corner), best_B1 % len(corner)], -1)
+        entry = torch.minimum(torch.maximum(state.pos, square_B12), square_B12 + self.spread)
+        middle_B12 = state.pos.median(1, keepdim=True).values
+        middle_B12 = torch.minimum(torch.maximum(middle_B12, square_B12), square_B12 + self.spread)
+        goal = torch.where((entry == state.pos).all(-1, keepdim=True), middle_B12, entry)
+        rows, columns = (goal - state.pos).unbind(-1)
         action = torch.full_like(rows, 4)
         action = torch.where(columns > 0, 1, torch.where(columns < 0, 3, action))
         return torch.where(rows > 0, 2, torch.where(rows < 0, 0, action))

@@ -209,8 +209,9 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
         else:
             net = self._net.map(lambda x: x.repeat(rows, *[1] * (x.dim() - 1)))
         none = torch.zeros_like(draws.now)
-        target = self._target(net, draws.now, draws.pick)
-        return RoutingState(net, draws.now, target, draws.size, none + self.num_links, none, none[:, 0].clone())
+        now = self._begin(net, draws.now)
+        target = self._target(net, now, draws.pick)
+        return RoutingState(net, now, target, draws.size, none + self.num_links, none, none[:, 0].clone())
 
     def _build(self, place: Tensor) -> Network:
         """Links one router after the other to the nearest ones that have a free port, as long as it has one itself."""
@@ -259,6 +260,13 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
             distance = torch.minimum(distance, distance[:, :, k : k + 1] + distance[:, k : k + 1])
         return distance
 
+    def _begin(self, net: Network, now: Tensor) -> Tensor:
+        """Where packets begin: of an odd number of routers one may be left without a link, the next one stands in."""
+        if self.num_routers % 2 == 0:
+            return now
+        alone_BR = net.link[..., 1] == self.num_links  # ports are taken in order
+        return torch.where(alone_BR.gather(1, now), (now + 1) % self.num_routers, now)
+
     def _target(self, net: Network, now: Tensor, pick: Tensor) -> Tensor:
         """A uniform router that can be reached from ``now``, other than it."""
         distance_BNR = net.distance.gather(1, now[..., None].expand(-1, -1, self.num_routers))
@@ -284,11 +292,11 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
             arrived = arrived & (link == none)
         refused = (wanted < none) & ~enters
         reward = torch.where(arrived, _ARRIVED, torch.where(refused, _OVERLOAD, 0.0))
-        delivered = state.delivered + arrived.sum(1)
+        delivered, begin = state.delivered + arrived.sum(1), self._begin(net, draws.now)
         new = RoutingState(
             net=net,
-            now=torch.where(arrived, draws.now, now),
-            target=torch.where(arrived, self._target(net, draws.now, draws.pick), state.target),
+            now=torch.where(arrived, begin, now),
+            target=torch.where(arrived, self._target(net, begin, draws.pick), state.target),
             size=torch.where(arrived, draws.size, state.size),
             link=torch.where(arrived, none, link),
             time=torch.where(arrived, 0, time),

@@ -35,6 +35,14 @@ class Flags(Batch):
     entered: Bool[Tensor, "B N"] | None = None  # this row holds another agent from now on; None unless ``renews``
 
 
+@dataclass(frozen=True)
+class Gone(Batch):
+    """Who is gone, and what of the state is about them alone: it changes nobody's future, see ``Rules.gone``."""
+
+    agents: Bool[Tensor, "B N"]
+    of_state: Mapping[str, Tensor]  # name of a tensor -> bool [B, M]: which of its rows
+
+
 class Rules(ABC, Generic[StateT, DrawsT]):
     """The functions that a subclass of ``GridEnv`` writes, and what it says of itself."""
 
@@ -49,6 +57,9 @@ class Rules(ABC, Generic[StateT, DrawsT]):
 
     adjustable: ClassVar[tuple[str, ...]] = ()
     """The settings that ``adjust`` may change between two steps; those of which shapes and states do not depend."""
+
+    no_op: ClassVar[int | None] = None
+    """The action that a masked one counts as, where ``allowed`` masks any."""
 
     recipe: Mapping[str, Any] = {}
     beginner: Mapping[str, Any] = {}
@@ -98,6 +109,14 @@ class Rules(ABC, Generic[StateT, DrawsT]):
     def allowed(self, state: StateT) -> Bool[Tensor, "B N A"] | None:
         """Which actions are at hand; None where all of them always are."""
         return None
+
+    def gone(self, state: StateT) -> Gone:
+        """Who has left, and the rows of the state's tensors that only tell of those who left; nobody by default.
+
+        What is there may be anything: the others see, get and do the same, and are drawn in the same place
+        (``gnncomm.testing.departed.check_departed``).
+        """
+        return Gone(~self.alive(state), {})
 
     def central(self, state: StateT) -> Float[Tensor, "B S"]:
         """Everything there is to know, as numbers: all tensors of ``state`` in the order of their names."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from envs import inputs
-from envs.base import Flags, Form, GridEnv
+from envs.base import Flags, Form, Gone, GridEnv
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
@@ -96,6 +96,7 @@ class StagHunt(GridEnv[StagHuntState, StagHuntDraws]):
     """
 
     grid_setting: ClassVar[str | None] = "dim"
+    no_op: ClassVar[int | None] = _STAY
     adjustable: ClassVar[tuple[str, ...]] = ("penalty", "stag_reward", "hare_reward", "step_reward")
     recipe: Mapping[str, Any] = {
         "num_envs": 128,
@@ -227,7 +228,8 @@ class StagHunt(GridEnv[StagHuntState, StagHuntDraws]):
         action = torch.where(state.hunting, action, _STAY)
         taken_BC = self._taken(state)
         from_BN = self._code(state.pos)
-        here_BN = self._settle(from_BN, from_BN + self._step_A[action], taken_BC, first_N)
+        wanted_BN = torch.where(state.hunting, from_BN + self._step_A[action], 0)  # who left wants the border
+        here_BN = self._settle(from_BN, wanted_BN, taken_BC, first_N)
         moved = StagHuntState(self._place(here_BN), state.hunting, state.prey, state.left)
         hunting, left, gain = self._catch(moved, action, first_P)
         quieter = StagHuntState(moved.pos, hunting, state.prey, left)
@@ -339,7 +341,11 @@ class StagHunt(GridEnv[StagHuntState, StagHuntDraws]):
             finished=~state.hunting,
             entities={name: prey[:, part] for name, part in present},
             active={name: left[:, part] for name, part in present},
+            present=state.hunting.clone(),
         )
+
+    def gone(self, state: StagHuntState) -> Gone:
+        return Gone(~state.hunting, {"pos": ~state.hunting, "prey": ~state.left})
 
     def solve(self, state: StagHuntState) -> Int[Tensor, "B N"]:
         """All hunters surround one stag, the one nearest to them; a hare where there is no stag to be caught.

@@ -83,6 +83,7 @@ class Switch(GridEnv[SwitchState, SwitchDraws]):
         ConfigError: A setting out of range.
     """
 
+    no_op: ClassVar[int | None] = _NONE
     recipe: Mapping[str, Any] = {
         "topology": "radius:r=1",
         "integration": "previous",

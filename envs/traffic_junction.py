@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from envs import inputs
-from envs.base import Flags, Form, GridEnv
+from envs.base import Flags, Form, Gone, GridEnv
 from envs.traffic_roads import LEVELS, add_rate_at, tables
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
@@ -252,6 +252,10 @@ class TrafficJunction(GridEnv[TrafficState, TrafficDraws]):
 
     def alive(self, state: TrafficState) -> Bool[Tensor, "B N"]:
         return state.place > 0
+
+    def gone(self, state: TrafficState) -> Gone:
+        free = state.place == 0
+        return Gone(free, {"wait": free} if self.faithful else {"wait": free, "braked": free})
 
     def positions(self, state: TrafficState) -> Float[Tensor, "B N 2"]:
         """(row, column); (0, 0) where there is no car."""

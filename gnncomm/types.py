@@ -164,6 +164,7 @@ class Scene:
     entities: Mapping[str, Tensor]  # name -> [B, M, 2]
     active: Mapping[str, Tensor]  # name -> [B, M] bool: still there (drawn as an event when it turns False)
     field: Tensor | None = None  # [B, rows, columns] float: a quantity drawn as background
+    present: Tensor | None = None  # [B, N] bool: the agent is there to be drawn; None: whoever is alive
 
 
 @runtime_checkable

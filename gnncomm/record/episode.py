@@ -59,7 +59,7 @@ class Episode:
     """Whether weights are attention."""
     agents: Floats  # [T + 1, N, 2] (row, column)
     finished: Bools  # [T + 1, N] has done its part
-    alive: Bools  # [T + 1, N]
+    alive: Bools  # [T + 1, N] takes part, and is there to be drawn
     actions: Ints  # [T, N]
     rewards: Floats  # [T, N]
     messages: Ints  # [E, 4] as they were read

@@ -126,7 +126,13 @@ def _episode(
         attention=any(_attends(layer) for layer in comm.rounds),
         agents=_over_time([scene.agents for scene in scenes], np.float32),
         finished=_over_time([scene.finished for scene in scenes], np.bool_),
-        alive=_over_time([step.alive for step in steps], np.bool_),
+        alive=_over_time(
+            [
+                step.alive if scene.present is None else step.alive & scene.present
+                for step, scene in zip(steps, scenes, strict=True)
+            ],
+            np.bool_,
+        ),
         actions=_over_time(actions, np.int64),
         rewards=_over_time([step.reward for step in steps[1:]], np.float32),
         messages=torch.cat([each.where for each in heard]).cpu().numpy(),

@@ -322,3 +322,20 @@ def test_placing_a_single_food_on_the_smallest_grid() -> None:
     assert torch.equal(draws.food_level[:, 0], free.long())  # the only inner cell, unless the player is on it
     counts = torch.bincount(draws.player[:, 0], minlength=9)
     assert float(((counts - 100.0) ** 2 / 100).sum()) < 31.8  # p = 1e-4 at 8 degrees of freedom
+
+
+@pytest.mark.parametrize(("size", "players", "pieces"), [(3, 1, 1), (3, 3, 1), (4, 6, 2), (3, 8, 3)])
+def test_the_planner_rests_where_there_is_no_food(size: int, players: int, pieces: int) -> None:
+    """Where none found a place, and after the last one was eaten: no row is in the way of the others."""
+    env = Foraging(num_envs=64, size=size, num_agents=players, max_food=pieces)
+    step = env.reset(seed=0)
+    for _ in range(6):
+        action = env.ceiling_action()
+        none = (env.state_dict()["state.food_level"] == 0).all(1)
+        assert not bool(action[none].any())
+        step = env.step(action)
+        assert bool((step.terminated | ~none).all()), "an episode without food ends with its first step"
+        step = env.reset(where=step.done)
+    empty = Foraging(num_envs=256, size=3, num_agents=3, max_food=1)
+    empty.reset(seed=0)
+    assert bool((empty.state_dict()["state.food_level"] == 0).any()), "a trial without such a row shows nothing"

@@ -231,3 +231,20 @@ def test_default_time_limits_are_those_of_the_protocol() -> None:
         made = envs.make(f"predator_prey/{protocol}")
         assert made.max_steps == settings["max_steps"] == PredatorPrey(dim=settings["dim"]).max_steps
     assert [envs.make(f"predator_prey/{p}").obs_dim for p in PredatorPrey.protocols] == [29, 936, 3636, 936, 936]
+
+
+def test_prey_flees_from_those_who_still_hunt() -> None:
+    """Predator 0 steps onto prey A and hunts no more; prey B flees from predator 1 at (5, 5), past predator 0.
+
+    Of its cells (0, 3) is 7 steps from (5, 5), (0, 4) 6, (0, 5) and (1, 4) 5.
+    """
+    env = PredatorPrey(num_envs=64, dim=6, num_agents=2, num_prey=2, moving_prey="flee")
+    env.reset(seed=0)
+    state = env.state_dict()
+    state["state.pos"][:] = torch.tensor([[0, 1], [5, 5]])
+    state["state.prey"][:] = torch.tensor([[0, 2], [0, 4]])
+    state["state.reached"][:] = False
+    env.load_state_dict(state)
+    env.step(torch.tensor([[1, 4]]).expand(64, 2).clone())
+    went = {tuple(cell) for cell in env.state_dict()["state.prey"][:, 1].tolist()}
+    assert went == {(0, 3), (0, 4)}, "away from the hunter, or at rest"

@@ -354,3 +354,19 @@ def test_the_protocol_carries_the_published_numbers() -> None:
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Routing(**settings)
+
+
+@pytest.mark.parametrize("routers", [5, 7, 9])
+def test_no_packet_begins_where_no_link_goes(routers: int) -> None:
+    """Of an odd number of routers one may be left without a link: a fifth of all networks of five."""
+    env = Routing(num_envs=512, num_routers=routers, num_agents=6, network=None)
+    step = env.reset(seed=0)
+    net = env._current("test").net
+    assert bool((net.link == env.num_links).all(-1).any()), "a trial without such a router shows nothing"
+    for _ in range(12):
+        now = env._current("test")
+        assert bool((now.target < routers).all() & (now.target != now.now).any())
+        ways = now.net.distance.flatten(1).gather(1, now.now * routers + now.target)
+        assert bool((ways < 1_000_000).all()), "every target can be reached"
+        step = env.step(env.ceiling_action())
+        step = env.reset(where=step.done)

@@ -177,6 +177,22 @@ def test_cells_of_those_who_left_are_free() -> None:
     assert after.prey[0, 1].tolist() == [0, 1], "where a hunter stood that left in this step"
 
 
+def test_hunters_that_left_want_no_cell() -> None:
+    """Hunter 0 left from (2, 3) long ago; hunter 1 goes there from (2, 2), whoever would go first."""
+    env = build(dim=5, agents=2, stags=1)
+    now = state([(2, 3), (2, 2)], [(0, 0)], [False, True])
+    for first in ([9, 5, 1], [5, 9, 1]):
+        assert play(env, now, [STAY, 0], first=first)[0].pos[0, 1].tolist() == [2, 3]
+
+
+def test_who_left_is_not_drawn() -> None:
+    env = build(dim=5, agents=2, stags=1, num_envs=1)
+    env.reset(seed=0)
+    env.load_state_dict({**env.state_dict(), **state([(2, 3), (4, 4)], [(0, 0)], [False, True]).tensors("state.")})
+    assert env.render("text").splitlines()[2] == ". . . . ."  # type: ignore[union-attr]
+    assert env.scene().present.tolist() == [[False, True]]  # type: ignore[union-attr]
+
+
 def test_observation_by_hand() -> None:
     env = build(dim=5, agents=3, stags=1, hares=1, vision=1, coordinates=True)
     seen = env.observe(state([(0, 0), (0, 1), (4, 4)], [(1, 1), (3, 4)]), "flat")
