@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property, wraps
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
 from gnncomm.graph import checks, views
+from gnncomm.graph.tracing import is_tracing
 
 T = TypeVar("T")
 
@@ -24,15 +24,24 @@ class Layout(StrEnum):
     SPARSE = "sparse"
 
 
-def _view(compute: Callable[[StoredGraph], T]) -> cached_property[T]:
-    @wraps(compute)
-    def view(graph: StoredGraph) -> T:
+class _View(Generic[T]):
+    """What can be read off a graph, kept in its ``__dict__`` once it was.
+
+    Not ``functools.cached_property``, whose lock torch cannot compile; and nothing is kept of what is only traced.
+    """
+
+    def __init__(self, compute: Callable[[StoredGraph], T]) -> None:
+        self.compute, self.name, self.__doc__ = compute, compute.__name__, compute.__doc__
+
+    def __get__(self, graph: StoredGraph, owner: type | None = None) -> T:
+        if is_tracing():
+            return self.compute(graph)
         # A static graph may be looked at first in inference mode and later in training, where autograd refuses
         # to save tensors that were made in inference mode.
         with torch.inference_mode(False):
-            return compute(graph)
-
-    return cached_property(view)
+            value = self.compute(graph)
+        graph.__dict__[self.name] = value
+        return value
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,7 +58,7 @@ class StoredGraph:
     attr: Tensor | None = None
     weight: Tensor | None = None
 
-    @_view
+    @_View
     def dense(self) -> Tensor:
         """``[G, N, N]`` bool (sender, receiver)."""
         if self.adjacency is not None:
@@ -58,7 +67,7 @@ class StoredGraph:
             return views.dense_of_neighbors(self.neighbor_index, self.neighbor_present)
         return views.dense_of_edges(self.edge_index, self.num_graphs, self.num_agents)
 
-    @_view
+    @_View
     def edge_index(self) -> Tensor:
         """``[2, E]`` int64 over nodes ``g * N + n``, sorted by (graph, receiver, sender)."""
         if self.sparse_edges is not None:
@@ -70,7 +79,7 @@ class StoredGraph:
         assert self.adjacency is not None
         return views.edges_of_dense(self.adjacency)
 
-    @_view
+    @_View
     def _slots_of_receivers(self) -> tuple[Tensor, Tensor]:
         if self.neighbor_index is not None:
             index = self.neighbor_index
@@ -100,12 +109,12 @@ class StoredGraph:
         """``[E]`` in the order of ``edge_index``."""
         return None if self.weight is None else self.weight[self._slots(self.layout)]
 
-    @_view
+    @_View
     def batch(self) -> Tensor:
         """``[E]`` int64: the graph of each edge."""
         return self.edge_index[1] // self.num_agents
 
-    @_view
+    @_View
     def in_degree(self) -> Tensor:
         """``[G, N]`` int64: how many agents (itself included where there is a self-loop) each agent hears."""
         if self.layout is Layout.REGULAR:
@@ -114,17 +123,17 @@ class StoredGraph:
             return self.dense.sum(1)
         return self._count(self.edge_index[1])
 
-    @_view
+    @_View
     def out_degree(self) -> Tensor:
         """``[G, N]`` int64: how many agents hear each agent."""
         return self.dense.sum(2) if self.layout is Layout.DENSE else self._count(self.edge_index[0])
 
-    @_view
+    @_View
     def num_edges(self) -> int:
         """Edges in all stored graphs together; a graph shared by all environments counts once."""
         return int(self.in_degree.sum())
 
-    @_view
+    @_View
     def shifts(self) -> tuple[int, ...] | None:
         """The offsets o if agent i hears exactly i + o modulo N, in every graph (circulant graphs), else None.
 

@@ -81,6 +81,8 @@ class AttentionComm(AttendingComm):
         query: Tensor = self.lin_query(h)
         return query
 
+    dense_inbox = AttendingComm.dense_inbox
+
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         combined: Tensor = self.lin_self(h) + self.lin_inbox(inbox)
         return combined

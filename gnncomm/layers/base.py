@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, ClassVar
-
 import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
@@ -12,7 +9,7 @@ from torch_geometric.typing import OptPairTensor, OptTensor  # noqa: F401  PyG c
 
 from gnncomm.errors import ConfigError, DeviceError, DtypeError, GraphError, ShapeError
 from gnncomm.graph import CommGraph, Layout
-from gnncomm.layers.kernels import Kernel, Linears, fused_round, kernels_fit
+from gnncomm.layers.kernels import Kernel, Linears, fused_round, is_untouched, kernels_fit, speaks_for
 
 Attention = tuple[Tensor, Tensor]
 """``(edge_index [2, E], alpha [E, heads])``, as PyG's attention layers return it."""
@@ -50,19 +47,12 @@ class CommLayer(MessagePassing):
             the device of ``h`` does not fit the layer or the graph.
     """
 
-    _fused: ClassVar[bool] = False  # the kernel says what the hooks say
-    _whole: ClassVar[bool] = False  # ... and ``receive`` as well
-
-    def __init_subclass__(cls, **settings: Any) -> None:
-        super().__init_subclass__(**settings)
-        cls._fused = _none_below(cls, "kernel", _HOOKS)
-        cls._whole = cls._fused and _none_below(cls, "kernel", ["receive"])
-
     def __init__(self, in_channels: int, out_channels: int, msg_channels: int, aggr: str = "sum") -> None:
         for name, value in (("in", in_channels), ("out", out_channels), ("msg", msg_channels)):
             if value < 1:
                 raise ConfigError(f"{type(self).__name__} needs {name}_channels >= 1, got {value}.")
         super().__init__(aggr=aggr, node_dim=0)
+        self._aggregation = type(self.aggr_module)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.msg_channels = msg_channels
@@ -83,17 +73,16 @@ class CommLayer(MessagePassing):
         raise NotImplementedError
 
     def dense_inbox(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> Tensor | None:
-        """The inbox of a dense graph as matrix products, or None where a layer has only the edge form.
+        """What ``message`` and ``aggregate`` say on a dense graph, as matrix products; None if there is no such form.
 
-        ``msg`` is finite here. Senders are rows of ``graph.dense``, receivers its columns.
+        ``msg`` is finite here. Senders are rows of ``graph.dense``, receivers its columns. Used for the class that
+        names it in its own body only: a subclass whose hooks agree with it writes ``dense_inbox = Parent.dense_inbox``.
         """
         return None
 
     def kernel(self, graph: CommGraph, h: Tensor) -> Kernel | None:
-        """A fast form for this graph of what ``listen``, ``message`` and ``aggregate`` say, or None.
-
-        It is used where ``linears`` describe ``send``, ``listen`` and ``combine``, and only while none of these hooks
-        is overridden by a subclass that does not override ``kernel`` as well.
+        """A fast form for this graph of what all hooks say together, where ``linears`` describe ``send``, ``listen``
+        and ``combine``; or None. Used for the class that names it in its own body only, as ``dense_inbox``.
         """
         return None
 
@@ -119,8 +108,8 @@ class CommLayer(MessagePassing):
     ) -> Tensor:
         if isinstance(graph, CommGraph):
             self.check(h, graph)
-            out = self._fast(h, None, graph) if self._whole else None
-            return self.receive(h, self.send(h), graph) if out is None else out
+            fast = self._fast(h, None, graph)
+            return self.receive(h, self.send(h), graph) if fast is None else fast
         self._check_rows(h)
         if graph.dim() != 2 or graph.shape[0] != 2:
             raise GraphError(f"Expected edge_index [2, E] or a CommGraph, got shape {tuple(graph.shape)}.")
@@ -132,35 +121,37 @@ class CommLayer(MessagePassing):
         fast = self._fast(h, msg, graph)
         if fast is not None:
             return fast
-        lead = h.shape[:-1]
-        if any(value is not None and value.dtype != h.dtype for value in (graph.attr, graph.weight)):
-            graph = graph.with_features(like(graph.attr, h), like(graph.weight, h))
-        rows, query = (lead[:-1].numel(), graph.num_agents), self.listen(h)  # a batch may be empty
-        msg_GNM = msg.reshape(*rows, msg.shape[-1])
-        query_GNQ = query.reshape(*rows, query.shape[-1])
-        inbox = self._dense(msg_GNM, query_GNQ, graph) if graph.layout is Layout.DENSE else None
-        if inbox is None:
-            graph = graph.expand(msg_GNM.shape[0])
-            inbox = self.edge_inbox(
-                msg_GNM.flatten(0, 1), query_GNQ.flatten(0, 1), graph.edge_index, graph.edge_attr, graph.edge_weight
-            )
-        return self.combine(h, inbox.reshape(*lead, inbox.shape[-1]))
+        inbox = self._inbox(msg.flatten(0, -2), self.listen(h).flatten(0, -2), graph)
+        return self.combine(h, inbox.reshape(*h.shape[:-1], inbox.shape[-1]))
+
+    def _inbox(self, msg_VM: Tensor, query_VQ: Tensor, graph: CommGraph) -> Tensor:
+        """Inboxes ``[V, I]`` over any layout, in operations of PyTorch."""
+        if any(value is not None and value.dtype != msg_VM.dtype for value in (graph.attr, graph.weight)):
+            graph = graph.with_features(like(graph.attr, msg_VM), like(graph.weight, msg_VM))
+        if graph.layout is Layout.DENSE and self._says("dense_inbox"):
+            inbox_GNI = self._dense(_by_graph(msg_VM, graph), _by_graph(query_VQ, graph), graph)
+            if inbox_GNI is not None:
+                return inbox_GNI.flatten(0, 1)
+        graph = graph.expand(msg_VM.shape[0] // graph.num_agents)
+        return self.edge_inbox(msg_VM, query_VQ, graph.edge_index, graph.edge_attr, graph.edge_weight)
+
+    def _says(self, form: str) -> bool:
+        """Whether the fast form ``form`` says what the hooks say, as they are now."""
+        kept = self.aggr_module is None or is_untouched(self.aggr_module, self._aggregation)
+        return kept and speaks_for(self, form)
 
     def _fast(self, h: Tensor, msg: Tensor | None, graph: CommGraph) -> Tensor | None:
-        """The round by a kernel; None where there is none, or where it would not be right."""
-        if not self._fused or not kernels_fit(h):
+        """The round by a kernel; None where there is none, or where it is not certain to be right."""
+        if not kernels_fit(h, *(() if msg is None else (msg,))) or not self._says("kernel"):
             return None
         linears = self.linears()
-        if linears is None or not linears.are_plain() or linears.own.weight.dtype != h.dtype:
-            return None
-        if msg is not None and msg.dtype != h.dtype:
+        if linears is None or not linears.are_plain(h.dtype) or (msg is not None and msg.dtype != h.dtype):
             return None
         kernel = self.kernel(graph, h)
         if kernel is None:
             return None
-        rows = h.reshape(-1, h.shape[-1])
-        sent = rows if msg is h else None if msg is None else msg.reshape(-1, msg.shape[-1])
-        out = fused_round(kernel, linears, rows, sent, graph)
+        rows, sent = h.flatten(0, -2), None if msg is None else msg.flatten(0, -2)
+        out = fused_round(kernel, linears, rows, sent, graph, lambda said, query: self._inbox(said, query, graph))
         return out.view(*h.shape[:-1], out.shape[-1])
 
     def hear(self, h: Tensor, inbox_msg: Tensor, edge_attr: OptTensor = None, edge_weight: OptTensor = None) -> Tensor:
@@ -189,9 +180,10 @@ class CommLayer(MessagePassing):
         return inbox
 
     def _dense(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> Tensor | None:
-        """``dense_inbox`` with messages made finite: a product with an absent edge must not carry NaN across."""
-        if torch.compiler.is_compiling() or bool(msg_GNM.detach().sum().isfinite()):
-            return self.dense_inbox(msg_GNM, query_GNQ, graph)
+        """``dense_inbox`` with messages made finite: a product with an absent edge must not carry NaN across.
+
+        Without a branch on values, so that it holds wherever values are not at hand: compiled, exported, transformed.
+        """
         broken_GN = ~msg_GNM.isfinite().all(-1)
         inbox = self.dense_inbox(torch.where(broken_GN.unsqueeze(-1), 0.0, msg_GNM), query_GNQ, graph)
         if inbox is None:
@@ -227,19 +219,9 @@ class CommLayer(MessagePassing):
         return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, msg_channels={self.msg_channels})"
 
 
-_HOOKS = [
-    *("send", "listen", "message", "aggregate", "update", "combine", "edge_inbox", "dense_inbox", "linears"),
-    *("ask", "parts", "score", "dense_score"),  # of AttendingComm
-]
-
-
-def _none_below(layer: type, owner: str, names: Iterable[str]) -> bool:
-    """No class below the one that defines ``owner`` defines one of ``names``."""
-
-    def depth(name: str) -> int:
-        return next((place for place, each in enumerate(layer.__mro__) if name in vars(each)), len(layer.__mro__))
-
-    return all(depth(owner) <= depth(name) for name in names)
+def _by_graph(rows_VC: Tensor, graph: CommGraph) -> Tensor:
+    # explicit: a batch may be empty, and so may rows
+    return rows_VC.reshape(rows_VC.shape[0] // graph.num_agents, graph.num_agents, rows_VC.shape[1])
 
 
 def like(features: OptTensor, rows: Tensor) -> OptTensor:

@@ -53,6 +53,8 @@ class GraphFormerComm(AttendingComm):
         query: Tensor = self.lin_query(h)
         return query
 
+    dense_inbox = AttendingComm.dense_inbox
+
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         attended = self.norm_attention(h + self.lin_inbox(inbox))
         combined: Tensor = self.norm_mlp(attended + self.mlp(attended))

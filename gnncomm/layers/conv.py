@@ -98,7 +98,7 @@ class ConvComm(WeighingComm):
     def edge_inbox(
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor, edge_weight: OptTensor
     ) -> Tensor:
-        if edge_attr is None and edge_index.shape[1] == 0 and self.edge_dim:
+        if edge_attr is None and self.edge_dim and edge_index.shape[1] == 0:
             edge_attr = msg.new_zeros(0, self.edge_dim)  # no edge lacks features
         if (edge_attr is not None) != (self.edge_dim > 0):
             raise ConfigError(

@@ -54,6 +54,8 @@ class RelationComm(AttendingComm):
     def ask(self, h: Tensor) -> Tensor:
         return torch.relu(self.lin_query(h))
 
+    dense_inbox = AttendingComm.dense_inbox
+
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         combined: Tensor = self.lin_place(torch.relu(self.lin_out(inbox)))
         return combined

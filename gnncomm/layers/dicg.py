@@ -56,6 +56,8 @@ class ImplicitComm(AttendingComm):
         score: Tensor = query_GHNK @ key_GHNK.transpose(-1, -2)
         return score
 
+    dense_inbox = AttendingComm.dense_inbox
+
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         combined: Tensor = self.lin_inbox(inbox)
         return combined

@@ -50,6 +50,8 @@ class SpreadComm(AttendingComm):
         query: Tensor = self.lin_query(h)
         return query
 
+    dense_inbox = AttendingComm.dense_inbox
+
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         return inbox
 

@@ -74,6 +74,8 @@ class MagatComm(AttendingComm):
         key = msg[..., None, : self.signal_channels].expand(*msg.shape[:-1], self.heads, -1)
         return key, key if self.first else msg[..., self.signal_channels :].unflatten(-1, (self.heads, -1))
 
+    dense_inbox = AttendingComm.dense_inbox
+
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         so_far = self.lin_self(h) if self.first else h[..., : -self.msg_channels]
         filtered: Tensor = so_far + self.lin_inbox(inbox)

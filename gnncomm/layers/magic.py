@@ -89,6 +89,8 @@ class MagicComm(AttendingComm):
     def dense_score(self, query_GHNK: Tensor, key_GHNK: Tensor) -> Tensor:
         return functional.leaky_relu(query_GHNK + key_GHNK.transpose(-1, -2), 0.2)
 
+    dense_inbox = AttendingComm.dense_inbox
+
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         received = inbox.unflatten(-1, (self.heads, -1)).mean(-2) if self.average else inbox
         return received + self.bias

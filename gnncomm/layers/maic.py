@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.typing import OptPairTensor, OptTensor  # noqa: F401  PyG compiles `propagate` with them
 
-from gnncomm.graph import CommGraph
 from gnncomm.layers.attending import AttendingComm
 
 
@@ -100,10 +99,6 @@ class IncentiveComm(AttendingComm):
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_weight: OptTensor
     ) -> tuple[Tensor, Tensor, Tensor, OptTensor]:
         return super()._weigh(msg, query[:, : self.key_channels], edge_index, edge_weight)
-
-    def dense_inbox(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> None:
-        """There is no dense form: f sees one sender and one receiver at a time."""
-        return
 
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         return inbox

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch_geometric.typing import OptTensor
 from torch_geometric.utils import scatter
 
-from gnncomm.graph import CommGraph
 from gnncomm.layers.attending import AttendingComm
 
 
@@ -76,9 +75,6 @@ class AggregatorComm(AttendingComm):
 
     def ask(self, h: Tensor) -> Tensor:
         return h[..., :0]
-
-    def dense_inbox(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> None:
-        return None
 
     def _weigh(
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_weight: OptTensor

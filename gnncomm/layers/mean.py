@@ -62,5 +62,4 @@ class MeanComm(CommLayer):
         return mean_kernel(graph, h)
 
     def linears(self) -> Linears:
-        send = None if isinstance(self.lin_send, nn.Identity) else self.lin_send
-        return Linears(send, None, self.lin_self, self.lin_inbox)
+        return Linears(self.lin_send, None, self.lin_self, self.lin_inbox)

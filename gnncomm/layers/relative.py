@@ -17,7 +17,7 @@ def expected_features(
     Raises:
         ConfigError: features of another width, none where some are expected, or some where none are.
     """
-    if edge_attr is None and edge_index.shape[1] == 0 and edge_dim:
+    if edge_attr is None and edge_dim and edge_index.shape[1] == 0:
         return like.new_zeros(0, edge_dim)
     width = 0 if edge_attr is None else edge_attr.shape[-1]
     if width != edge_dim:

@@ -64,6 +64,8 @@ class TransformerComm(AttendingComm):
         query: Tensor = self.lin_query(self.norm_attention(h))
         return query
 
+    dense_inbox = AttendingComm.dense_inbox
+
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         attended = self.lin_inbox(inbox)
         change: Tensor = attended + self.mlp(self.norm_mlp(h + attended))

@@ -266,11 +266,102 @@ def test_kernels_step_back_where_they_do_not_fit(
     assert len(calls) == 1
 
 
-def test_a_second_derivative_is_refused() -> None:
-    layer, h = build("attention"), rows()
-    (first,) = torch.autograd.grad(layer(h, Full()(alive())).square().sum(), h, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        first.sum().backward()
+# ---- derivatives of derivatives ----
+
+
+def loss(layer: CommLayer, graph: CommGraph) -> Callable[..., Tensor]:
+    """A curved function of rows and parameters."""
+    names = [name for name, _ in layer.named_parameters()]
+
+    def of(x: Tensor, *parameters: Tensor) -> Tensor:
+        weights = dict(zip(names, parameters, strict=True))
+        out: Tensor = torch.func.functional_call(layer, weights, (x, graph))
+        return out
+
+    return of
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("case", [case for case in GRAPHS if case != "nearest of 70"])
+def test_second_derivatives_by_differences(case: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of rows and of all parameters, by every kernel; "nearest of 70" is the kernel of "regular" with more agents."""
+    calls, graph, layer = calls_of(Round, monkeypatch), GRAPHS[case][0](), build(name)
+    folded = calls_of(FoldedMean, monkeypatch)
+    h = rows(2 if graph.num_graphs == 1 else graph.num_graphs, graph.num_agents)
+    parameters = [p.detach().clone().requires_grad_() for p in layer.parameters()]
+    assert torch.autograd.gradgradcheck(loss(layer, graph), (h, *parameters), fast_mode=True)
+    assert calls or folded, "not by a kernel"
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("case", ["full", "ring", "one graph each, regular", "one for all, sparse"])
+def test_every_way_to_ask_for_second_derivatives(case: str, name: str) -> None:
+    graph, layer = GRAPHS[case][0](), build(name)
+    h = rows(2 if graph.num_graphs == 1 else graph.num_graphs, graph.num_agents).detach()
+    probe = torch.linspace(-1, 1, h.numel(), dtype=h.dtype).view(h.shape)
+
+    def energy(x: Tensor) -> Tensor:
+        out: Tensor = layer(x, graph)
+        return out.pow(3).sum()
+
+    want = torch.func.jvp(torch.func.grad(energy), (h,), (probe,))[1]
+    assert want.abs().max() > 0.1
+    torch.testing.assert_close(torch.autograd.functional.hvp(energy, h, probe)[1], want)
+    torch.testing.assert_close(torch.autograd.functional.vhp(energy, h, probe)[1], want)
+    x = h.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(energy(x), x, create_graph=True)
+    (slope * probe).sum().backward()
+    torch.testing.assert_close(x.grad, want)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("case", ["full", "ring", "one for all, sparse"])
+def test_many_gradients_at_once(case: str, name: str) -> None:
+    graph, layer = GRAPHS[case][0](), build(name)
+    h = rows(2, graph.num_agents).detach()
+
+    def some(x: Tensor) -> Tensor:
+        out: Tensor = layer(x, graph)[0, :2].pow(2)
+        return out
+
+    want = torch.func.jacrev(some)(h)
+    torch.testing.assert_close(torch.autograd.functional.jacobian(some, h, vectorize=True), want)
+    x = h.clone().requires_grad_()
+    out = some(x)
+    eye = torch.eye(out.numel(), dtype=h.dtype).view(-1, *out.shape)
+    (batched,) = torch.autograd.grad(out, x, eye, is_grads_batched=True, retain_graph=True)
+    torch.testing.assert_close(batched.view(want.shape), want)
+    later = torch.vmap(lambda v: torch.autograd.grad(out, x, v, retain_graph=True)[0])(eye)
+    torch.testing.assert_close(later.view(want.shape), want)
+    curved = torch.autograd.functional.hessian(lambda x: some(x).sum(), h, vectorize=True)
+    torch.testing.assert_close(curved, torch.func.hessian(lambda x: some(x).sum())(h))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_gradient_penalty_trains_the_parameters(name: str) -> None:
+    """The gradient of a slope with respect to parameters, against the same in operations of PyTorch alone."""
+    layer, h, graph = build(name), rows(), Full()(alive())
+
+    def penalty() -> list[Tensor]:
+        (slope,) = torch.autograd.grad(layer(h, graph).square().sum(), h, create_graph=True)
+        return list(torch.autograd.grad(slope.square().sum(), list(layer.parameters()), allow_unused=True))
+
+    got = penalty()
+    with plain_forms():
+        want = penalty()
+    for one, other in zip(got, want, strict=True):
+        assert other.abs().max() > 0
+        torch.testing.assert_close(one, other)
+
+
+def test_second_derivatives_stop_at_a_broken_message() -> None:
+    graph, layer = Line()(alive(1, 5)), build("attention")
+    msg = layer.send(rows(1, 5)).detach()
+    msg[0, 0] = torch.nan  # heard by agent 1 only
+    h = rows(1, 5)
+    (slope,) = torch.autograd.grad(layer.receive(h, msg, graph)[0, 2:].pow(3).sum(), h, create_graph=True)
+    (curve,) = torch.autograd.grad(slope.sum(), h)
+    assert curve.isfinite().all()
 
 
 def test_weights_of_edges_have_gradients() -> None:

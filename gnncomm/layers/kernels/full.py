@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 
-from gnncomm.layers.kernels.round import Kernel, Linears, chunks
+from gnncomm.layers.kernels.round import Kernel, Linears, chunks, derived, must_be_derivable
 
 
 class FullMean(Kernel):
@@ -62,13 +62,19 @@ class FoldedMean(torch.autograd.Function):
             total_gF = full.by_graph(h_VF[rows]).sum(1)
             full.by_graph(out_VO[rows]).add_((total_gF @ w_sum.t()).unsqueeze(1))
         ctx.full, ctx.parts = full, parts
-        ctx.save_for_backward(h_VF, w_own, w_sum)
+        ctx.save_for_backward(h_VF, w_own, bias, w_sum)
         return out_VO
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_VO: Tensor) -> tuple[Tensor | None, ...]:
-        h_VF, w_own, w_sum = ctx.saved_tensors
+        h_VF, w_own, bias, w_sum = ctx.saved_tensors
+        if must_be_derivable(grad_VO):
+
+            def plain(h: Tensor, own: Tensor, bias: Tensor, total: Tensor) -> Tensor:
+                summed: Tensor = linear(ctx.full.by_graph(h).sum(1, keepdim=True), total)
+                return linear(h, own, bias) + summed.expand(-1, ctx.full.num_agents, -1).flatten(0, 1)
+
+            return None, *derived(plain, (h_VF, w_own, bias, w_sum), ctx.needs_input_grad[1:], grad_VO)
         dh_VF = torch.empty_like(h_VF) if ctx.needs_input_grad[1] else None
         dw_own, dw_sum, dbias = torch.zeros_like(w_own), torch.zeros_like(w_sum), w_own.new_zeros(len(w_own))
         for rows, _ in ctx.parts:

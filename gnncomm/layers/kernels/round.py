@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -10,9 +10,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 
 from gnncomm.graph import CommGraph
+from gnncomm.graph.tracing import at_hand
+from gnncomm.layers.kernels.certain import is_untouched
 
 CHUNK_ROWS = 2048
 """Rows in work at a time for each thread of a CPU, so that what lies between two products stays in its cache."""
@@ -33,16 +35,21 @@ def plain_forms() -> Iterator[None]:
         _PLAIN.reset(token)
 
 
-def kernels_fit(h: Tensor) -> bool:
-    """A derivative written by hand serves eager, first-order, full-precision work on some rows.
+Inbox = Callable[[Tensor, Tensor], Tensor]
+"""The plain form: messages ``[V, M]`` and queries ``[V, Q]`` to inboxes ``[V, I]``."""
+
+
+def kernels_fit(*values: Tensor) -> bool:
+    """Rows, and messages where there are some, that a derivative written by hand serves: eager, in full precision.
 
     Where there is nothing to derive, few rows are done sooner by PyTorch's own operations, of which there are fewer.
     """
-    if not torch.is_grad_enabled() and h.shape[:-1].numel() <= FEW_ROWS:
+    if not at_hand(*values) or _PLAIN.get():
         return False
-    off = _PLAIN.get() or torch.compiler.is_compiling() or torch.is_autocast_enabled(h.device.type)
-    # torch.func has no public name for "a transform is running"
-    return not off and h.numel() > 0 and not torch._C._are_functorch_transforms_active()
+    h = values[0]
+    if h.numel() == 0 or torch.is_autocast_enabled(h.device.type):
+        return False
+    return torch.is_grad_enabled() or h.shape[:-1].numel() > FEW_ROWS
 
 
 class Kernel:
@@ -77,20 +84,36 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Linears:
-    """The maps of a round: ``m = send(h)``, ``q = query(h)``, ``h' = own(h) + inbox(c)``; None for the identity."""
+    """The maps of a round: ``m = send(h)``, ``q = query(h)``, ``h' = own(h) + inbox(c)``.
 
-    send: nn.Linear | None
+    ``send`` is None or ``nn.Identity`` where the row itself is sent, ``query`` None where receivers ask nothing.
+    """
+
+    send: nn.Linear | nn.Identity | None
     query: nn.Linear | None
     own: nn.Linear
     inbox: nn.Linear
 
-    def are_plain(self) -> bool:
-        """Products with their own weights and nothing else: no parametrisation, no hooks, no other class put in."""
-        return all(
-            type(part) is nn.Linear and not part._forward_hooks and not part._forward_pre_hooks
-            for part in (self.send, self.query, self.own, self.inbox)
-            if part is not None
-        )
+    def are_plain(self, dtype: torch.dtype) -> bool:
+        """Products in ``dtype`` with their own weights and nothing else: no parametrisation, no hooks, no other class.
+
+        A bias stands in ``own`` and nowhere else.
+        """
+        if isinstance(self.send, nn.Identity) and not is_untouched(self.send, nn.Identity):
+            return False
+        send = None if isinstance(self.send, nn.Identity) else self.send
+        products = [part for part in (send, self.query, self.own, self.inbox) if part is not None]
+        if not all(
+            is_untouched(part, nn.Linear) and (part.bias is not None) == (part is self.own) for part in products
+        ):
+            return False
+        numbers = [self.own.bias, *(part.weight for part in products)]
+        return all(type(x) in (Tensor, nn.Parameter) and x.dtype == dtype for x in numbers)
+
+    @property
+    def sends_rows(self) -> bool:
+        """Whether the row itself is sent."""
+        return not isinstance(self.send, nn.Linear)
 
 
 @dataclass(frozen=True)
@@ -101,30 +124,32 @@ class Broken:
     receivers: Tensor
 
 
-def fused_round(kernel: Kernel, linears: Linears, h_VF: Tensor, msg_VM: Tensor | None, graph: CommGraph) -> Tensor:
+def fused_round(
+    kernel: Kernel, linears: Linears, h_VF: Tensor, msg_VM: Tensor | None, graph: CommGraph, inbox: Inbox
+) -> Tensor:
     """The rows ``[V, F']`` after the round. ``msg`` is what the wire delivered; None for what ``send`` says.
 
     Kernels may multiply by 0 where there is no edge, which is right for finite messages only. Where a result is not
     finite the round is done again with those messages cut out, and NaN chosen for the inboxes that they reach.
+    ``inbox`` says the same as ``kernel`` in operations that PyTorch can derive, for derivatives of derivatives.
     """
-    given = None if msg_VM is h_VF and linears.send is None else msg_VM
-    if given is None and linears.send is None:
+    if msg_VM is None and linears.sends_rows:
         short = kernel.folded(linears, h_VF)
         if short is not None:
             return short
-    talks = [linears.send] if given is None else []
-    maps = [part.weight for part in (*talks, linears.query) if part is not None]
+    send = linears.send if msg_VM is None and isinstance(linears.send, nn.Linear) else None
+    maps = [part.weight for part in (send, linears.query) if part is not None]
     talk = torch.cat(maps) if len(maps) > 1 else maps[0] if maps else h_VF.new_empty(0, h_VF.shape[1])
-    sent = 0 if given is not None or linears.send is None else linears.send.out_features
+    sent = 0 if send is None else send.out_features
     weights = talk, linears.own.weight, linears.own.bias, linears.inbox.weight
     out: Tensor
-    out, check = Round.apply(kernel, None, sent, h_VF, given, *weights)  # type: ignore[no-untyped-call]  # torch
+    out, check = Round.apply(kernel, None, inbox, sent, h_VF, msg_VM, *weights)  # type: ignore[no-untyped-call]
     if bool(check.isfinite()):
         return out
     kernel.choose()
-    said = h_VF if linears.send is None else linears.send(h_VF)
-    broken = _broken(said if given is None else given, graph)
-    out, _ = Round.apply(kernel, broken, sent, h_VF, given, *weights)  # type: ignore[no-untyped-call]  # torch
+    said = msg_VM if msg_VM is not None else h_VF if send is None else send(h_VF)
+    broken = _broken(said, graph)
+    out, _ = Round.apply(kernel, broken, inbox, sent, h_VF, msg_VM, *weights)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -148,6 +173,7 @@ class Round(torch.autograd.Function):
         ctx: Any,
         kernel: Kernel,
         broken: Broken | None,
+        plain: Inbox,
         sent: int,
         h_VF: Tensor,
         msg_VM: Tensor | None,
@@ -176,18 +202,25 @@ class Round(torch.autograd.Function):
                 _put(kernel, out, out_VO[rows])
             saved += [inbox, *kept]
             ctx.counts.append(len(kept) + 1)
-        ctx.kernel, ctx.broken, ctx.sent, ctx.msg_shape = kernel, broken, sent, None if msg_VM is None else msg_VM.shape
-        ctx.save_for_backward(h_VF, w_talk, w_own, w_inbox, *saved)
+        ctx.kernel, ctx.broken, ctx.plain, ctx.sent = kernel, broken, plain, sent
+        ctx.save_for_backward(h_VF, msg_VM, w_talk, w_own, bias, w_inbox, *saved)
         ctx.mark_non_differentiable(check)
         return out_VO, check
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad_VO: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        h_VF, w_talk, w_own, w_inbox, *saved = ctx.saved_tensors
-        kernel, needs_h = ctx.kernel, ctx.needs_input_grad[3]
+        h_VF, msg_VM, w_talk, w_own, bias, w_inbox, *saved = ctx.saved_tensors
+        if must_be_derivable(grad_VO):
+
+            def plain(h: Tensor, msg: Tensor | None, talk: Tensor, own: Tensor, bias: Tensor, inbox: Tensor) -> Tensor:
+                heard = ctx.plain(*_msg_and_query(linear(h, talk), ctx.sent, h, msg))
+                return linear(h, own, bias) + linear(heard, inbox)
+
+            inputs = h_VF, msg_VM, w_talk, w_own, bias, w_inbox
+            return None, None, None, None, *derived(plain, inputs, ctx.needs_input_grad[4:], grad_VO)
+        kernel, needs_h = ctx.kernel, ctx.needs_input_grad[4]
         dh_VF = torch.empty_like(h_VF) if needs_h else None
-        dmsg_VM = None if ctx.msg_shape is None else h_VF.new_empty(ctx.msg_shape)
+        dmsg_VM = None if msg_VM is None else torch.empty_like(msg_VM)
         dw_talk, dw_own, dw_inbox = (torch.zeros_like(w) for w in (w_talk, w_own, w_inbox))
         dbias, place = w_own.new_zeros(w_own.shape[0]), 0
         for (rows, first), count in zip(ctx.parts, ctx.counts, strict=True):
@@ -214,7 +247,30 @@ class Round(torch.autograd.Function):
                 dh.addmm_(dtalk, w_talk)
                 if kernel.agents_first:
                     _put(kernel, dh, dh_VF[rows])
-        return None, None, None, dh_VF, dmsg_VM, dw_talk, dw_own, dbias, dw_inbox
+        return None, None, None, None, dh_VF, dmsg_VM, dw_talk, dw_own, dbias, dw_inbox
+
+
+def must_be_derivable(grad: Tensor) -> bool:
+    """Whether a derivative is asked for that will be derived itself (``create_graph``), or many of them at once.
+
+    The forward pass was eager then, or it would not have been done by a kernel; only its derivative is transformed.
+    """
+    # torch has no public name for: this is a batch of gradients (``is_grads_batched``, ``jacobian(vectorize=True)``)
+    return torch.is_grad_enabled() or not at_hand(grad) or torch._C._functorch.is_legacy_batchedtensor(grad)
+
+
+def derived(
+    function: Callable[..., Tensor], inputs: Sequence[Tensor | None], wanted: Sequence[bool], grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    """The gradients of ``function`` at ``inputs``, by PyTorch: they can be derived again where that is asked for."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        # copies in name only: what else depends on an input is no part of its gradient here
+        apart = [None if x is None else x.view_as(x) for x in inputs]
+        out = function(*apart)
+    sources = [x for x, needed in zip(apart, wanted, strict=True) if needed and x is not None]
+    found = iter(torch.autograd.grad(out, sources, grad, create_graph=again, allow_unused=True))
+    return tuple(next(found) if needed and x is not None else None for x, needed in zip(apart, wanted, strict=True))
 
 
 def rows_in_work(like: Tensor) -> int | None:

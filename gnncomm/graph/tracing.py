@@ -1,0 +1,31 @@
+"""Whether numbers can be looked at: not while a program is compiled, exported or transformed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+_TRACING = torch._C._TorchDispatchModeKey.PROXY, torch._C._TorchDispatchModeKey.FAKE
+
+
+def is_tracing() -> bool:
+    """Whether operations are recorded, and what they give has no values or must not outlive the record."""
+    if torch.compiler.is_compiling():
+        return True
+    if torch.jit.is_tracing():  # type: ignore[no-untyped-call]  # torch
+        return True
+    # torch has no public name for: make_fx is tracing, tensors are made without values
+    return any(torch._C._get_dispatch_mode(key) is not None for key in _TRACING)
+
+
+def at_hand(*values: Tensor) -> bool:
+    """Numbers that may be looked at and worked on in place: nothing compiles, exports, traces or transforms them."""
+    if is_tracing():
+        return False
+    # torch has no public name for: a transform of torch.func is running, a dual level is open
+    if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
+        return False
+    return all(
+        type(value) in (Tensor, nn.Parameter) and value.layout == torch.strided and value.device.type != "meta"
+        for value in values
+    )

@@ -1,0 +1,41 @@
+"""When a fast form may stand for the hooks of a layer: only where it is certain to say the same."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules import module as torch_modules
+from torch_geometric.nn import MessagePassing
+
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+_CALLED_AROUND = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+_CALLED_AROUND_ALL = tuple(f"_global{name}" for name in _CALLED_AROUND)
+
+
+def speaks_for(layer: MessagePassing, form: str) -> bool:
+    """Whether the fast form ``form`` (the name of a method) says what the hooks of ``layer`` say.
+
+    It does for the class in whose body it is named, not for those below, and while the layer is as it was made: PyG's
+    ways to change it (hooks, ``explain``, ``aggr_module``, ``flow``, ``node_dim``, ``decomposed_layers``) are not used
+    and nothing of the class is replaced on the instance.
+    """
+    cls = type(layer)
+    if form not in vars(cls) or layer.explain or layer.decomposed_layers != 1:
+        return False
+    if layer.flow != "source_to_target" or layer.node_dim != 0:
+        return False
+    for name, value in vars(layer).items():
+        if name.endswith("_hooks"):
+            if value and name not in _OF_EVERY_MODULE:  # torch calls those around the whole layer
+                return False
+        elif hasattr(cls, name):
+            return False
+    return True
+
+
+def is_untouched(part: nn.Module, *kinds: type[nn.Module]) -> bool:
+    """``part`` is exactly of one of these classes, and calling it runs the ``forward`` of its class and no hook."""
+    if type(part) not in kinds or "forward" in vars(part):
+        return False
+    if any(getattr(part, name) for name in _CALLED_AROUND):
+        return False
+    return not any(getattr(torch_modules, name) for name in _CALLED_AROUND_ALL)
