@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
@@ -15,6 +16,7 @@ from gnncomm.evaluate.play import evaluating
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommStack
 from gnncomm.layers.base import Attention
+from gnncomm.learn.returns import paid
 from gnncomm.policy import CommPolicy, Decision
 from gnncomm.record.episode import Episode
 from gnncomm.types import Scene, TimeStep, VectorEnv
@@ -90,7 +92,9 @@ def _episode(
         finished=_over_time([scene.finished for scene in scenes], np.bool_),
         alive=_over_time([step.alive for step in steps], np.bool_),
         actions=_over_time([decision.action for decision in decisions], np.int64),
-        rewards=_over_time([step.reward for step in steps[1:]], np.float32),
+        rewards=_over_time(
+            [torch.where(paid(now, after), after.reward, 0.0) for now, after in pairwise(steps)], np.float32
+        ),
         messages=messages_E4.cpu().numpy(),
         weight=weight_E.float().cpu().numpy(),
         entities={name: _over_time([scene.entities[name] for scene in scenes], np.float32) for name in first.entities},
