@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ from gnncomm import topology as topologies
 from gnncomm.deploy import Inbox, LocalAgent, Mailbox
 from gnncomm.errors import ConfigError, NonFiniteError, ShapeError, StateError
 from gnncomm.layers import CommStack, make_layer
-from gnncomm.learn import PPO, PPOConfig, Rollout
+from gnncomm.learn import PPO, PPOConfig, Rollout, Step
 from gnncomm.policy import GRU, CommPolicy, Integration, PolicyState
 from gnncomm.topology import Topology
 from gnncomm.types import TimeStep, stack
@@ -183,20 +183,6 @@ class CommunicationGraph:
         return f"CommunicationGraph({self.num_agents}, topology={topologies.spec_of(self.topology)!r})"
 
 
-@dataclass(frozen=True)
-class _Moment:
-    """One step in the memory of the learner."""
-
-    timestep: TimeStep
-    state: PolicyState
-    action: Tensor
-    choice: Tensor
-    log_prob: Tensor
-    value: Tensor
-    reward: Tensor
-    done: bool = False
-
-
 class MultiAgentLearner:
     """A team that learns while it acts: PPO over the last ``horizon`` steps, cut into segments of ``segment``.
 
@@ -249,8 +235,8 @@ class MultiAgentLearner:
         """Of the last update."""
         self._state = self.policy.initial_state(1, num_agents)
         self._episode, self._time = 0, 0
-        self._past: list[_Moment] = []
-        self._open: _Moment | None = None
+        self._past: list[tuple[Step, PolicyState]] = []
+        self._open: tuple[Step, PolicyState] | None = None
 
     @functools.cached_property
     def _blank(self) -> TimeStep:
@@ -294,15 +280,7 @@ class MultiAgentLearner:
         if len(self._past) == self.horizon:
             self._learn(decision.value)
             decision = self.policy.act(timestep, self._state, self.seed)
-        self._open = _Moment(
-            timestep,
-            self._state,
-            decision.action,
-            decision.choice,
-            decision.log_prob,
-            decision.value,
-            timestep.reward[0],
-        )
+        self._open = Step.of(timestep, decision, self._blank), self._state
         self._advance(decision.state, self._episode, self._time + 1)
         return decision.action[0]
 
@@ -319,7 +297,10 @@ class MultiAgentLearner:
             raise ShapeError(f"Expected rewards [N={self.num_agents}], got {tuple(reward.shape)}.")
         if not bool(reward.isfinite().all()):
             raise NonFiniteError(f"Expected finite rewards, got {reward.tolist()}.")
-        self._past.append(replace(self._open, reward=reward, done=bool(done)))
+        step, state = self._open
+        ended = torch.tensor([bool(done)])
+        discount = (~ended).float().unsqueeze(-1).expand(-1, self.num_agents)
+        self._past.append((replace(step, reward=reward.unsqueeze(0), discount=discount, done=ended), state))
         self._open = None
         if done:
             self._advance(self.policy.initial_state(1, self.num_agents), self._episode + 1, 0)
@@ -350,19 +331,9 @@ class MultiAgentLearner:
             segments: Tensor = x.unflatten(0, (-1, self.segment))
             return segments.transpose(0, 1)
 
-        value = torch.cat([moment.value for moment in past])
-        done_TB = cut(torch.tensor([moment.done for moment in past]))
-        rollout = Rollout(
-            timestep=stack([moment.timestep.map(lambda x: x[0]) for moment in past]).map(cut),
-            action=cut(torch.cat([moment.action for moment in past])),
-            choice=cut(torch.cat([moment.choice for moment in past])),
-            log_prob=cut(torch.cat([moment.log_prob for moment in past])),
-            value=cut(value),
-            next_value=cut(torch.cat([value[1:], next_value_1N])),
-            reward=cut(torch.stack([moment.reward for moment in past])),
-            discount=(~done_TB).float().unsqueeze(-1).expand(-1, -1, self.num_agents),
-            done=done_TB,
-            state=stack([moment.state.map(lambda x: x[0]) for moment in past[:: self.segment]]),
-        )
+        steps = [step.map(lambda x: x[0]) for step, _ in past]
+        states = [state.map(lambda x: x[0]) for _, state in past[:: self.segment]]
+        next_value = torch.cat([*(step.value for step, _ in past[1:]), next_value_1N])
+        rollout = Rollout(**vars(stack(steps).map(cut)), next_value=cut(next_value), state=stack(states))
         with torch.enable_grad():
             self.metrics = self.learner.update(rollout)

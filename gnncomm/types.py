@@ -130,8 +130,10 @@ class TimeStep(Batch):
 
     ``discount`` replaces ``done`` in learners: 0 where the return of an agent ends with this step (it died or
     finished, its row passed to another agent, or the episode terminated), else 1. A truncated episode (time limit)
-    keeps 1: its return goes on, only unobserved. ``key`` and ``step`` identify the moment for counter-based draws
-    (``gnncomm.random``).
+    keeps 1: its return goes on, only unobserved. So does an agent that is truncated while others go on: ``cut`` names
+    it, it is not alive, and its row of ``obs`` (and ``pos``, ``action_mask``) still shows its last observation, from
+    which its return is bootstrapped. Where its row passes to another agent with the same step, there is no room for
+    that: discount 0. ``key`` and ``step`` identify the moment for counter-based draws (``gnncomm.random``).
     """
 
     obs: Observation  # [B, N, D]
@@ -147,6 +149,7 @@ class TimeStep(Batch):
     pos: Tensor | None = None  # [B, N, P] float, for geometric topologies
     action_mask: Tensor | None = None  # [B, N, A] bool: True where an action is allowed
     entered: Tensor | None = None  # [B, N] bool: with this step the row passed to another agent
+    cut: Tensor | None = None  # [B, N] bool: truncated with this step, while others go on
 
     @property
     def done(self) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from gnncomm.errors import EnvContractError
 from gnncomm.evaluate.shuffle import Partners
 from gnncomm.evaluate.traffic import Traffic
+from gnncomm.learn.returns import paid, team_mean
 from gnncomm.policy import CommPolicy
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import TimeStep, VectorEnv
@@ -24,7 +25,7 @@ Actor = Callable[[TimeStep, Tensor], Tensor]
 class Outcomes:
     """How E episodes went."""
 
-    returns: Float[Tensor, " E"]  # float64; rewards summed over time, averaged over agents
+    returns: Float[Tensor, " E"]  # float64; reward of the team (``team_mean``), summed over time
     length: Int[Tensor, " E"]
     success: Bool[Tensor, " E"]
 
@@ -83,7 +84,7 @@ def _wave(env: VectorEnv, actor: Actor, start: int, episodes: int, seed: int) ->
     for _ in range(env.max_steps):
         after = env.step(actor(now, torch.where(running, episode, -1)))
         done = after.done
-        returns = torch.where(running, returns + after.reward.double().mean(-1), returns)
+        returns = torch.where(running, returns + team_mean(after.reward.double(), paid(now, after)), returns)
         length = torch.where(running, after.step, length)
         success = torch.where(running, after.success, success)
         running = running & ~done

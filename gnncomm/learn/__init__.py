@@ -4,7 +4,7 @@ from gnncomm.learn.build import build_policy
 from gnncomm.learn.config import MAX_SEED, MAX_STEPS, TrainConfig
 from gnncomm.learn.ppo import PPO, PPOConfig
 from gnncomm.learn.returns import ReturnNorm, gae
-from gnncomm.learn.rollout import Carry, EpisodeTally, Rollout, begin, collect
+from gnncomm.learn.rollout import Carry, EpisodeTally, Rollout, Step, begin, collect
 from gnncomm.learn.training import Training
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "PPOConfig",
     "ReturnNorm",
     "Rollout",
+    "Step",
     "TrainConfig",
     "Training",
     "begin",

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import ConfigError, NonFiniteError
-from gnncomm.learn.returns import ReturnNorm, gae
+from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, team_mean
 from gnncomm.learn.rollout import Rollout
 from gnncomm.learn.settings import require_ranges, require_types
 from gnncomm.policy import CommPolicy, Evaluation
 from gnncomm.shapes import Bool, Float
+from gnncomm.types import Batch
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class PPOConfig:
     """Gradients are scaled down to this norm."""
     shared_reward: float = 0.5
     """Share of the team mean in each agent's reward: 0 individual, 1 common."""
+    team_reward_after_death: bool = False
+    """Whether an agent that died goes on receiving that share until the episode ends, as sacrifice needs."""
     normalise_returns: bool = True
     """Train the critic on returns of running mean 0 and variance 1."""
     normalise_advantages: bool = True
@@ -80,6 +83,12 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, x, 0.0).sum() / mask.sum().clamp(min=1)
 
 
+def normalised(x: Tensor, mask: Tensor) -> Tensor:
+    """x of mean 0 and variance 1 where mask is True."""
+    centred = x - masked_mean(x, mask)
+    return centred / (masked_mean(centred.square(), mask).sqrt() + 1e-8)
+
+
 def policy_loss(
     log_prob: Float[Tensor, "*any"],
     old_log_prob: Float[Tensor, "*any"],
@@ -109,6 +118,15 @@ def value_loss(
         near = old_value + (value - old_value).clamp(-clip, clip)
         error = torch.maximum(error, (near - target).square())
     return 0.5 * masked_mean(error, mask)
+
+
+@dataclass(frozen=True)
+class Targets(Batch):
+    """What a rollout says of its decisions."""
+
+    advantage: Tensor  # [T, B, N] of the actions
+    choice_advantage: Tensor  # [T, B, N, K] of the scheduler's choices in each round
+    value: Tensor  # [T, B, N] what critic and baselines should have said
 
 
 class PPO:
@@ -157,23 +175,19 @@ class PPO:
         progress = self.updates / max(self.total_updates, 1)
         self._set_lr(progress)
         entropy_coef = config.entropy + (config.entropy_end - config.entropy) * min(progress, 1.0)
-        alive_TBN = rollout.timestep.alive
-        advantage_TBN, target_TBN = self._targets(rollout, alive_TBN)
+        targets = self._targets(rollout)
         sums: dict[str, float] = {}
         num_envs = rollout.done.shape[1]
         for epoch in range(config.epochs):
             draw = random.bits(self.seed, self.updates, epoch, torch.arange(num_envs, device=rollout.done.device))
             for chunk in draw.argsort().tensor_split(min(config.minibatches, num_envs)):
-                evaluation = self.policy.unroll(
-                    rollout.timestep.select(chunk, dim=1),
-                    rollout.action[:, chunk],
-                    rollout.state.select(chunk),
-                    rollout.choice[:, chunk],
-                )
-                mask = alive_TBN[:, chunk]
-                losses = self._losses(evaluation, rollout, chunk, advantage_TBN[:, chunk], target_TBN[:, chunk], mask)
+                mine = rollout.environments(chunk)
+                evaluation = self.policy.unroll(mine.timestep, mine.action, mine.state, mine.choice)
+                losses = self._losses(evaluation, mine, targets.map(lambda x, chunk=chunk: x[:, chunk]))
                 loss = losses["policy_loss"] + config.value_coef * losses["value_loss"]
                 loss = loss - entropy_coef * losses["entropy"] + losses["wire_cost"]
+                if "choice_loss" in losses:
+                    loss = loss + losses["choice_loss"] + config.value_coef * losses["baseline_loss"]
                 losses["grad_norm"] = self._step(loss, self._resting(epoch))
                 for name, value in losses.items():
                     sums[name] = sums.get(name, 0.0) + float(value.detach())
@@ -181,43 +195,55 @@ class PPO:
         count = config.epochs * min(config.minibatches, num_envs)
         return {name: total / count for name, total in sums.items()} | {"lr": self.optimizer.param_groups[0]["lr"]}
 
-    def _targets(self, rollout: Rollout, alive_TBN: Tensor) -> tuple[Tensor, Tensor]:
-        config = self.config
+    def _targets(self, rollout: Rollout) -> Targets:
+        config, alive_TBN = self.config, rollout.timestep.alive
         share = config.shared_reward
         # The dead leave here: their rows are zero from now on, whatever they were.
         read = (rollout.reward, rollout.value, rollout.discount)
         reward_TBN, value_TBN, discount_TBN = (torch.where(alive_TBN, x, 0.0) for x in read)
         next_value_TBN = torch.where(discount_TBN != 0, rollout.next_value, 0.0)
-        reward_TBN = (1 - share) * reward_TBN + share * reward_TBN.mean(-1, keepdim=True)
+        reward_TBN = (1 - share) * reward_TBN + share * team_mean(reward_TBN, alive_TBN).unsqueeze(-1)
+        baseline = torch.where(alive_TBN.unsqueeze(-1), rollout.baseline, 0.0)
         if config.normalise_returns:
-            value_TBN, next_value_TBN = self.return_norm.restore(value_TBN), self.return_norm.restore(next_value_TBN)
-        advantage_TBN = gae(reward_TBN, value_TBN, next_value_TBN, discount_TBN, rollout.done, config.gamma, config.lam)
-        target_TBN = advantage_TBN + value_TBN
+            restore = self.return_norm.restore
+            value_TBN, next_value_TBN, baseline = restore(value_TBN), restore(next_value_TBN), restore(baseline)
+        stream = Stream(reward_TBN, value_TBN, next_value_TBN, discount_TBN, rollout.done)
+        if config.team_reward_after_death:
+            stream = after_death(stream, alive_TBN, rollout.timestep.entered, share)
+        advantage_TBN = gae(*stream, config.gamma, config.lam)
+        # The return of a step holds no value of that step, so it is right for every decision that was made in it.
+        return_TBN = advantage_TBN + value_TBN
+        choice_advantage = return_TBN.unsqueeze(-1) - baseline
+        target_TBN = return_TBN
         if config.normalise_returns:
-            self.return_norm.update(target_TBN[alive_TBN])
-            target_TBN = self.return_norm.normalise(target_TBN)
+            self.return_norm.update(return_TBN[alive_TBN])
+            target_TBN = self.return_norm.normalise(return_TBN)
         if config.normalise_advantages:
-            centred = advantage_TBN - masked_mean(advantage_TBN, alive_TBN)
-            advantage_TBN = centred / (masked_mean(centred.square(), alive_TBN).sqrt() + 1e-8)
-        return advantage_TBN, target_TBN
+            advantage_TBN = normalised(advantage_TBN, alive_TBN)
+            choice_advantage = normalised(choice_advantage, alive_TBN.unsqueeze(-1).expand_as(choice_advantage))
+        return Targets(advantage_TBN, choice_advantage, target_TBN)
 
-    def _losses(
-        self, now: Evaluation, rollout: Rollout, chunk: Tensor, advantage: Tensor, target: Tensor, mask: Tensor
-    ) -> dict[str, Tensor]:
-        clip, old_log_prob = self.config.clip, rollout.log_prob[:, chunk]
+    def _losses(self, now: Evaluation, rollout: Rollout, targets: Targets) -> dict[str, Tensor]:
+        mask, clip = rollout.timestep.alive, self.config.clip
+        value_clip = clip if self.config.value_clip else None
         with torch.no_grad():
-            log_ratio = torch.where(mask, now.log_prob - old_log_prob, 0.0)
-        return {
-            "policy_loss": policy_loss(now.log_prob, old_log_prob, advantage, mask, clip),
-            "value_loss": value_loss(
-                now.value, rollout.value[:, chunk], target, mask, clip if self.config.value_clip else None
-            ),
+            log_ratio = torch.cat(
+                [(now.log_prob - rollout.log_prob).unsqueeze(-1), now.choice_log_prob - rollout.choice_log_prob], -1
+            )
+            log_ratio = torch.where(mask.unsqueeze(-1), log_ratio, 0.0)
+            joint = log_ratio.sum(-1)
+        losses = {
+            "policy_loss": policy_loss(now.log_prob, rollout.log_prob, targets.advantage, mask, clip),
+            "value_loss": value_loss(now.value, rollout.value, targets.value, mask, value_clip),
             "entropy": masked_mean(now.entropy, mask),
             "wire_cost": masked_mean(now.cost, mask),
             # Schulman's k3 estimator, >= 0 by construction.
-            "approx_kl": masked_mean(log_ratio.exp() - 1 - log_ratio, mask),
-            "clip_fraction": masked_mean(((log_ratio.exp() - 1).abs() > clip).float(), mask),
+            "approx_kl": masked_mean(joint.exp() - 1 - joint, mask),
+            "clip_fraction": masked_mean(((log_ratio.exp() - 1).abs() > clip).float().mean(-1), mask),
         }
+        if now.baseline.shape[-1]:
+            losses |= _choice_losses(now, rollout, targets, clip, value_clip)
+        return losses
 
     def _resting(self, epoch: int) -> list[torch.nn.Parameter]:
         """What this pass over a rollout leaves alone."""
@@ -250,3 +276,16 @@ class PPO:
         factor = max(1.0 - progress, 0.0) if self.config.lr_schedule == "linear" else 1.0
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * factor
+
+
+def _choice_losses(
+    now: Evaluation, rollout: Rollout, targets: Targets, clip: float, value_clip: float | None
+) -> dict[str, Tensor]:
+    """As those of the action, with the probabilities and baselines of the scheduler's choices; summed over rounds."""
+    mask, policy_losses, value_losses = rollout.timestep.alive, [], []
+    for k in range(now.baseline.shape[-1]):
+        log_prob, old_log_prob = now.choice_log_prob[..., k], rollout.choice_log_prob[..., k]
+        policy_losses.append(policy_loss(log_prob, old_log_prob, targets.choice_advantage[..., k], mask, clip))
+        baseline, old_baseline = now.baseline[..., k], rollout.baseline[..., k]
+        value_losses.append(value_loss(baseline, old_baseline, targets.value, mask, value_clip))
+    return {"choice_loss": torch.stack(policy_losses).sum(), "baseline_loss": torch.stack(value_losses).sum()}

@@ -2,10 +2,85 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from gnncomm.shapes import Bool, Float
+from gnncomm.types import TimeStep
+
+
+def team_mean(reward: Float[Tensor, "*lead N"], counts: Bool[Tensor, "*lead N"]) -> Float[Tensor, "*lead"]:
+    r"""Reward of the team in a step: :math:`\frac{1}{N} \sum_{i\ \mathrm{counts}} r_i`.
+
+    N is the number of all rows, those of the dead and empty ones too, so that this is the sum over the team up to a
+    constant: nobody gains by the death of another, as with a mean over those who are left. Learners, tallies,
+    evaluations and records all take it.
+
+    Args:
+        reward: of each agent; rows that do not count may hold anything.
+        counts: whose reward it is, see ``paid``.
+    """
+    return torch.where(counts, reward, 0.0).mean(-1)
+
+
+def paid(now: TimeStep, after: TimeStep) -> Bool[Tensor, "B N"]:
+    """Whose reward counts in the step from ``now`` to ``after``: whoever acted, and whoever came with the step."""
+    return now.alive | after.alive
+
+
+class Stream(NamedTuple):
+    """Rewards of T steps and what is expected of the rest, as ``gae`` takes them."""
+
+    reward: Float[Tensor, "T B N"]
+    value: Float[Tensor, "T B N"]
+    next_value: Float[Tensor, "T B N"]
+    discount: Float[Tensor, "T B N"]
+    done: Bool[Tensor, "T B *N"]
+
+
+def after_death(
+    stream: Stream, alive: Bool[Tensor, "T B N"], entered: Bool[Tensor, "T B N"] | None, share: float
+) -> Stream:
+    r"""``stream``, in which an agent that died goes on receiving its share of the team's reward until the episode ends.
+
+    With :math:`T` for what the team will still get (see ``team_mean``), a living agent expects
+    :math:`V_i = (1 - s) O_i + s T`, where :math:`\sum_i O_i = N T` over the n who live, and a dead one :math:`s T`. So
+
+    .. math::
+        V_\mathrm{dead} = \frac{s \sum_{i\ \mathrm{alive}} V_i}{s n + (1 - s) N}
+
+    which is the mean of the living for s = 1. No critic is asked about the dead. The return of an agent ends where its
+    row passes to another, with :math:`V_\mathrm{dead}` for the rest.
+
+    Args:
+        stream: ``reward`` holds the share of the team in all rows; ``value``, ``discount`` are 0 in rows of the dead.
+        alive: who acts at t.
+        entered: whose row passed to another agent before t; None: nobody's.
+        share: s, of the team in each agent's reward.
+    """
+    lives_on = alive & (stream.discount != 0)
+    truncated_TB1 = (stream.done & lives_on.any(-1)).unsqueeze(-1)
+    done_TB1 = stream.done.unsqueeze(-1)
+
+    def expected(value_TBN: Tensor, living_TBN: Tensor) -> Tensor:
+        count_TB1 = living_TBN.sum(-1, keepdim=True)
+        total_TB1 = torch.where(living_TBN, value_TBN, 0.0).sum(-1, keepdim=True)
+        weight_TB1 = share * count_TB1 + (1 - share) * alive.shape[-1]
+        return torch.where(weight_TB1 > 0, share * total_TB1 / weight_TB1, 0.0).expand_as(value_TBN)
+
+    over = done_TB1 | torch.zeros_like(alive)
+    over[:-1] |= lives_on[:-1] & ~alive[1:]  # cut while others go on: bootstrapped, and no longer one of the team
+    if entered is not None:
+        over[:-1] |= entered[1:]
+    return Stream(
+        stream.reward,
+        torch.where(alive, stream.value, expected(stream.value, alive)),
+        torch.where(lives_on, stream.next_value, expected(stream.next_value, lives_on)),
+        (~done_TB1 | truncated_TB1).to(stream.discount.dtype).expand_as(stream.discount),
+        over,
+    )
 
 
 def gae(
@@ -13,7 +88,7 @@ def gae(
     value: Float[Tensor, "T B N"],
     next_value: Float[Tensor, "T B N"],
     discount: Float[Tensor, "T B N"],
-    done: Bool[Tensor, "T B"],
+    done: Bool[Tensor, "T B *N"],
     gamma: float,
     lam: float,
 ) -> Float[Tensor, "T B N"]:
@@ -29,11 +104,11 @@ def gae(
         next_value: :math:`V(s_{t+1})` of the state after the step, before any reset: where an episode was truncated
             this is where its return is bootstrapped.
         discount: :math:`d_t`, 0 where the return of the agent ended with the step.
-        done: the episode ended with the step, so that t + 1 belongs to another one.
+        done: the episode ended with the step (``[T, B, N]``: that of the agent), so that t + 1 belongs to another one.
         gamma, lam: :math:`\gamma` and :math:`\lambda`.
     """
     delta_TBN = reward + gamma * discount * next_value - value
-    decay_TBN = gamma * lam * discount * (~done).unsqueeze(-1)
+    decay_TBN = gamma * lam * discount * ~(done if done.dim() == 3 else done.unsqueeze(-1))
     advantage_TBN = torch.empty_like(delta_TBN)
     carry_BN = torch.zeros_like(delta_TBN[0])
     for t in range(len(delta_TBN) - 1, -1, -1):

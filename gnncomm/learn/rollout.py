@@ -2,30 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from gnncomm.errors import NonFiniteError
-from gnncomm.policy import CommPolicy, PolicyState
+from gnncomm.learn.returns import paid, team_mean
+from gnncomm.policy import CommPolicy, Decision, PolicyState
 from gnncomm.types import Batch, TimeStep, VectorEnv, stack
 
 
 @dataclass(frozen=True)
-class Rollout:
-    """T steps of B environments. Minibatches are sets of environments: the rows of a graph stay together."""
+class Step(Batch):
+    """What one step of B environments leaves in a rollout: what the team saw, decided, expected and got."""
 
-    timestep: TimeStep  # [T, B, ...] what the team saw
-    action: Tensor  # [T, B, N]
-    choice: Tensor  # [T, B, N, K * C] decisions of the scheduler
-    log_prob: Tensor  # [T, B, N]
-    value: Tensor  # [T, B, N]
+    timestep: TimeStep  # [B, ...] what the team saw
+    action: Tensor  # [B, N]
+    choice: Tensor  # [B, N, K * C] decisions of the scheduler
+    log_prob: Tensor  # [B, N] of the action
+    choice_log_prob: Tensor  # [B, N, K] of the choices in each round
+    value: Tensor  # [B, N] baseline of the action
+    baseline: Tensor  # [B, N, K] baselines of the choices
+    reward: Tensor  # [B, N]
+    paid: Tensor  # [B, N] bool: whose reward is the team's, see ``returns.paid``
+    discount: Tensor  # [B, N]
+    done: Tensor  # [B]
+
+    @classmethod
+    def of(cls, now: TimeStep, decision: Decision, after: TimeStep) -> Step:
+        """What came of ``decision`` at ``now``."""
+        return Step(
+            now,
+            decision.action,
+            decision.choice,
+            decision.log_prob,
+            decision.choice_log_prob,
+            decision.value,
+            decision.baseline,
+            after.reward,
+            paid(now, after),
+            after.discount,
+            after.done,
+        )
+
+
+@dataclass(frozen=True)
+class Rollout(Step):
+    """T steps of B environments, all of ``Step`` as ``[T, B, ...]``.
+
+    Minibatches are sets of environments: the rows of a graph stay together.
+    """
+
     next_value: Tensor  # [T, B, N] of the state after the step, before any reset
-    reward: Tensor  # [T, B, N]
-    discount: Tensor  # [T, B, N]
-    done: Tensor  # [T, B]
     state: PolicyState  # [B, N, S] before the first step
+
+    def environments(self, index: Tensor) -> Self:
+        """The same steps of the environments ``index`` only."""
+        tensors = {item.name: getattr(self, item.name) for item in fields(self)}
+        mine = {name: value[:, index] for name, value in tensors.items() if isinstance(value, Tensor)}
+        return replace(self, **mine, timestep=self.timestep.select(index, dim=1), state=self.state.select(index))
 
     def require_finite(self) -> None:
         """Refuse NaN and infinity in what living agents got and thought; rows of the dead may hold anything.
@@ -34,16 +71,17 @@ class Rollout:
             NonFiniteError: names the tensor, step, environment and agent.
         """
         alive_TBN = self.timestep.alive
-        read = {"reward": alive_TBN, "discount": alive_TBN, "value": alive_TBN, "log_prob": alive_TBN}
-        read["next_value"] = alive_TBN & (self.discount != 0)
-        for name, mask_TBN in read.items():
-            x_TBN: Tensor = getattr(self, name)
-            bad = (mask_TBN & ~x_TBN.isfinite()).nonzero()
+        lives_on_TBN = alive_TBN & (self.discount != 0)
+        for name in ("reward", "discount", "value", "log_prob", "next_value", "baseline", "choice_log_prob"):
+            x: Tensor = getattr(self, name)
+            mask = lives_on_TBN if name == "next_value" else alive_TBN
+            bad = ((mask if x.dim() == mask.dim() else mask.unsqueeze(-1)) & ~x.isfinite()).nonzero()
             if len(bad):
-                t, env, agent = bad[0].tolist()
+                t, env, agent, *number = bad[0].tolist()
+                place = f"at step {t} of the rollout" + "".join(f", round {k}" for k in number)
                 raise NonFiniteError(
-                    f"Expected a finite {name} of agent {agent} in environment {env} at step {t} of the rollout, got "
-                    f"{float(x_TBN[t, env, agent])}. Nothing was learned from it; "
+                    f"Expected a finite {name} of agent {agent} in environment {env} {place}, got "
+                    f"{float(x[tuple(bad[0])])}. Nothing was learned from it; "
                     f"{'mend the environment' if name in ('reward', 'discount') else 'lower the learning rate'}."
                 )
 
@@ -60,14 +98,15 @@ class Carry(Batch):
 class EpisodeTally:
     """Sums over the episodes that ended while collecting, and over those still running."""
 
-    running_return: Tensor  # [B], mean over agents, summed over time
+    running_return: Tensor  # [B], reward of the team (see ``team_mean``), summed over time
     episodes: int = 0
     total_return: float = 0.0
     total_length: int = 0
     successes: int = 0
 
-    def add(self, after: TimeStep) -> None:
-        self.running_return = self.running_return + after.reward.mean(-1)
+    def add(self, now: TimeStep, after: TimeStep) -> None:
+        """Take in the step from ``now`` to ``after``."""
+        self.running_return = self.running_return + team_mean(after.reward, paid(now, after))
         done = after.done
         count = int(done.sum())
         if count:
@@ -96,43 +135,39 @@ def collect(
 ) -> tuple[Rollout, Carry]:
     """Let ``policy`` act for ``length`` steps from where ``carry`` stopped. ``key`` names the stream of its draws."""
     now, state = carry.timestep, carry.state
-    seen, decisions, afters, cut_values = [], [], [], []
+    steps, cuts = [], []
     for _ in range(length):
         decision = policy.act(now, state, key)
         after = env.step(decision.action)
-        tally.add(after)
-        seen.append(now)
-        decisions.append(decision)
-        afters.append(after)
-        cut_values.append(_value_where_truncated(policy, after, decision.state))
+        tally.add(now, after)
+        steps.append(Step.of(now, decision, after))
+        cuts.append(_where_cut(policy, after, decision.state, key))
         done = after.done
         now, state = (env.reset(where=done) if bool(done.any()) else after), decision.state
-    last_value = policy.act(now, state).value
-    value_TBN = torch.stack([d.value for d in decisions])
-    next_value_TBN = torch.cat([value_TBN[1:], last_value.unsqueeze(0)])
-    for t, cut in enumerate(cut_values):
+    # What is expected is what the team that acts expects: sampled choices, drawn as they would be if it played on.
+    next_value_TBN = torch.stack([*(step.value for step in steps[1:]), policy.value(now, state, key)])
+    for next_value_BN, cut in zip(next_value_TBN, cuts, strict=True):
         if cut is not None:
-            next_value_TBN[t, afters[t].truncated] = cut
-    rollout = Rollout(
-        timestep=stack(seen),
-        action=torch.stack([d.action for d in decisions]),
-        choice=torch.stack([d.choice for d in decisions]),
-        log_prob=torch.stack([d.log_prob for d in decisions]),
-        value=value_TBN,
-        next_value=next_value_TBN,
-        reward=torch.stack([a.reward for a in afters]),
-        discount=torch.stack([a.discount for a in afters]),
-        done=torch.stack([a.done for a in afters]),
-        state=carry.state,
-    )
+            next_value_BN.copy_(torch.where(*cut, next_value_BN))
+    rollout = Rollout(**vars(stack(steps)), next_value=next_value_TBN, state=carry.state)
     return rollout, Carry(now, state)
 
 
-def _value_where_truncated(policy: CommPolicy, after: TimeStep, state: PolicyState) -> Tensor | None:
-    """The value of the last observation of episodes that were cut, ``[number of cuts, N]``."""
-    if not bool(after.truncated.any()):
+def _where_cut(
+    policy: CommPolicy, after: TimeStep, state: PolicyState, key: int | Tensor
+) -> tuple[Tensor, Tensor] | None:
+    """Whose return goes on unobserved ``[B, N]``, and what is expected of it at its last observation ``[B, N]``."""
+    cut_BN = after.truncated.unsqueeze(-1).expand_as(after.alive)
+    if after.cut is not None:
+        cut_BN = cut_BN | after.cut
+        after = replace(after, alive=after.alive | after.cut)
+    if not bool(cut_BN.any()):
         return None
-    return policy.act(after.select(after.truncated), state.select(after.truncated)).value
+    rows_B = cut_BN.any(-1)
+    value = policy.value(after.select(rows_B), state.select(rows_B), key)
+    value_BN = value.new_zeros(cut_BN.shape)
+    value_BN[rows_B] = value
+    return cut_BN, value_BN
 
 
 def begin(env: VectorEnv, policy: CommPolicy, seed: int) -> tuple[Carry, EpisodeTally]:

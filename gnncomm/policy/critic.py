@@ -9,14 +9,24 @@ from gnncomm.errors import ShapeError
 
 
 class LocalCritic(nn.Module):
-    """:math:`V_i = w^T ReLU(W z_i)`: an agent's own features only (IPPO, de Witt et al. 2020)."""
+    """:math:`V_i = w^T ReLU(W z_i)`: an agent's own features only (IPPO, de Witt et al. 2020).
 
-    def __init__(self, hidden: int) -> None:
+    Args:
+        hidden: H, width of the layer within.
+        in_channels: F, width of the features; H if None.
+    """
+
+    def __init__(self, hidden: int, in_channels: int | None = None) -> None:
         super().__init__()
-        self.net = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+        self.hidden = hidden
+        self.net = nn.Sequential(nn.Linear(in_channels or hidden, hidden), nn.ReLU(), nn.Linear(hidden, 1))
+
+    def another(self, in_channels: int) -> LocalCritic:
+        """One of the same kind for features of width ``in_channels``, with weights of its own."""
+        return LocalCritic(self.hidden, in_channels)
 
     def forward(self, features: Tensor, alive: Tensor) -> Tensor:
-        """``[..., N, H]`` and ``alive [..., N]`` -> ``[..., N]``."""
+        """``[..., N, F]`` and ``alive [..., N]`` -> ``[..., N]``."""
         value: Tensor = self.net(features).squeeze(-1)
         return value
 
@@ -25,17 +35,26 @@ class CentralCritic(nn.Module):
     """:math:`V_i = w^T ReLU(W_o z_i + W_j [z_1, ..., z_N])`: the joint features (MAPPO, Yu et al. 2022, section 3).
 
     Training only. Dead agents enter as zeros (death masking, section 5.5 of the paper). Bound to ``num_agents``.
+
+    Args:
+        hidden: H, width of the layer within.
+        num_agents: N.
+        in_channels: F, width of the features; H if None.
     """
 
-    def __init__(self, hidden: int, num_agents: int) -> None:
+    def __init__(self, hidden: int, num_agents: int, in_channels: int | None = None) -> None:
         super().__init__()
-        self.num_agents = num_agents
-        self.own = nn.Linear(hidden, hidden)
-        self.joint = nn.Linear(num_agents * hidden, hidden, bias=False)
+        self.hidden, self.num_agents = hidden, num_agents
+        self.own = nn.Linear(in_channels or hidden, hidden)
+        self.joint = nn.Linear(num_agents * (in_channels or hidden), hidden, bias=False)
         self.head = nn.Sequential(nn.ReLU(), nn.Linear(hidden, 1))
 
+    def another(self, in_channels: int) -> CentralCritic:
+        """One of the same kind for features of width ``in_channels``, with weights of its own."""
+        return CentralCritic(self.hidden, self.num_agents, in_channels)
+
     def forward(self, features: Tensor, alive: Tensor) -> Tensor:
-        """``[..., N, H]`` and ``alive [..., N]`` -> ``[..., N]``."""
+        """``[..., N, F]`` and ``alive [..., N]`` -> ``[..., N]``."""
         if features.shape[-2] != self.num_agents:
             raise ShapeError(
                 f"This central critic was built for {self.num_agents} agents, got {features.shape[-2]}: "

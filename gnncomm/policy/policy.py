@@ -17,7 +17,7 @@ from gnncomm.policy.critic import Critic, LocalCritic
 from gnncomm.policy.encoder import Encoder, living_obs
 from gnncomm.policy.memory import GRU, Memory
 from gnncomm.policy.rounds import Talk, WireState, talk
-from gnncomm.types import Batch, TimeStep
+from gnncomm.types import Batch, TimeStep, stack
 from gnncomm.wire import Wire
 
 
@@ -42,12 +42,19 @@ class PolicyState(Batch):
 
 @dataclass(frozen=True)
 class Decision(Batch):
-    """What a team decided at one step."""
+    """What a team decided at one step, and by what each decision is to be judged.
+
+    The action of a step comes after the K rounds, the choices of round k come before it. So each has a probability and
+    a baseline of its own: ``value`` may know all choices of the step, ``baseline[..., k]`` knows those of rounds < k
+    only. Values are as the critic says them (normalised where the learner normalises returns).
+    """
 
     action: Tensor  # [B, N] int64
     choice: Tensor  # [B, N, K * C] int64: decisions of the scheduler
-    log_prob: Tensor  # [B, N] of action and choice together
-    value: Tensor  # [B, N], as the critic says it (normalised where the learner normalises returns)
+    log_prob: Tensor  # [B, N] of the action
+    choice_log_prob: Tensor  # [B, N, K] of the choices in each round; K = 0 where the scheduler samples nothing
+    value: Tensor  # [B, N] baseline of the action: the critic on the features that the action is drawn from
+    baseline: Tensor  # [B, N, K] baseline of the choices in each round, from rows before it
     logits: Tensor  # [B, N, A], -inf where masked
     state: PolicyState
     talk: Talk
@@ -55,12 +62,25 @@ class Decision(Batch):
 
 @dataclass(frozen=True)
 class Evaluation(Batch):
-    """What the policy now thinks of recorded actions."""
+    """What the policy now thinks of recorded decisions; names as in ``Decision``."""
 
-    log_prob: Tensor  # [T, B, N] of action and choice together
-    entropy: Tensor  # [T, B, N]
+    log_prob: Tensor  # [T, B, N]
+    choice_log_prob: Tensor  # [T, B, N, K]
+    entropy: Tensor  # [T, B, N] of actions and choices together
     value: Tensor  # [T, B, N]
+    baseline: Tensor  # [T, B, N, K]
     cost: Tensor  # [T, B, N] terms of the training loss from scheduler and codec
+
+
+@dataclass(frozen=True)
+class _Heard(Batch):
+    """Features of a rollout, and what its rounds left behind; names as in ``Evaluation``."""
+
+    features: Tensor  # [T, B, N, H]
+    choice_log_prob: Tensor
+    entropy: Tensor
+    cost: Tensor
+    baseline: Tensor
 
 
 class CommPolicy(nn.Module):
@@ -73,7 +93,8 @@ class CommPolicy(nn.Module):
         memory: ``Memory`` (none), ``GRU`` or ``LSTM`` of width H.
         integration: where communication stands, see ``Integration``.
         wire: topology, scheduler and channel.
-        critic: ``LocalCritic`` or ``CentralCritic`` of width H.
+        critic: ``LocalCritic`` or ``CentralCritic`` of width H. Where the scheduler samples, the policy has one more of
+            its kind for each round (``baselines``): the baseline of the choices that are made there.
     """
 
     def __init__(
@@ -109,12 +130,15 @@ class CommPolicy(nn.Module):
         self.critic = LocalCritic(hidden) if critic is None else critic
         nn.init.orthogonal_(self.actor.weight, gain=0.01)
         nn.init.zeros_(self.actor.bias)
+        self.baselines = nn.ModuleList(self._new_baselines())
 
     def with_wire(self, wire: Wire) -> Self:
         """The same weights (shared, not copied) on another wire."""
         twin = copy.copy(self)
         twin._modules = dict(self._modules)
         twin._connect(wire)
+        if not len(self.baselines):
+            twin.baselines = nn.ModuleList(twin._new_baselines())
         return twin
 
     def _connect(self, wire: Wire) -> None:
@@ -125,6 +149,14 @@ class CommPolicy(nn.Module):
             )
         self.wire = wire
         self.scheduler, self.codec = wire.scheduler, wire.codec  # as submodules: they may have weights
+
+    def _new_baselines(self) -> list[nn.Module]:
+        """One for each round in which the scheduler samples."""
+        if not self.wire.scheduler.num_choices:
+            return []
+        aside = 0 if self.integration is Integration.AFTER else self.hidden
+        widths = [layer.in_channels + aside for layer in self.comm.rounds]
+        return [self.critic.another(width).to(self.actor.weight) for width in widths]
 
     def initial_state(self, num_envs: int, num_agents: int) -> PolicyState:
         like = self.actor.weight
@@ -183,23 +215,61 @@ class CommPolicy(nn.Module):
             ShapeError: ``state`` is of another batch. NonFiniteError: a living agent observes NaN or infinity.
             ActionMaskError: a living agent has no allowed action.
         """
+        alive, state = timestep.alive, self._entered(timestep, state)
+        x = self.encoder(living_obs(timestep.obs, alive))
+        features, after, talked = self._step(x, timestep, state, key)
+        logits = self._logits(features, alive, timestep.action_mask)
+        agent = torch.arange(alive.shape[1], device=alive.device)
+        action = choose_action(logits, key, timestep.key.unsqueeze(-1), timestep.step.unsqueeze(-1), agent)
+        log_prob = logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+        value, baseline = self.critic(features, alive), self._baseline(talked.rows, self._aside(x, state.memory), alive)
+        return Decision(action, talked.choice, log_prob, talked.log_prob, value, baseline, logits, after, talked)
+
+    def value(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None = None) -> Tensor:
+        """``[B, N]``: the ``value`` of ``act`` with the same arguments, its sampled choices included."""
+        state = self._entered(timestep, state)
+        features, _, _ = self._step(self.encoder(living_obs(timestep.obs, timestep.alive)), timestep, state, key)
+        value: Tensor = self.critic(features, timestep.alive)
+        return value
+
+    def _entered(self, timestep: TimeStep, state: PolicyState) -> PolicyState:
+        """The state in which this step begins."""
         alive = timestep.alive
         if state.memory.shape != (*alive.shape, self.memory.state_dim):
             raise ShapeError(
                 f"Expected a policy state [B={alive.shape[0]}, N={alive.shape[1]}, S={self.memory.state_dim}], got "
                 f"{tuple(state.memory.shape)}: use initial_state for a new batch of environments."
             )
-        state = _fresh(timestep, self._with_wire_state(state))
-        x = self.encoder(living_obs(timestep.obs, alive))
+        return _fresh(timestep, self._with_wire_state(state))
+
+    def _step(
+        self,
+        x: Tensor,
+        timestep: TimeStep,
+        state: PolicyState,
+        draw: int | Tensor | None = None,
+        choice: Tensor | None = None,
+    ) -> tuple[Tensor, PolicyState, Talk]:
+        """Features, the state after the step, and what was said, from x = encoder(o) and the state before."""
         h, memory = self.before_rounds(x, state.memory)
-        talked = self.communicate(h, timestep, _carried(state), key)
+        talked = self.communicate(h, timestep, _carried(state), draw, choice)
         features, memory = self.after_rounds(x, talked.h, memory)
-        logits = self._logits(features, alive, timestep.action_mask)
-        agent = torch.arange(alive.shape[1], device=alive.device)
-        action = choose_action(logits, key, timestep.key.unsqueeze(-1), timestep.step.unsqueeze(-1), agent)
-        log_prob = logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1) + talked.log_prob
-        value = self.critic(features, alive)
-        return Decision(action, talked.choice, log_prob, value, logits, PolicyState(memory, talked.state), talked)
+        return features, PolicyState(memory, talked.state), talked
+
+    # Baselines of what the scheduler samples: they exist in training only, and change nothing but their own weights.
+
+    def _aside(self, x: Tensor, memory: Tensor) -> Tensor | None:
+        """``[..., H]``: what an agent knows before the rounds beside the row that enters them."""
+        if not len(self.baselines) or self.integration is Integration.AFTER:
+            return None
+        return x if self.integration is Integration.PREVIOUS else self.memory.output(memory)
+
+    def _baseline(self, rows: tuple[Tensor, ...], aside: Tensor | None, alive: Tensor) -> Tensor:
+        """``[..., N, K]``: what is expected before the choices of each round, from ``[..., N, F]`` rows before it."""
+        if not self.wire.scheduler.num_choices:
+            return rows[0].new_zeros(*alive.shape, 0)
+        seen = [row if aside is None else torch.cat([row, aside], -1) for row in rows]
+        return torch.stack([critic(x.detach(), alive) for critic, x in zip(self.baselines, seen, strict=True)], -1)
 
     def unroll(
         self, timestep: TimeStep, action: Tensor, state: PolicyState, choice: Tensor | None = None
@@ -215,66 +285,56 @@ class CommPolicy(nn.Module):
         alive, state = timestep.alive, self._with_wire_state(state)
         if choice is None:
             choice = action.new_zeros(*action.shape, 0)
-        x = self.encoder(living_obs(timestep.obs, alive))
-        features, wire_log_prob, wire_entropy, cost = self._features(x, timestep, choice, state)
-        logits = self._logits(features, alive, timestep.action_mask)
+        heard = self._heard(self.encoder(living_obs(timestep.obs, alive)), timestep, choice, state)
+        logits = self._logits(heard.features, alive, timestep.action_mask)
         log_probs = logits.log_softmax(-1)
         log_prob = log_probs.gather(-1, action.unsqueeze(-1)).squeeze(-1)
         # Chosen before the product: exp(-inf) * -inf has no gradient. A masked action contributes nothing.
         finite_log_probs = torch.where(logits == -torch.inf, 0.0, log_probs)
-        entropy = -(log_probs.exp() * finite_log_probs).sum(-1)
-        return Evaluation(log_prob + wire_log_prob, entropy + wire_entropy, self.critic(features, alive), cost)
+        entropy = -(log_probs.exp() * finite_log_probs).sum(-1) + heard.entropy
+        value = self.critic(heard.features, alive)
+        return Evaluation(log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
 
-    def _features(
-        self, x_TBNH: Tensor, timestep: TimeStep, choice: Tensor, state: PolicyState
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Features, and log-probability, entropy and cost of what happened on the wire."""
+    def _heard(self, x_TBNH: Tensor, timestep: TimeStep, choice: Tensor, state: PolicyState) -> _Heard:
         if self.integration is Integration.PREVIOUS or not _carried(state).empty:
             return self._step_by_step(x_TBNH, timestep, choice, state)
-        if self.integration is Integration.BEFORE:
-            h_TBNH, log_prob, entropy, cost = self._all_rounds(x_TBNH, timestep, choice, state)
-            return self._memory_sequence(h_TBNH, timestep, state), log_prob, entropy, cost
-        return self._all_rounds(self._memory_sequence(x_TBNH, timestep, state), timestep, choice, state)
-
-    def _all_rounds(
-        self, h_TBNH: Tensor, timestep: TimeStep, choice: Tensor, state: PolicyState
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """A round is instantaneous, so time folds into the batch axis where nothing is carried on the wire."""
+        # A round is instantaneous, so time folds into the batch axis where nothing is carried on the wire.
+        before = self.integration is Integration.BEFORE
+        rows_TBNH = x_TBNH if before else self._memory_sequence(x_TBNH, timestep, state)
         folded = timestep.map(lambda value: value.flatten(0, 1))
         nothing = _carried(state).map(lambda value: value.new_zeros(len(folded.step), *value.shape[1:]))
-        talked = self.communicate(h_TBNH.flatten(0, 1), folded, nothing, choice=choice.flatten(0, 1))
-        shape = h_TBNH.shape[:-1]
-        return (
-            talked.h.view(h_TBNH.shape),
-            talked.log_prob.view(shape),
-            talked.entropy.view(shape),
-            talked.cost.view(shape),
-        )
+        talked = self.communicate(rows_TBNH.flatten(0, 1), folded, nothing, choice=choice.flatten(0, 1))
+        lead = x_TBNH.shape[:2]
+        features_TBNH = talked.h.unflatten(0, lead)
+        aside = None
+        if before:
+            features_TBNH = self._memory_sequence(features_TBNH, timestep, state)
+            if len(self.baselines):
+                aside = self._remembered(features_TBNH, timestep, state).flatten(0, 1)
+        baseline = self._baseline(talked.rows, aside, folded.alive)
+        left = (talked.log_prob, talked.entropy, talked.cost, baseline)
+        return _Heard(features_TBNH, *(value.unflatten(0, lead) for value in left))
 
     def _memory_sequence(self, x_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
-        num_agents = x_TBNH.shape[2]
-        first_TR = timestep.first.repeat_interleave(num_agents, dim=1)
-        if timestep.entered is not None:
-            first_TR = first_TR | timestep.entered.flatten(1)
+        first_TR = _forgetting(timestep).flatten(1)
         out, _ = self.memory.unroll(x_TBNH.flatten(1, 2), state.memory.flatten(0, 1), first_TR)
         return out.view(x_TBNH.shape)
 
-    def _step_by_step(
-        self, x_TBNH: Tensor, timestep: TimeStep, choice: Tensor, state: PolicyState
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        features, log_probs, entropies, costs = [], [], [], []
+    def _remembered(self, out_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
+        """What the memory gave out at the step before each step."""
+        before_TBNH = torch.cat([self.memory.output(state.memory).unsqueeze(0), out_TBNH[:-1]])
+        return torch.where(_forgetting(timestep).unsqueeze(-1), 0.0, before_TBNH)
+
+    def _step_by_step(self, x_TBNH: Tensor, timestep: TimeStep, choice: Tensor, state: PolicyState) -> _Heard:
+        steps = []
         for t, x in enumerate(x_TBNH):
             now = timestep.map(lambda value, t=t: value[t])  # type: ignore[misc]  # mypy: lambda default
             state = _fresh(now, state)
-            h, memory = self.before_rounds(x, state.memory)
-            talked = self.communicate(h, now, _carried(state), choice=choice[t])
-            z, memory = self.after_rounds(x, talked.h, memory)
-            state = PolicyState(memory, talked.state)
-            features.append(z)
-            log_probs.append(talked.log_prob)
-            entropies.append(talked.entropy)
-            costs.append(talked.cost)
-        return torch.stack(features), torch.stack(log_probs), torch.stack(entropies), torch.stack(costs)
+            aside = self._aside(x, state.memory)
+            features, state, talked = self._step(x, now, state, choice=choice[t])
+            baseline = self._baseline(talked.rows, aside, now.alive)
+            steps.append(_Heard(features, talked.log_prob, talked.entropy, talked.cost, baseline))
+        return stack(steps)
 
     def _logits(self, features: Tensor, alive: Tensor, action_mask: Tensor | None) -> Tensor:
         logits: Tensor = self.actor(features)
@@ -298,6 +358,12 @@ def _fresh(timestep: TimeStep, state: PolicyState) -> PolicyState:
     if timestep.entered is None:
         return state
     return replace(state, memory=torch.where(timestep.entered.unsqueeze(-1), 0.0, state.memory))
+
+
+def _forgetting(timestep: TimeStep) -> Tensor:
+    """``[T, B, N]``: where an agent's memory begins anew."""
+    first_TBN = timestep.first.unsqueeze(-1).expand_as(timestep.alive)
+    return first_TBN if timestep.entered is None else first_TBN | timestep.entered
 
 
 def choose_action(logits: Tensor, key: int | Tensor | None, episode: Tensor, step: Tensor, agent: Tensor) -> Tensor:

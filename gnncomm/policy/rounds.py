@@ -46,8 +46,8 @@ class Talk(Batch):
     h: Tensor  # [B, N, H] after the last round
     state: WireState
     choice: Tensor  # [B, N, K * C] int64: decisions of the scheduler
-    log_prob: Tensor  # [B, N] of them
-    entropy: Tensor  # [B, N]
+    log_prob: Tensor  # [B, N, K] of them in each round; [B, N, 0] where the scheduler samples nothing
+    entropy: Tensor  # [B, N] over all rounds
     cost: Tensor  # [B, N] terms of the training loss from scheduler and codec
     bits: Tensor  # [B, N] that each agent put on the wire, control traffic of the scheduler included
     rows: tuple[Tensor, ...]  # [B, N, H] before each round
@@ -92,8 +92,8 @@ def talk(
         choice: ``[B, N, K * C]`` recorded decisions to evaluate instead.
     """
     zero = h.new_zeros(h.shape[:-1])
-    log_prob, entropy, cost, bits = zero, zero, zero, zero
-    rows, arrivals, spoke, choices, schedules, flights = [], [], [], [], [], []
+    entropy, cost, bits = zero, zero, zero
+    rows, arrivals, spoke, choices, log_probs, schedules, flights = [], [], [], [], [], [], []
     width = wire.scheduler.num_choices
     for number, layer in enumerate(comm.rounds):
         rows.append(h)
@@ -106,17 +106,19 @@ def talk(
         h = comm.merge(h, _receive(layer, h, arrived))
         sent = (talkers(schedule.graph) if schedule.sent is None else schedule.sent).expand(zero.shape)
         bits = _add(bits + torch.where(sent, coded.bits, 0.0), schedule.bits)
-        log_prob, entropy = _add(log_prob, schedule.log_prob), _add(entropy, schedule.entropy)
+        entropy = _add(entropy, schedule.entropy)
         cost = _add(_add(cost, schedule.cost), coded.cost)
-        choices.append(zero.new_zeros(*zero.shape, 0).long() if schedule.choice is None else schedule.choice)
+        if schedule.choice is not None:
+            choices.append(schedule.choice)
+            log_probs.append(_add(zero, schedule.log_prob))
         arrivals.append(arrived)
         spoke.append(sent)
         schedules.append(schedule.state)
         flights.append(delivery.state)
     after = WireState(torch.stack(schedules, 2), torch.stack(flights, 2))
-    return Talk(
-        h, after, torch.cat(choices, -1), log_prob, entropy, cost, bits, tuple(rows), tuple(arrivals), tuple(spoke)
-    )
+    chosen = torch.cat(choices, -1) if choices else zero.new_zeros(*zero.shape, 0).long()
+    log_prob = torch.stack(log_probs, -1) if log_probs else zero.new_zeros(*zero.shape, 0)
+    return Talk(h, after, chosen, log_prob, entropy, cost, bits, tuple(rows), tuple(arrivals), tuple(spoke))
 
 
 def _carried(wire: Wire, msg: Tensor, graph: CommGraph, flight: Tensor, moment: Moment) -> Delivery:

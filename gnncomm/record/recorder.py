@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
@@ -19,6 +20,7 @@ from gnncomm.evaluate.play import evaluating
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.layers.base import Attention
+from gnncomm.learn.returns import paid
 from gnncomm.policy import CommPolicy, Talk
 from gnncomm.record.episode import Episode
 from gnncomm.types import Scene, TimeStep, VectorEnv
@@ -134,7 +136,9 @@ def _episode(
             np.bool_,
         ),
         actions=_over_time(actions, np.int64),
-        rewards=_over_time([step.reward for step in steps[1:]], np.float32),
+        rewards=_over_time(
+            [torch.where(paid(now, after), after.reward, 0.0) for now, after in pairwise(steps)], np.float32
+        ),
         messages=torch.cat([each.where for each in heard]).cpu().numpy(),
         weight=torch.cat([each.weight for each in heard]).float().cpu().numpy(),
         entities={name: _over_time([scene.entities[name] for scene in scenes], np.float32) for name in first.entities},

@@ -211,6 +211,7 @@ def check_split_brain(policy: CommPolicy, env: VectorEnv, length: int = 6, key: 
             action = torch.tensor([decision.action for decision in alone], device=alive.device)
             require_bits("split-brain", "action", action[alive], together.action[b, alive], ("agent",), why)
             log_prob = torch.stack([decision.log_prob for decision in alone])
-            require_close("split-brain", "log_prob", log_prob[alive], together.log_prob[b, alive], ("agent",), why)
+            joint = together.log_prob + together.choice_log_prob.sum(-1)
+            require_close("split-brain", "log_prob", log_prob[alive], joint[b, alive], ("agent",), why)
         after = env.step(together.action)
         now, state = (env.reset(where=after.done) if bool(after.done.any()) else after), together.state

@@ -119,6 +119,8 @@ def check_batch_independence(policy: CommPolicy, now: TimeStep, state: PolicySta
         why = f"environment {b} was decided without the others"
         require_close("batch independence", "logits", alone.logits[0], together.logits[b], ("agent",), why)
         require_close("batch independence", "value", alone.value[0], together.value[b], ("agent",), why)
+        baseline = together.baseline[b]
+        require_close("batch independence", "baseline", alone.baseline[0], baseline, ("agent", "round"), why)
         require_bits("batch independence", "action", alone.action[0], together.action[b], ("agent",), why)
         memory = together.state.memory[b]
         require_close("batch independence", "memory", alone.state.memory[0], memory, ("agent",), why)
@@ -136,7 +138,7 @@ def check_silence(policy: CommPolicy, now: TimeStep, state: PolicyState) -> None
     ):
         step = replace(now, alive=alive)
         decision = subject.act(step, state, 0)
-        for tensor in ("log_prob", "value"):
+        for tensor in ("log_prob", "value", "choice_log_prob", "baseline"):
             require_finite("empty inboxes", tensor, getattr(decision, tensor).detach(), _ROW, f"there were {name}")
         require_finite("empty inboxes", "memory", decision.state.memory.detach(), _ROW, f"there were {name}")
         evaluation = subject.unroll(stack([step]), decision.action.unsqueeze(0), state, decision.choice.unsqueeze(0))
@@ -176,16 +178,18 @@ def check_ratio_one(policy: CommPolicy, env: VectorEnv, length: int | None = Non
     for rollout in collected.rollouts:
         for rows in (torch.arange(env.num_envs), torch.tensor([env.num_envs - 1])):
             rows = rows.to(rollout.done.device)
-            chosen = rollout.timestep.select(rows, dim=1)
-            now = policy.unroll(chosen, rollout.action[:, rows], rollout.state.select(rows), rollout.choice[:, rows])
+            mine = rollout.environments(rows)
+            alive = mine.timestep.alive
+            now = policy.unroll(mine.timestep, mine.action, mine.state, mine.choice)
             why = f"nothing was learned since (unroll of {len(rows)} environment(s))"
-            for name, got, want in (
-                ("log_prob", now.log_prob, rollout.log_prob[:, rows]),
-                ("value", now.value, rollout.value[:, rows]),
-            ):
-                got = torch.where(chosen.alive, got, want)
-                require_close("ratio one", name, got, want, _ROLLOUT, why)
-            entropy = torch.where(chosen.alive, now.entropy, 0.0)
+            for name in ("log_prob", "value"):
+                got, want = getattr(now, name), getattr(mine, name)
+                require_close("ratio one", name, torch.where(alive, got, want), want, _ROLLOUT, why)
+            for name in ("choice_log_prob", "baseline"):
+                got, want = getattr(now, name), getattr(mine, name)
+                got = torch.where(alive.unsqueeze(-1), got, want)
+                require_close("ratio one", name, got, want, (*_ROLLOUT, "round"), why)
+            entropy = torch.where(alive, now.entropy, 0.0)
             require_finite("ratio one", "entropy", entropy, _ROLLOUT, "log-probabilities are finite")
 
 

@@ -62,7 +62,7 @@ class Counter:
 
 
 class Reader:
-    """Values what it sees at exactly that; its memory counts the steps since it began."""
+    """Values what it sees at that number plus a quarter for each step that it remembers."""
 
     def initial_state(self, num_envs: int, num_agents: int) -> PolicyState:
         return PolicyState(torch.zeros(num_envs, num_agents, 1))
@@ -71,8 +71,20 @@ class Reader:
         memory = torch.where(now.first.view(-1, 1, 1), 0.0, state.memory) + 1
         seen = now.obs[..., 0]  # type: ignore[index]
         action = torch.zeros_like(seen, dtype=torch.int64)
-        choice = action.new_zeros(*action.shape, 0)
-        return SimpleNamespace(action=action, choice=choice, log_prob=-seen, value=seen, state=PolicyState(memory))
+        none = seen.new_zeros(*seen.shape, 0)
+        return SimpleNamespace(
+            action=action,
+            choice=none.long(),
+            log_prob=-seen,
+            choice_log_prob=none,
+            value=seen + 0.25 * (memory.squeeze(-1) - 1),
+            baseline=none,
+            state=PolicyState(memory),
+        )
+
+    def value(self, now: TimeStep, state: PolicyState, key: int | None = None) -> Tensor:
+        value: Tensor = self.act(now, state, key).value
+        return value
 
 
 @pytest.fixture

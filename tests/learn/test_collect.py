@@ -33,27 +33,28 @@ def test_rewards_belong_to_the_observation_they_were_earned_from(counter: tuple[
     assert of(seen, CUT) == [0, 1, 100, 101, 200, 201, 300]
     assert of(seen, END) == [1000, 1001, 1002, 1100, 1101, 1102, 1200]
     assert rollout.reward.equal(seen + 0.5)
-    assert rollout.value.equal(seen)
+    assert of(rollout.value, CUT) == [0, 1.25, 100, 101.25, 200, 201.25, 300], "what is seen and what is remembered"
     assert rollout.log_prob.equal(-seen)
 
 
-def test_a_truncation_looks_at_the_observation_before_the_reset(counter: tuple[Any, Any]) -> None:
+def test_a_truncation_looks_at_the_observation_before_the_reset_and_remembers(counter: tuple[Any, Any]) -> None:
+    """Two steps are remembered then: the memory of the step that was cut, not that of the step before."""
     rollout = rollout_of(counter, 7)
-    assert of(rollout.next_value, CUT) == [1, 2, 101, 102, 201, 202, 301]
+    assert of(rollout.next_value, CUT) == [1.25, 2.5, 101.25, 102.5, 201.25, 202.5, 301.25]
     assert of(rollout.discount, CUT) == [1] * 7
     assert rollout.done[:, CUT].tolist() == [False, True, False, True, False, True, False]
 
 
 def test_a_truncation_at_the_very_end_of_a_rollout(counter: tuple[Any, Any]) -> None:
     rollout = rollout_of(counter, 4)
-    assert of(rollout.next_value, CUT) == [1, 2, 101, 102]
+    assert of(rollout.next_value, CUT) == [1.25, 2.5, 101.25, 102.5]
 
 
 def test_a_termination_has_no_discount_and_the_last_step_looks_ahead(counter: tuple[Any, Any]) -> None:
     rollout = rollout_of(counter, 7)
     assert of(rollout.discount, END) == [1, 1, 0, 1, 1, 0, 1]
     assert rollout.done[:, END].tolist() == [False, False, True, False, False, True, False]
-    assert of(rollout.next_value, ON) == [2001, 2002, 2003, 2004, 2005, 2006, 2007]
+    assert of(rollout.next_value, ON) == [2001.25, 2002.5, 2003.75, 2005, 2006.25, 2007.5, 2008.75]
     assert rollout.timestep.first[:, END].tolist() == [True, False, False, True, False, False, True]
     assert rollout.timestep.first[:, ON].tolist() == [True] + [False] * 6
 

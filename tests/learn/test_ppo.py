@@ -96,7 +96,7 @@ def test_metrics_before_any_step_are_those_of_an_unchanged_policy(setup: Setup) 
 def test_shared_reward_goes_from_own_to_common(setup: Setup) -> None:
     made = setup(ppo={"normalise_returns": False, "normalise_advantages": False, "gamma": 0.0, "shared_reward": 0.25})
     reward = torch.randn_like(made.rollout.reward)
-    advantage, _ = made.learner._targets(replace(made.rollout, reward=reward), made.rollout.timestep.alive)
+    advantage = made.learner._targets(replace(made.rollout, reward=reward)).advantage
     expected = 0.75 * reward + 0.25 * reward.mean(-1, keepdim=True) - made.rollout.value
     torch.testing.assert_close(advantage, expected, rtol=0, atol=1e-6)
 
@@ -104,7 +104,8 @@ def test_shared_reward_goes_from_own_to_common(setup: Setup) -> None:
 def test_normalised_advantages_have_mean_0_and_variance_1_over_the_living(setup: Setup) -> None:
     made = setup()
     alive = torch.rand(made.rollout.reward.shape) < 0.7
-    advantage, _ = made.learner._targets(made.rollout, alive)
+    rollout = replace(made.rollout, timestep=replace(made.rollout.timestep, alive=alive))
+    advantage = made.learner._targets(rollout).advantage
     assert advantage[alive].mean().item() == pytest.approx(0, abs=1e-5)
     assert advantage[alive].var(unbiased=False).item() == pytest.approx(1, abs=1e-3)
 
