@@ -155,7 +155,7 @@ magic = Method(
     {
         "comm": "magic:own=1 + magic:heads=1,average=1,own=1",
         "rounds": 2,
-        "scheduler": "gumbel_edges:reopen=true",
+        "scheduler": "gumbel_edges",
         "integration": "after",
         "memory": "lstm",
     },

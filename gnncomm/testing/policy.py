@@ -156,8 +156,11 @@ def check_jacobian(policy: CommPolicy, now: TimeStep, state: PolicyState) -> Non
     reach_BNN = _reach(decision.talk)
     if policy.wire.scheduler.decider is not Decider.NOBODY:
         # The weight of an edge may be new although what arrives over it is old or false.
-        by_weight_BNN = _reach(decision.talk, of_any_age=True) & ~reach_BNN
-        sensitivity_BNN = torch.where(by_weight_BNN, 0.0, sensitivity_BNN)
+        by_weight_BNN = _reach(decision.talk, of_any_age=True)
+        if policy.wire.scheduler.learns_edges:  # what an agent announced decides on edges that are closed, too
+            reachable = policy.wire.topology(now.alive, now.pos, now.step, now.key)
+            by_weight_BNN = by_weight_BNN | reachable.reach(len(policy.comm.rounds))
+        sensitivity_BNN = torch.where(by_weight_BNN & ~reach_BNN, 0.0, sensitivity_BNN)
     require_local(sensitivity_BNN, reach_BNN, "the observation or memory", len(policy.comm.rounds))
 
 
