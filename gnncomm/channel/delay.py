@@ -49,8 +49,8 @@ class Jitter(Channel):
 
     So messages may overtake each other, and several of one sender, or none, may arrive together: all of them are
     delivered. Sent at step t over j -> i, a message takes ``floor((max + 1) * u)`` steps with
-    ``u = uniform(stream(key, "jitter"), t, j, i)``; so a larger ``max`` makes no message faster. For the rest see
-    ``Delay``.
+    ``u = uniform(stream(key, "jitter"), t, j, i)``; so a larger ``max`` makes no message faster, and the messages of
+    all rounds of a step take the same time (``PerRound`` draws for each). For the rest see ``Delay``.
 
     Raises:
         ConfigError: ``max`` < 0. GraphError (when it is used): the edges carry ``attr``, which has no rule.
