@@ -8,7 +8,7 @@ A route is a sequence of lanes: it follows each until it meets the next, the las
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -42,27 +42,49 @@ LEVELS: Mapping[str, Level] = {
 }
 
 
-def add_rate_at(level: str, epoch: int, first_epoch: int = 250, last_epoch: int = 1250) -> float:
+def add_rate_at(
+    level: str,
+    epoch: int,
+    first_epoch: int = 250,
+    last_epoch: int = 1250,
+    *,
+    rates: tuple[float, float] | None = None,
+    visited: Collection[int] | None = None,
+) -> float:
     """The published curriculum: the add rate in force in ``epoch``, counted from 0.
 
-    From ``first_epoch`` to ``last_epoch`` (not included) each epoch but epoch 0 adds the same share of the way; the sum
-    is rounded down to hundredths. Floats are added one by one and divided as in the published code, because the result
-    depends on it: easy ends at 0.29, although its last rate is 0.3; medium and hard end at 0.2 and 0.05.
+    From ``first_epoch`` to ``last_epoch`` (not included) each visited epoch but epoch 0 adds the same share of the way;
+    the sum is rounded down to hundredths. Floats are added one by one and divided as in the published code, because the
+    result depends on it: easy ends at 0.29, although its last rate is 0.3; medium and hard end at 0.2 and 0.05. An
+    epoch that is passed over adds nothing, so that a training that visits every third goes a third of the way.
+
+    Args:
+        level: ``easy``, ``medium`` or ``hard``.
+        epoch: now.
+        first_epoch, last_epoch: where the rate begins to rise, and where it no longer does.
+        rates: first and last rate; None: those of the level. It stays at the first where the last is not larger.
+        visited: the epochs in which an environment was reset, such as ``range(0, 2000, 3)``; None: all.
 
     Raises:
-        ConfigError: an unknown level, or a negative epoch, or ``last_epoch <= first_epoch``.
+        ConfigError: an unknown level, a negative epoch, ``last_epoch <= first_epoch``, or a rate that is no
+            probability.
     """
     if level not in LEVELS or epoch < 0 or not 0 <= first_epoch < last_epoch:
         raise ConfigError(
             f"add_rate_at: expected one of {list(LEVELS)}, epoch >= 0 and 0 <= first_epoch < last_epoch, got "
             f"{level!r}, {epoch}, {first_epoch}, {last_epoch}. Count epochs from 0."
         )
-    exact, end = LEVELS[level].first_rate, LEVELS[level].last_rate
+    exact, end = (LEVELS[level].first_rate, LEVELS[level].last_rate) if rates is None else rates
+    if not (0 <= exact <= 1 and 0 <= end <= 1):
+        raise ConfigError(f"add_rate_at: rates are probabilities, expected two from 0 to 1, got {rates}.")
+    rising = range(max(first_epoch, 1), min(epoch, last_epoch - 1) + 1)
+    updates = len(rising) if visited is None else len(set(rising) & set(visited))
+    if end <= exact or not updates:
+        return exact
     share = (end - exact) / (last_epoch - first_epoch)
-    updates = min(epoch, last_epoch - 1) - max(first_epoch, 1) + 1
     for _ in range(updates):
         exact += share
-    return 0.01 * (exact // 0.01) if updates > 0 else exact
+    return 0.01 * (exact // 0.01)
 
 
 @dataclass(frozen=True)

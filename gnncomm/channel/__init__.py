@@ -2,7 +2,7 @@
 
 import sys
 
-from gnncomm.channel.base import Arrival, Channel, Delivery, Series
+from gnncomm.channel.base import Apart, Arrival, Channel, Delivery, PerRound, Series
 from gnncomm.channel.delay import Delay, Jitter
 from gnncomm.channel.failures import Byzantine, Crashed, Deaf, Silent
 from gnncomm.channel.ideal import Ideal
@@ -11,6 +11,7 @@ from gnncomm.channel.noise import Budget, Noise
 from gnncomm.registry import CallableModule, Registry
 
 __all__ = [
+    "Apart",
     "Arrival",
     "Budget",
     "Burst",
@@ -24,6 +25,7 @@ __all__ = [
     "Jitter",
     "Loss",
     "Noise",
+    "PerRound",
     "Series",
     "Silent",
     "listing",
@@ -32,7 +34,9 @@ __all__ = [
     "spec_of",
 ]
 
-_registry: Registry[Channel] = Registry(Channel, __name__, operators={"+": Series})
+_registry: Registry[Channel] = Registry(
+    Channel, __name__, operators={"+": Series}, suffixes={"per_round": PerRound, "apart": Apart}
+)
 listing, names, resolve, spec_of = _registry.listing, _registry.names, _registry.resolve, _registry.spec_of
 
 sys.modules[__name__].__class__ = CallableModule

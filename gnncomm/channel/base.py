@@ -8,8 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.moment import Moment
+from gnncomm.random import bits, stream
 from gnncomm.types import Batch
 
 
@@ -39,7 +41,8 @@ class Channel:
     wire that the rollout saw, and what a mild fault does a severe one does, too. A message that does not arrive, or not
     yet, is no edge, never a zero vector. What an agent says to itself does not pass the medium.
 
-    Channels combine: ``a + b`` is first a, then b.
+    Channels combine: ``a + b`` is first a, then b. Most draw once for all rounds of a step, and channels of one kind
+    share their draws: ``a.per_round()`` and ``a.apart()`` draw independently.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
@@ -83,12 +86,20 @@ class Channel:
     def __add__(self, other: Channel) -> Channel:
         return Series(self, other)
 
+    def per_round(self) -> PerRound:
+        """This channel with draws that are independent from round to round."""
+        return PerRound(self)
+
+    def apart(self, number: int = 1) -> Apart:
+        """This channel with draws that no channel of another number has."""
+        return Apart(self, number)
+
 
 @dataclass(frozen=True)
 class Series(Channel):
     """First one medium, then the other: ``left + right``.
 
-    Channels of the same kind share their draws: of two losses in series the larger one decides.
+    Channels of the same kind share their draws: of two losses in series the larger decides, unless one is ``Apart``.
     """
 
     left: Channel
@@ -115,6 +126,78 @@ class Series(Channel):
             ]
             states.append(late.state)
         return Delivery(tuple(arrivals), torch.cat(states, -1))
+
+
+@dataclass(frozen=True)
+class _Redrawn(Channel):
+    """``inner`` in an episode of another key."""
+
+    inner: Channel
+
+    def key(self, moment: Moment) -> Tensor:
+        """``[B]``: what the draws of ``inner`` are named by."""
+        raise NotImplementedError
+
+    def _moment(self, moment: Moment) -> Moment:
+        return replace(moment, key=self.key(moment))
+
+    @property
+    def copies(self) -> int:
+        return self.inner.copies
+
+    def state_dim(self, msg_channels: int, num_agents: int) -> int:
+        return self.inner.state_dim(msg_channels, num_agents)
+
+    def deliver(self, graph: CommGraph, moment: Moment) -> CommGraph:
+        return self.inner.deliver(graph, self._moment(moment))
+
+    def transmit(self, msg: Tensor, moment: Moment) -> Tensor:
+        return self.inner.transmit(msg, self._moment(moment))
+
+    def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
+        return self.inner.pass_on(msg, graph, state, self._moment(moment))
+
+    def carry(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
+        return self.inner.carry(msg, graph, state, self._moment(moment))
+
+
+@dataclass(frozen=True)
+class PerRound(_Redrawn):
+    """``inner`` with draws that are independent from round to round: ``loss:p=0.2.per_round()``.
+
+    Plain channels lose the same edges in all rounds of a step, as if the rounds were one burst on the air. With this
+    each transmission has a fate of its own: a loss is drawn for (episode, step, round, sender, receiver), the bursts of
+    an edge run in each round apart, a message takes a time of its own, and other agents fail in the second round than
+    in the first. All promises of ``inner`` hold: within a round its draws are nested in severity.
+    """
+
+    def key(self, moment: Moment) -> Tensor:
+        return bits(stream(moment.key, "per_round"), moment.round)
+
+
+@dataclass(frozen=True)
+class Apart(_Redrawn):
+    """``inner`` with draws that no other channel has: ``loss:p=0.3 + loss:p=0.3.apart(1)`` passes 0.49 of all.
+
+    Plain channels of one kind share their draws, so of two losses in series the larger decides (0.7 of all pass here),
+    two noises are the same noise, and the agents that fall silent are those that would lie. Channels set apart by one
+    ``number`` share theirs with each other.
+
+    Raises:
+        ConfigError: ``number`` < 1.
+    """
+
+    number: int = 1
+
+    def __post_init__(self) -> None:
+        if self.number < 1:
+            raise ConfigError(
+                f"apart(number) names draws of their own: expected a whole number >= 1, got {self.number}. Leave it "
+                "out for the draws that all channels share."
+            )
+
+    def key(self, moment: Moment) -> Tensor:
+        return bits(stream(moment.key, "apart"), self.number)
 
 
 def _split(graph: CommGraph) -> tuple[CommGraph | None, CommGraph]:

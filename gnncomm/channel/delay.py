@@ -49,8 +49,8 @@ class Jitter(Channel):
 
     So messages may overtake each other, and several of one sender, or none, may arrive together: all of them are
     delivered. Sent at step t over j -> i, a message takes ``floor((max + 1) * u)`` steps with
-    ``u = uniform(stream(key, "jitter"), t, j, i)``; so a larger ``max`` makes no message faster. For the rest see
-    ``Delay``.
+    ``u = uniform(stream(key, "jitter"), t, j, i)``; so a larger ``max`` makes no message faster, and the messages of
+    all rounds of a step take the same time (``PerRound`` draws for each). For the rest see ``Delay``.
 
     Raises:
         ConfigError: ``max`` < 0. GraphError (when it is used): the edges carry ``attr``, which has no rule.
@@ -105,9 +105,10 @@ class _Flight:
     def arrival(self, age: int, lands: Tensor) -> Arrival:
         """What was sent ``age`` steps ago, over the edges where ``lands [B, N, N]``."""
         msg, to, weight = self.old[:, :, age - 1].split([self.channels, self.num_agents, self.num_agents], -1)
-        graph = CommGraph.from_dense(
-            (to > 0.5) & lands, weight=None if self.graph.weight is None else weight, validate=False
-        )
+        weighted = self.graph.weight is not None
+        # Without weights none is 0, unless a learner's step before kept candidates that were not used.
+        sent = (to > 0.5) & lands if weighted else (to > 0.5) & lands & (weight != 0)
+        graph = CommGraph.from_dense(sent, weight=weight if weighted else None, validate=False)
         return Arrival(msg, graph, fresh=False, age=age)
 
     def after(self) -> Tensor:

@@ -23,8 +23,13 @@ def run(words: list[str]) -> int:
             "environments (gnncomm train ENV)", {name: plain(text) for name, text in environments.summaries().items()}
         )
     )
-    methods = {name: method.line for name, method in METHODS.items()}
-    console.print(_table("methods (--comm): ready combinations", methods))
+    methods = {
+        name: f"{method.line} (in the paper: {method.trained})" if method.trained else method.line
+        for name, method in METHODS.items()
+    }
+    console.print(
+        _table("methods (--comm): ready combinations, all trained by PPO without losses of their own", methods)
+    )
     console.print(_table("layers (--comm): to combine by hand", layers))
     console.print(
         _table(

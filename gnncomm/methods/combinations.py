@@ -11,6 +11,7 @@ adversarial_comms = Method(
     {"comm": "graph_filter", "topology": "radius:r=16,ensure_connected=true", "memory": "none"},
     "a graph filter of two taps among agents in range",
     released="adversarial_comms_graph_filter",
+    trained="PPO, one team after the other",
 )
 atoc = Method(
     "atoc",
@@ -18,6 +19,7 @@ atoc = Method(
     "Jiang and Lu 2018, arXiv:1805.07733",
     {"comm": "attention", "topology": "knn:k=3", "scheduler": "gate", "memory": "none"},
     "each agent decides whether those near it shall share its thought",
+    trained="DDPG; the gate by what talking adds to Q",
 )
 commformer = Method(
     "commformer",
@@ -26,6 +28,7 @@ commformer = Method(
     {"comm": "commformer", "scheduler": "learned_static", "memory": "none"},
     "a transformer block over a learned graph of few senders",
     released="commformer",
+    trained="PPO; the graph in updates of its own, actions one agent after the other",
 )
 commnet = Method(
     "commnet",
@@ -34,6 +37,7 @@ commnet = Method(
     {"comm": "mean", "integration": "previous", "memory": "lstm"},
     "the mean of what the others remember joins the observation",
     released="commnet_ic3net",
+    trained="REINFORCE with a baseline",
 )
 conv = Method(
     "conv",
@@ -48,6 +52,7 @@ dcc = Method(
     "Ma, Luo and Pan 2021, arXiv:2109.05413",
     {"comm": "dcc", "rounds": 2, "share_rounds": True, "topology": "radius:r=4"},
     "ask those in view, update a cell by what comes back",
+    trained="double DQN, recurrent and dueling",
 )
 dgn = Method(
     "dgn",
@@ -56,7 +61,7 @@ dgn = Method(
     {"comm": "dgn", "rounds": 2, "topology": "knn:k=3", "memory": "none"},
     "two rounds of rectified attention over oneself and the three nearest; the heads read all rounds",
     released="dgn",
-    value_based=True,
+    trained="DQN; a loss on attention from step to step",
 )
 dial = Method(
     "dial",
@@ -65,7 +70,7 @@ dial = Method(
     {"comm": "mean:msg_channels=8", "codec": "dru", "integration": "previous"},
     "eight bits from the memory of the step before, real numbers with noise while training",
     released="dial_dru",
-    value_based=True,
+    trained="Q-learning; gradients through the channel",
 )
 dicg = Method(
     "dicg",
@@ -74,6 +79,7 @@ dicg = Method(
     {"comm": "dicg", "rounds": 2, "integration": "before", "memory": "lstm"},
     "graph convolutions whose weights are attention, added to what was observed",
     released="dicg",
+    trained="PPO with a critic of the same form",
 )
 expocomm = Method(
     "expocomm",
@@ -82,7 +88,7 @@ expocomm = Method(
     {"comm": "expocomm", "topology": "exponential", "integration": "previous"},
     "attention over senders 1, 2, 4, ... places away: news reach everyone in log N steps",
     released="expocomm",
-    value_based=True,
+    trained="IDQN or QMIX; an auxiliary loss on messages",
 )
 expocomm_one_peer = Method(
     "expocomm_one_peer",
@@ -91,7 +97,7 @@ expocomm_one_peer = Method(
     {"comm": "expocomm_one_peer", "topology": "one_peer_exponential", "integration": "previous"},
     "one message a step, from 1, 2, 4, ... places away in turn",
     released="expocomm",
-    value_based=True,
+    trained="IDQN or QMIX; an auxiliary loss on messages",
 )
 g2anet = Method(
     "g2anet",
@@ -100,6 +106,7 @@ g2anet = Method(
     {"comm": "attention:heads=1,rectified=1", "scheduler": "hard_soft", "integration": "after", "memory": "gru"},
     "hard attention chooses whom to hear, soft attention weighs rectified values",
     released="g2anet",
+    trained="actor-critic",
 )
 ga_comm = Method(
     "ga_comm",
@@ -108,6 +115,7 @@ ga_comm = Method(
     {"comm": "attention:heads=1", "scheduler": "hard_soft", "integration": "after", "memory": "lstm"},
     "hard attention chooses whom to hear, soft attention weighs what they say",
     released="gacomm",
+    trained="REINFORCE with a baseline",
 )
 hetgppo = Method(
     "hetgppo",
@@ -116,6 +124,7 @@ hetgppo = Method(
     {"comm": "hetgppo", "memory": "none"},
     "messages by a network of the sender's row and its relative position, added up",
     released="hetgppo_matposconv",
+    trained="PPO",
 )
 i2c = Method(
     "i2c",
@@ -123,6 +132,7 @@ i2c = Method(
     "Ding, Huang and Lu 2020, arXiv:2006.06455",
     {"comm": "mean", "scheduler": "request", "memory": "none"},
     "a prior network decides whom to ask",
+    trained="actor-critic; the prior by labels of causal effect",
 )
 ic3net = Method(
     "ic3net",
@@ -131,6 +141,7 @@ ic3net = Method(
     {"comm": "mean", "scheduler": "gate:first_silent=true", "integration": "previous", "memory": "lstm"},
     "CommNet with a sampled gate: each agent decides when to talk",
     released="commnet_ic3net",
+    trained="REINFORCE with a baseline",
 )
 informarl = Method(
     "informarl",
@@ -139,6 +150,7 @@ informarl = Method(
     {"comm": "informarl", "rounds": 2, "topology": "radius:r=4"},
     "messages embedded with their distance, then attended to, among agents in range",
     released="informarl",
+    trained="MAPPO, the critic on the graph",
 )
 magat = Method(
     "magat",
@@ -147,6 +159,7 @@ magat = Method(
     {"comm": "magat", "rounds": 2, "topology": "radius:r=5", "memory": "none"},
     "a graph filter of three taps whose shift is key-query attention",
     released="magat",
+    trained="imitation of a planner",
 )
 magic = Method(
     "magic",
@@ -155,12 +168,13 @@ magic = Method(
     {
         "comm": "magic:own=1 + magic:heads=1,average=1,own=1",
         "rounds": 2,
-        "scheduler": "gumbel_edges:reopen=true",
+        "scheduler": "gumbel_edges",
         "integration": "after",
         "memory": "lstm",
     },
     "a scheduler that sees the team draws a graph for each of two rounds of graph attention",
     released="magic",
+    trained="REINFORCE with a baseline",
 )
 maic = Method(
     "maic",
@@ -169,7 +183,7 @@ maic = Method(
     {"comm": "maic"},
     "incentives drawn from what others say of themselves, added to the values of actions",
     released="maic",
-    value_based=True,
+    trained="QMIX or QPLEX; losses on teammate models",
 )
 masia = Method(
     "masia",
@@ -177,7 +191,7 @@ masia = Method(
     "Guan et al. 2022, NeurIPS 35",
     {"comm": "masia"},
     "messages attend to each other; each agent looks at the result through its own gate",
-    value_based=True,
+    trained="QMIX or similar; reconstruction and prediction of the state",
 )
 ndq = Method(
     "ndq",
@@ -186,7 +200,7 @@ ndq = Method(
     {"comm": "mean:msg_channels=3", "codec": "bottleneck", "integration": "before"},
     "three noisy numbers with a price on what they tell",
     released="ndq",
-    value_based=True,
+    trained="QMIX or VDN; losses on what messages tell",
 )
 schednet = Method(
     "schednet",
@@ -194,6 +208,7 @@ schednet = Method(
     "Kim et al. 2019, arXiv:1902.01554",
     {"comm": "mean:msg_channels=4", "scheduler": "topk:k=1", "memory": "none"},
     "those with the largest weights get the medium, for few numbers each",
+    trained="actor-critic; the weights by a critic of their own",
 )
 tarmac = Method(
     "tarmac",
@@ -201,6 +216,7 @@ tarmac = Method(
     "Das et al. 2019, arXiv:1810.11187",
     {"comm": "attention:heads=1,value_channels=32,own=1", "integration": "previous", "memory": "gru"},
     "signatures and queries: receivers weigh what senders say, and themselves",
+    trained="actor-critic with a central critic",
 )
 tarmac2 = Method(
     "tarmac2",
@@ -214,6 +230,7 @@ tarmac2 = Method(
         "memory": "gru",
     },
     "TarMAC with a second round by the same weights",
+    trained="actor-critic with a central critic",
 )
 tarmac_ic3net = Method(
     "tarmac_ic3net",
@@ -227,6 +244,7 @@ tarmac_ic3net = Method(
     },
     "TarMAC with IC3Net's gate: each agent decides when to talk",
     released="tarmac_ic3net",
+    trained="REINFORCE with a baseline",
 )
 tmc = Method(
     "tmc",
@@ -235,7 +253,7 @@ tmc = Method(
     {"comm": "mean:msg_channels=10", "scheduler": "event_triggered"},
     "a message when there is something new, else the last one is read again",
     released="tmc",
-    value_based=True,
+    trained="QMIX; losses for smooth and robust messages",
 )
 transformer = Method(
     "transformer",

@@ -33,8 +33,9 @@ class Method:
     """What it is, in one line."""
     released: str = ""
     """Name of the recorded network of the released code, see ``gnncomm.methods.reference``."""
-    value_based: bool = False
-    """Trained with a value-based learner in its paper; here with the same learner as all others."""
+    trained: str = ""
+    """How its paper trains it, empty for a baseline without a paper on teams. Here all methods are trained by the one
+    PPO, without losses of their own."""
 
     def config(self, base: TrainConfig | None = None) -> TrainConfig:
         """``base`` with the parts of this method; what the method does not say is as ``TrainConfig`` has it."""

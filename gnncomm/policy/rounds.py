@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from gnncomm.channel import Arrival, Delivery
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.moment import Moment
+from gnncomm.policy.credit import Offer, credited
 from gnncomm.schedule.edges import Candidates, talkers
 from gnncomm.types import Batch
 from gnncomm.wire import Wire
@@ -101,9 +103,15 @@ def talk(
         coded = wire.codec(layer.send(h), moment)
         recorded = None if choice is None else choice[..., number * width : (number + 1) * width]
         schedule = wire.scheduler(h, coded.msg, reachable, state.schedule[:, :, number], moment, draw, recorded)
-        delivery = _carried(wire, schedule.msg, schedule.graph, state.flight[:, :, number], moment)
+        carried = schedule.graph if schedule.candidates is None else schedule.candidates
+        delivery = _carried(wire, schedule.msg, carried, state.flight[:, :, number], moment)
         arrived = tuple(_read_by(arrival, schedule.deaf) for arrival in delivery.arrivals)
-        h = comm.merge(h, _receive(layer, h, arrived))
+        receive = partial(_receive, comm, layer)
+        if schedule.candidates is None:
+            h = receive(h, arrived)
+        else:
+            offer = Offer(arrived, reachable.weight is not None, schedule.trades)
+            h, arrived = credited(receive, h, offer), offer.used
         sent = (talkers(schedule.graph) if schedule.sent is None else schedule.sent).expand(zero.shape)
         bits = _add(bits + torch.where(sent, coded.bits, 0.0), schedule.bits)
         entropy = _add(entropy, schedule.entropy)
@@ -128,12 +136,12 @@ def _carried(wire: Wire, msg: Tensor, graph: CommGraph, flight: Tensor, moment: 
     return replace(delivery, state=torch.cat([delivery.state, flight[..., width:]], -1))
 
 
-def _receive(layer: CommLayer, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tensor:
-    """``layer.receive``, where one sender may be heard with several messages at once."""
+def _receive(comm: CommStack, layer: CommLayer, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tensor:
+    """The rows after ``layer``, where one sender may be heard with several messages at once."""
     if len(arrivals) > 1:
         arrivals = tuple(arrival for arrival in arrivals if arrival.graph.num_edges) or arrivals[:1]
     if len(arrivals) == 1:
-        return layer.receive(h, arrivals[0].msg, arrivals[0].graph)
+        return comm.merge(h, layer.receive(h, arrivals[0].msg, arrivals[0].graph))
     num_envs, num_agents = h.shape[:2]
     graphs = [arrival.graph.expand(num_envs) for arrival in arrivals]
     sender_E = torch.cat([graph.edge_index[0] + d * num_envs * num_agents for d, graph in enumerate(graphs)])
@@ -150,7 +158,7 @@ def _receive(layer: CommLayer, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tens
         joined([graph.edge_attr for graph in graphs]),
         joined([graph.edge_weight for graph in graphs]),
     )
-    return layer.combine(h, inbox.view(num_envs, num_agents, -1))
+    return comm.merge(h, layer.combine(h, inbox.view(num_envs, num_agents, -1)))
 
 
 def _read_by(arrival: Arrival, deaf: Tensor | None) -> Arrival:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ConfigError
@@ -31,10 +32,19 @@ class Decider(StrEnum):
 
 
 @dataclass(frozen=True)
+class Trades(Batch):
+    """Who trades places where a number of senders is fixed: for each receiver, two senders."""
+
+    last: Tensor  # [B, N] int64: closes as another opens
+    first: Tensor  # [B, N] int64: opens as another closes
+    own: Tensor | None = None  # [B, N] weight of each agent's own choice, where it is for all who hear it
+
+
+@dataclass(frozen=True)
 class Schedule(Batch):
     """Who talks in one round; what is None does not occur."""
 
-    graph: CommGraph  # the edges that are used, with a differentiable ``weight`` where the choice is learned
+    graph: CommGraph  # the edges that are used
     msg: Tensor  # [B, N, M] what is read over them
     state: Tensor  # [B, N, Z] what each sender carries to the same round of the next step
     choice: Tensor | None = None  # [B, N, C] int64: sampled decisions, recorded with the action
@@ -44,6 +54,8 @@ class Schedule(Batch):
     sent: Tensor | None = None  # [B, N] bool: puts a message on the wire; None: whoever has an edge to another agent
     deaf: Tensor | None = None  # [B, N] bool: reads nothing that arrives from others, by its own decision
     bits: Tensor | None = None  # [B, N] control traffic that each agent causes, beside the messages
+    candidates: CommGraph | None = None  # edges that might have been used; weight 1 or 0 with a gradient, see choice.py
+    trades: Trades | None = None  # where an edge opens only as another closes
 
 
 class Scheduler(nn.Module, ABC):
@@ -66,6 +78,11 @@ class Scheduler(nn.Module, ABC):
     decider: Decider = Decider.SENDER
     needs: ClassVar[str] = "nothing"
     """What must be known by whom to decide an edge."""
+
+    @property
+    def learns_edges(self) -> bool:
+        """Whether candidates are asked for: while exploring, where somebody will want the gradient."""
+        return self.training and torch.is_grad_enabled()
 
     @property
     def local(self) -> bool:
@@ -115,13 +132,6 @@ def require_non_negative(scheduler: str, **values: float) -> None:
     for name, value in values.items():
         if not 0 <= value < float("inf"):
             raise ConfigError(f"{scheduler}.{name}: expected a finite number >= 0, got {value}.")
-
-
-def require_positive(scheduler: str, **values: float) -> None:
-    """ConfigError where a value is not positive and finite."""
-    for name, value in values.items():
-        if not 0 < value < float("inf"):
-            raise ConfigError(f"{scheduler}.{name}: expected a finite number > 0, got {value}.")
 
 
 def require_at_least_one(scheduler: str, **values: int) -> None:

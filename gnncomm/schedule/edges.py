@@ -39,17 +39,19 @@ class Candidates:
             ends = torch.minimum(*ends), torch.maximum(*ends)
         return uniform(key, step, moment.round, *ends, dtype=dtype).expand(self.shape)
 
-    def kept(self, chosen: Tensor, weight: Tensor | None = None, own: bool = True) -> CommGraph:
-        """The edges where ``chosen`` is True, times ``weight``; with ``own``, those of an agent to itself as they are.
+    def kept(self, chosen: Tensor, own: bool = True) -> CommGraph:
+        """The edges where ``chosen`` is True; with ``own``, those of an agent to itself as they are."""
+        return self.graph.keep((chosen | self.own if own else chosen).expand(self.shape))
+
+    def weighed(self, weight: Tensor, own: bool = True) -> CommGraph:
+        """All edges, times ``weight``; with ``own``, those of an agent to itself as they are.
 
         The weights that the graph had multiply.
         """
-        chosen = (chosen | self.own if own else chosen).expand(self.shape)
-        graph = self.graph.keep(chosen)
-        if weight is None:
-            return graph
+        every = torch.ones(self.shape, dtype=torch.bool, device=self.graph.device)
+        graph = self.graph.keep(every)
         weight = (torch.where(self.own, 1.0, weight) if own else weight).expand(self.shape)
-        weight = weight[chosen] if graph.layout is Layout.SPARSE else weight
+        weight = weight[every] if graph.layout is Layout.SPARSE else weight
         return graph.with_features(graph.attr, weight if graph.weight is None else graph.weight * weight)
 
     def sum_to_receiver(self, values: Tensor) -> Tensor:
@@ -83,29 +85,3 @@ def talkers(graph: CommGraph) -> Tensor:
     sender_E, receiver_E = graph.edge_index
     others_V = torch.bincount(sender_E[sender_E != receiver_E], minlength=graph.num_graphs * graph.num_agents)
     return others_V.view(graph.num_graphs, graph.num_agents) > 0
-
-
-def straight_through(hard: Tensor, soft: Tensor) -> Tensor:
-    """``hard`` going forward, the gradient of ``soft`` going back (Bengio, Leonard and Courville 2013)."""
-    return hard.to(soft.dtype) + (soft - soft.detach())
-
-
-def hard_edges(
-    edges: Candidates, logit: Tensor, moment: Moment, name: str, tau: float, explore: bool, symmetric: bool = False
-) -> tuple[Tensor, Tensor]:
-    r"""Which edges are used, and their straight-through weights, from ``logit`` of ``edges.shape``.
-
-    .. math::
-        a = [\ell + \gamma > 0], \qquad w = a + p - \mathrm{stop}(p), \qquad p = \sigma((\ell + \gamma) / \tau)
-
-    with logistic noise :math:`\gamma` where ``explore``, else 0: the hard Gumbel-softmax of two classes (Jang, Gu and
-    Poole 2017; Maddison, Mnih and Teh 2017), of which :math:`\ell` is the difference of logits. An edge is used with
-    probability :math:`\sigma(\ell)`. An edge that is not used passes a gradient on only if it is kept, with weight 0.
-    """
-    if explore:
-        half_step = 2.0**-54 if logit.dtype == torch.float64 else 2.0**-25
-        draw = edges.uniform(moment, name, logit.dtype, symmetric).clamp_min(half_step)
-        logit = logit + draw.log() - torch.log1p(-draw)
-    soft = torch.sigmoid(logit / tau)
-    chosen = logit > 0
-    return chosen, straight_through(chosen, soft)

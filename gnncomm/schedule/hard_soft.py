@@ -7,15 +7,9 @@ from torch import Tensor
 
 from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
-from gnncomm.schedule.base import (
-    Decider,
-    Schedule,
-    Scheduler,
-    require_at_least_one,
-    require_non_negative,
-    require_positive,
-)
-from gnncomm.schedule.edges import Candidates, hard_edges, talkers
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, require_at_least_one, require_non_negative
+from gnncomm.schedule.choice import each_for_itself
+from gnncomm.schedule.edges import Candidates, talkers
 from gnncomm.schedule.pair_score import PairScore
 
 
@@ -40,23 +34,21 @@ class HardSoft(Scheduler):
     Args:
         in_channels: F.
         channels: C, numbers in a signature.
-        tau: temperature of the gradient.
         price: of each edge, joins the training loss as ``price * P(edge)``.
 
     Raises:
-        ConfigError: a width below 1, ``tau`` not positive, or a negative ``price``.
+        ConfigError: a width below 1, or a negative ``price``.
     """
 
     aliases = ("ga_comm", "g2anet")
     decider = Decider.RECEIVER
     needs = "the receiver: its own row and the announced signatures of the senders; the sender: who asked"
 
-    def __init__(self, in_channels: int, channels: int = 16, tau: float = 1.0, price: float = 0.0) -> None:
+    def __init__(self, in_channels: int, channels: int = 16, price: float = 0.0) -> None:
         super().__init__()
         require_at_least_one("HardSoft", in_channels=in_channels, channels=channels)
         require_non_negative("HardSoft", price=price)
-        require_positive("HardSoft", tau=tau)
-        self.in_channels, self.channels, self.tau, self.price = in_channels, channels, tau, price
+        self.in_channels, self.channels, self.price = in_channels, channels, price
         self.score = PairScore(in_channels, channels)
 
     def announce(self, h: Tensor) -> Tensor:
@@ -76,9 +68,10 @@ class HardSoft(Scheduler):
         edges = Candidates(graph, len(h))
         signature = self.announce(h) if announced is None else announced
         logit = self.score(edges, h, signature)
-        chosen, weight = hard_edges(edges, logit, moment, "hard_soft", self.tau, self.training)
+        chosen, weight = each_for_itself(edges, logit, moment, "hard_soft", self.training)
         cost = self.price * edges.sum_to_sender(logit.sigmoid()) if self.price else None
         signature_bits = signature.shape[-1] * torch.finfo(signature.dtype).bits
         bits = torch.where(talkers(graph).expand(h.shape[:-1]), float(signature_bits), h.new_zeros(()))
         asked = edges.sum_to_receiver(chosen.to(h.dtype))
-        return Schedule(edges.kept(chosen, weight), msg, state, cost=cost, bits=bits + asked)
+        candidates = edges.weighed(weight) if self.learns_edges else None
+        return Schedule(edges.kept(chosen), msg, state, cost=cost, bits=bits + asked, candidates=candidates)

@@ -8,15 +8,9 @@ from torch import Tensor, nn
 from gnncomm.errors import ShapeError
 from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
-from gnncomm.schedule.base import (
-    Decider,
-    Schedule,
-    Scheduler,
-    require_at_least_one,
-    require_non_negative,
-    require_positive,
-)
-from gnncomm.schedule.edges import Candidates, hard_edges
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, require_at_least_one, require_non_negative
+from gnncomm.schedule.choice import each_for_itself
+from gnncomm.schedule.edges import Candidates
 
 
 class Request(Scheduler):
@@ -29,9 +23,9 @@ class Request(Scheduler):
         p_{ij} = \sigma(\mathrm{MLP}([h_i, \mathrm{id}_j])), \qquad j \to i \text{ is used iff } p_{ij} > 1/2
 
     The paper labels :math:`p_{ij}` by the effect that j's action has on i's value; here it is learned from the policy's
-    own loss, straight-through: in training an edge is used with probability :math:`p_{ij}` (noise from the moment) and
-    passes on a gradient where it is used. The one-hot :math:`\mathrm{id}_j` names agents, so a policy with this
-    scheduler is for teams of one size and tells its members apart.
+    own loss: in training an edge is used with probability :math:`p_{ij}` (noise from the moment), and learns by
+    ``choice.each_for_itself`` what it brought or would have brought. The one-hot :math:`\mathrm{id}_j` names agents, so
+    a policy with this scheduler is for teams of one size and tells its members apart.
 
     Decided by the receiver: its own row and the index of the sender. Control traffic: a request of
     :math:`\lceil \log_2 N \rceil` bits (the name), counted for the receiver, which needs a link back to the sender.
@@ -40,26 +34,22 @@ class Request(Scheduler):
         in_channels: F.
         num_agents: N.
         channels: hidden width of the MLP.
-        tau: temperature of the gradient.
         price: of each request, joins the training loss as ``price * p``.
 
     Raises:
-        ConfigError: a number below 1, ``tau`` not positive, a negative ``price``. ShapeError: a team of another size.
+        ConfigError: a number below 1, a negative ``price``. ShapeError: a team of another size.
     """
 
     aliases = ("prior", "i2c")
     decider = Decider.RECEIVER
     needs = "the receiver: its own row and the sender's index; the sender: the request"
 
-    def __init__(
-        self, in_channels: int, num_agents: int, channels: int = 32, tau: float = 1.0, price: float = 0.0
-    ) -> None:
+    def __init__(self, in_channels: int, num_agents: int, channels: int = 32, price: float = 0.0) -> None:
         super().__init__()
         require_at_least_one("Request", in_channels=in_channels, num_agents=num_agents, channels=channels)
         require_non_negative("Request", price=price)
-        require_positive("Request", tau=tau)
         self.in_channels, self.num_agents = in_channels, num_agents
-        self.channels, self.tau, self.price = channels, tau, price
+        self.channels, self.price = channels, price
         self.lin_receiver = nn.Linear(in_channels, channels)
         self.id_embedding = nn.Embedding(num_agents, channels)
         self.lin_score = nn.Linear(channels, 1)
@@ -80,9 +70,10 @@ class Request(Scheduler):
         edges = Candidates(graph, len(h))
         hidden = edges.of_receiver(self.lin_receiver(h)) + self.id_embedding(edges.sender)
         logit = self.lin_score(hidden.relu()).squeeze(-1).expand(edges.shape)
-        chosen, weight = hard_edges(edges, logit, moment, "request", self.tau, self.training)
+        chosen, weight = each_for_itself(edges, logit, moment, "request", self.training)
         cost = self.price * edges.sum_to_receiver(logit.sigmoid()) if self.price else None
         name_bits = (self.num_agents - 1).bit_length()
         with torch.no_grad():
             bits = name_bits * edges.sum_to_receiver(chosen.to(h.dtype))
-        return Schedule(edges.kept(chosen, weight), msg, state, cost=cost, bits=bits)
+        candidates = edges.weighed(weight) if self.learns_edges else None
+        return Schedule(edges.kept(chosen), msg, state, cost=cost, bits=bits, candidates=candidates)

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
 from gnncomm.random import gumbel, stream
-from gnncomm.schedule.base import Decider, Schedule, Scheduler, require_at_least_one
-from gnncomm.schedule.edges import Candidates, straight_through, talkers
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, Trades, require_at_least_one
+from gnncomm.schedule.choice import largest
+from gnncomm.schedule.edges import Candidates, talkers
 
 WEIGHT_BITS = 16
 """How finely a weight is announced. So agents whose rows are equal have equal weights, whatever the rounding."""
@@ -26,8 +27,8 @@ class TopK(Scheduler):
 
     of those agents whom somebody could hear; ties go to the smaller index. In training the k are drawn without
     replacement with probabilities in proportion to :math:`w` (Gumbel top-k; the paper's Softmax(k) likewise samples),
-    with noise from the moment. Edges carry a straight-through weight of value 1 and gradient of :math:`w_j`; the paper
-    trains the weights by a critic of their own instead.
+    with noise from the moment. The weights learn by ``choice.largest``: what it would have brought, had j traded places
+    with the last that talked or the first that did not; the paper trains them by a critic of their own instead.
 
     Decided by everyone's announced weight, not by an edge's two ends. The paper realises it in a distributed way by
     contention (a back-off that shrinks with the weight); here each agent announces its weight: 16 bits of control
@@ -56,7 +57,7 @@ class TopK(Scheduler):
         weight: Tensor = self.net(h).sigmoid()
         steps = 2**WEIGHT_BITS
         # Never 0, so that there is a logarithm.
-        return straight_through((weight.detach() * steps).floor().add(0.5) / steps, weight)
+        return (weight.detach() * steps).floor().add(0.5) / steps + (weight - weight.detach())
 
     def forward(
         self,
@@ -70,16 +71,18 @@ class TopK(Scheduler):
         announced: Tensor | None = None,
     ) -> Schedule:
         weight_BN = (self.announce(h) if announced is None else announced).squeeze(-1)
-        with torch.no_grad():
-            competes_BN = talkers(graph).expand_as(weight_BN)
-            score_BN = weight_BN.log() + self._noise(weight_BN, moment) if self.training else weight_BN
-            score_BN = torch.where(competes_BN, score_BN, -torch.inf)
-            rank_BN = score_BN.argsort(dim=-1, descending=True, stable=True).argsort(-1)
-            talks_BN = competes_BN & (rank_BN < self.k)
+        competes_BN = talkers(graph).expand_as(weight_BN)
+        noise = self._noise(weight_BN, moment) if self.training else None
+        talks_BN, learned_BN, ends = largest(torch.where(competes_BN, weight_BN.log(), -torch.inf), noise, self.k)
         edges = Candidates(graph, len(h))
-        weight = edges.of_sender(straight_through(torch.ones_like(weight_BN), weight_BN))
+        used = edges.kept(edges.of_sender(talks_BN))
         bits_BN = torch.where(competes_BN, float(WEIGHT_BITS), weight_BN.new_zeros(()))
-        return Schedule(edges.kept(edges.of_sender(talks_BN), weight), msg, state, bits=bits_BN)
+        if not self.learns_edges:
+            return Schedule(used, msg, state, bits=bits_BN)
+        last_BN, first_BN = (end.unsqueeze(-1).expand_as(talks_BN) for end in (ends.last, ends.first))
+        candidates = edges.weighed(edges.of_sender(learned_BN))
+        trades = Trades(last_BN, first_BN, learned_BN)
+        return Schedule(used, msg, state, bits=bits_BN, candidates=candidates, trades=trades)
 
     def _noise(self, weight_BN: Tensor, moment: Moment) -> Tensor:
         agent_N = torch.arange(weight_BN.shape[1], device=weight_BN.device)

@@ -52,6 +52,9 @@ SOMETHING = [
     "byzantine:kind=replay,agents=2",
     "loss:p=0.3 + jitter:max=1",
     "jitter:max=1 + delay:steps=1 + byzantine:kind=replay",
+    "loss:p=0.4.per_round()",
+    "burst:p=0.4,length=3.apart(2) + jitter:max=2.per_round()",
+    "(noise:sigma=0.5 + jitter:max=1 + byzantine:kind=replay).apart(1).per_round()",
 ]
 B, N, M = 6, 5, 4
 
@@ -216,6 +219,8 @@ def test_bad_messages_are_refused() -> None:
     "family",
     [
         [f"burst:p={p},length=10" for p in (0, 0.05, 0.2, 0.5, 0.9, 1)],
+        [f"burst:p={p},length=10.apart(3).per_round()" for p in (0, 0.05, 0.2, 0.5, 0.9, 1)],
+        [f"loss:p=0.2 + loss:p={p}.apart(1)" for p in (0, 0.05, 0.2, 0.5, 0.9, 1)],
         [f"silent:agents={n}" for n in range(N + 1)],
         [f"silent:agents={share}" for share in (0.0, 0.2, 0.4, 0.7, 1.0)],
         [f"deaf:agents={n}" for n in range(N + 1)],

@@ -188,6 +188,25 @@ def test_curriculum(level: str) -> None:
     assert rates[-1] == (0.29 if level == "easy" else LEVELS[level].last_rate)
 
 
+@pytest.mark.parametrize("step", [1, 3, 7])
+@pytest.mark.parametrize("rates", [(0.1, 0.3), (0.02, 0.17), (0.2, 0.2), (0.3, 0.1)])
+def test_curriculum_with_rates_of_ones_own_and_epochs_passed_over(rates: tuple[float, float], step: int) -> None:
+    """As the published environment keeps it: a rate that each reset in a later epoch of the span moves on."""
+    first, last = 20, 140
+    exact, rate, latest = rates[0], rates[0], 0
+    visited = range(0, 200, step)
+    for epoch in visited:
+        if rates[1] > rates[0] and epoch > latest:
+            if first <= epoch < last:
+                exact += (rates[1] - rates[0]) / (last - first)
+                rate = 0.01 * (exact // 0.01)
+            latest = epoch
+        assert add_rate_at("easy", epoch, first, last, rates=rates, visited=visited) == rate
+    assert rate == pytest.approx(rates[0] + max(rates[1] - rates[0], 0) / step, abs=0.0102)
+    with pytest.raises(ConfigError, match="probabilities"):
+        add_rate_at("easy", 3, rates=(0.1, 1.5))
+
+
 def test_curriculum_from_epoch_0_skips_epoch_0() -> None:
     assert add_rate_at("easy", 0, 0, 8) == 0.1
     assert add_rate_at("easy", 1, 0, 8) == 0.12  # 0.125, rounded down

@@ -111,7 +111,6 @@ SCHEDULER: dict[str, Callable[[int], schedule.Scheduler]] = {
     "event_triggered": lambda n: schedule.EventTriggered(1e-3, timeout=3, fresh_limit=2),
     "request": lambda n: schedule.Request(H, n, price=0.1),
     "gumbel_edges": lambda n: schedule.GumbelEdges(H, heads=2, price=0.1),
-    "gumbel_edges, reopening": lambda n: schedule.GumbelEdges(H, reopen=True),
     "gumbel_edges, undirected": lambda n: schedule.GumbelEdges(H, undirected=True, self_loops="learned"),
     "hard_soft": lambda n: schedule.HardSoft(H, price=0.1),
     "learned_static": lambda n: schedule.LearnedStatic(n, k=1),

@@ -11,6 +11,8 @@ from gnncomm.graph import CommGraph
 from gnncomm.layers import MeanComm
 from gnncomm.methods import METHODS
 from gnncomm.methods.reference.commnet_ic3net import IC3NetNetwork
+from gnncomm.methods.reference.gacomm import GACommNetwork
+from gnncomm.methods.reference.tarmac_ic3net import TarMACNetwork
 
 ROWS = torch.tensor([[[1.0], [2.0], [6.0]]])
 GATE = torch.tensor([[1.0, 1.0, 0.0]])
@@ -61,3 +63,42 @@ def test_a_method_has_both_forms() -> None:
     assert faithful.has("divisor")
     with pytest.raises(ConfigError, match=r"no quirk 'def' to mend\. Did you mean 'deaf'"):
         METHODS["ic3net"](6, 5, 4, faithful=True, mended=("def",))
+
+
+@pytest.mark.parametrize("kind", [IC3NetNetwork, TarMACNetwork])
+@pytest.mark.parametrize("recurrent", [True, False])
+def test_weights_shared_by_the_passes_load_under_their_released_names(
+    kind: type[IC3NetNetwork], recurrent: bool
+) -> None:
+    """``share_weights`` of the released code: one C, and without memory one f, named once more for each pass."""
+    network = kind(4, 3, (5, 2), passes=3, recurrent=recurrent, shared=True).double()
+    state = network.state_dict()
+    aliases = {"C_module", "C_modules.0", "C_modules.1", "C_modules.2"}
+    if not recurrent:
+        aliases |= {"f_module", "f_modules.0", "f_modules.1", "f_modules.2"}
+    assert aliases <= {name.rpartition(".")[0] for name in state}
+    assert len(list(network.C_modules.parameters())) == 2, "one weight and one bias"
+    again = kind(4, 3, (5, 2), passes=3, recurrent=recurrent).double()
+    again.load_state_dict({name: value for name, value in state.items() if name in again.state_dict()})
+    obs = torch.randn(2, 5, 4, dtype=torch.float64)
+    shared, apart = network(obs), again(obs)
+    for name in ("out/value", "mid/c_2"):
+        torch.testing.assert_close(shared[name], apart[name], rtol=0.0, atol=1e-14)
+
+
+def test_without_memory_by_hand() -> None:
+    """Two passes, all numbers one: x = tanh(o), h <- tanh(x + h + mean of the others)."""
+    network = IC3NetNetwork(1, 1, (2,), passes=2, recurrent=False, shared=True).double()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.fill_(0.0 if name.endswith("bias") else 1.0)
+    obs = torch.tensor([[[0.2], [-0.4], [0.9]]], dtype=torch.float64)
+    x = h = obs.tanh()
+    for _ in range(2):
+        h = (x + h + (h.sum(1, keepdim=True) - h) / 2).tanh()
+    torch.testing.assert_close(network(obs)["out/value"], h)
+
+
+def test_ga_comm_shares_what_it_never_uses() -> None:
+    network = GACommNetwork(4, 3, (5,), passes=2, shared=True)
+    assert {"C_module.weight", "C_modules.0.weight", "C_modules.1.weight"} <= set(network.state_dict())

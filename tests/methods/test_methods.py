@@ -10,6 +10,7 @@ import torch
 
 import gnncomm
 from gnncomm.bench import bench_methods
+from gnncomm.cli.list import run as list_choices
 from gnncomm.cli.train import _parse
 from gnncomm.errors import ConfigError
 from gnncomm.learn import TrainConfig
@@ -34,6 +35,24 @@ def test_a_method_is_a_policy(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_has_its_page(name: str) -> None:
     assert re.search(rf"^\| \[.*\]\((\w+)\.md\) \| `{name}` ", (DOCS / "index.md").read_text(encoding="utf-8"), re.M)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_how_the_paper_trains_a_method_is_said_where_it_is_offered(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are trained by PPO here, so a name promises less than its paper."""
+    how = METHODS[name].trained
+    assert how or name in ("conv", "transformer"), "baselines without a paper on teams"
+    row = re.search(rf"^\| \[.*\]\(\w+\.md\) \| `{name}` .*$", (DOCS / "index.md").read_text(encoding="utf-8"), re.M)
+    assert row is not None
+    assert row[0].endswith(f"| {how or '(a baseline)'} |")
+    if name == "schednet":
+        monkeypatch.setenv("COLUMNS", "250")
+        assert list_choices([]) == 0
+        shown = capsys.readouterr().out
+        assert "all trained by PPO" in shown
+        assert f"(in the paper: {how})" in shown
 
 
 @pytest.mark.parametrize("name", METHODS)

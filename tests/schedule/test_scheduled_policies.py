@@ -8,7 +8,7 @@ from torch import Tensor
 
 import envs
 from gnncomm.errors import ConfigError
-from gnncomm.layers import CommStack, MeanComm
+from gnncomm.layers import CommLayer, CommStack, MeanComm
 from gnncomm.learn import PPO, PPOConfig, begin, collect
 from gnncomm.policy import GRU, CommPolicy, Decision, Memory
 from gnncomm.schedule import EventTriggered, Gate, GumbelEdges, HardSoft, LearnedStatic, Request, Scheduler, TopK
@@ -107,6 +107,35 @@ def test_what_the_team_decides_cannot_be_deployed() -> None:
         check_split_brain(policy, env)
 
 
+class IgnoresWeights(CommLayer):
+    """The sum of what was heard, whatever an edge weighs."""
+
+    def __init__(self) -> None:
+        super().__init__(H, H, H)
+
+    def send(self, h: Tensor) -> Tensor:
+        return h
+
+    def message(self, msg_j: Tensor) -> Tensor:
+        return msg_j
+
+    def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
+        return h + inbox
+
+
+def test_a_scheduler_learns_under_a_layer_that_knows_no_weights() -> None:
+    env = envs.make("predator_prey", num_envs=3)
+    torch.manual_seed(0)
+    policy = CommPolicy(env.obs_dim, env.num_actions, IgnoresWeights(), wire=Wire(scheduler=HardSoft(H)))
+    check_policy(policy, env)
+    now, state = env.reset(seed=0), policy.initial_state(3, env.num_agents)
+    with torch.no_grad():
+        action = policy.act(now, state, 0).action
+    policy.unroll(now.map(lambda value: value[None]), action[None], state).log_prob.sum().backward()
+    found = {name: parameter.grad for name, parameter in policy.scheduler.named_parameters()}
+    assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in found.values()), found
+
+
 # ---- learning ----
 
 
@@ -132,8 +161,8 @@ def test_a_gate_opens_where_talking_pays_and_closes_where_it_costs() -> None:
 
 
 def test_requests_learn_whom_to_ask() -> None:
-    """Straight-through edges: with a price that the gain outweighs from the start."""
-    policy, success, _ = trained(Request(H, 2, price=0.004))
+    """At a price that closes what is of no use soon, and is worth paying."""
+    policy, success, _ = trained(Request(H, 2, price=0.02))
     assert success > 0.97
     env = envs.make("relay", num_envs=4, num_agents=2, num_symbols=4, steps=1)
     decision = policy.eval().act(env.reset(seed=1), policy.initial_state(4, 2))

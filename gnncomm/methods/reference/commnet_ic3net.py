@@ -33,7 +33,7 @@ class IC3NetNetwork(Reference):
         passes: rounds in one step.
         recurrent: LSTM or none.
         average: divide the sum, or not (D = 1).
-        shared: one C for all passes.
+        shared: one C, and without memory one F, for all passes.
         silent: nobody sends anything (``comm_mask_zero``).
         mended: names of quirks to leave out.
 
@@ -71,7 +71,11 @@ class IC3NetNetwork(Reference):
             self.hidd_encoder = nn.Linear(hidden, hidden)
             self.f_module = nn.LSTMCell(hidden, hidden)
         else:
-            self.f_modules = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(passes))
+            if shared:
+                self.f_module = nn.Linear(hidden, hidden)
+            self.f_modules = nn.ModuleList(
+                self.f_module if shared else nn.Linear(hidden, hidden) for _ in range(passes)
+            )
         if shared:
             self.C_module = nn.Linear(hidden, hidden)
         self.C_modules = nn.ModuleList(self.C_module if shared else nn.Linear(hidden, hidden) for _ in range(passes))

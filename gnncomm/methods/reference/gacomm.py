@@ -63,13 +63,17 @@ class GACommNetwork(Reference):
         complete: bool = False,
         silent: bool = False,
         mended: Collection[str] = (),
+        passes: int = 1,
+        shared: bool = False,
     ) -> None:
         super().__init__(mended)
         self.complete, self.silent = complete, silent
         self.encoder = nn.Linear(obs_dim, hidden)
         self.hidd_encoder = nn.Linear(hidden, hidden)
         self.f_module = nn.LSTMCell(hidden, hidden)
-        self.C_modules = nn.ModuleList([nn.Linear(hidden, hidden)])
+        if shared:
+            self.C_module = nn.Linear(hidden, hidden)
+        self.C_modules = nn.ModuleList(self.C_module if shared else nn.Linear(hidden, hidden) for _ in range(passes))
         self.lstm = nn.LSTM(2 * hidden, 2 * hidden, bidirectional=True)
         self.linear = nn.Linear(4 * hidden, 2)
         self.wq, self.wk = nn.Linear(hidden, key_channels), nn.Linear(hidden, key_channels)
@@ -144,6 +148,8 @@ class GACommNetwork(Reference):
             config["comm_action_one"],
             config["comm_mask_zero"],
             mended,
+            config.get("comm_passes", 1),
+            config.get("share_weights", False),
         )
         return network.load_recorded(case)
 

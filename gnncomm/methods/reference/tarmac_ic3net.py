@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from gnncomm.errors import ConfigError
 from gnncomm.methods.reference.commnet_ic3net import IC3NetNetwork
 
 
@@ -30,7 +31,8 @@ class TarMACNetwork(IC3NetNetwork):
         heads: actions of each head; the second is the gate of the next step.
         passes: rounds in one step.
         recurrent: LSTM or none.
-        average, shared: not options here.
+        average: True; there is nothing to divide here.
+        shared: one C, and without memory one F, for all passes.
         silent: nobody says anything about its state (``comm_mask_zero``).
         mended: names of quirks to leave out.
 
@@ -64,9 +66,9 @@ class TarMACNetwork(IC3NetNetwork):
         silent: bool = False,
         mended: Collection[str] = (),
     ) -> None:
-        assert average
-        assert not shared
-        super().__init__(obs_dim, hidden, heads, passes, recurrent, silent=silent, mended=mended)
+        if not average:
+            raise ConfigError("TarMACNetwork weighs by attention: expected average=True (comm_mode avg), got False.")
+        super().__init__(obs_dim, hidden, heads, passes, recurrent, shared=shared, silent=silent, mended=mended)
         self.state2query = nn.Linear(hidden, self.key_channels)
         self.state2key = nn.Linear(hidden, self.key_channels)
         self.state2value = nn.Linear(hidden, hidden)
