@@ -89,10 +89,14 @@ def _pip_install(module: str) -> str:
         required = metadata.requires("gnncomm") or []
     except metadata.PackageNotFoundError:
         required = []
+    extras = []
     for text in required:
         requirement, _, marker = text.partition(";")
         found = re.match(r"[\w.-]+", requirement)
         if found and re.sub(r"[-_.]+", "-", found[0]).lower() == wanted:
             extra = re.search(r"extra == ['\"](\w+)['\"]", marker)
-            return f"pip install 'gnncomm[{extra[1]}]'" if extra else f"pip install '{requirement.strip()}'"
-    return f"pip install {wanted}"
+            if not extra:
+                return f"pip install '{requirement.strip()}'"
+            extras.append(extra[1])
+    narrow = [extra for extra in extras if extra not in ("all", "dev")]
+    return f"pip install 'gnncomm[{narrow[0]}]'" if narrow else f"pip install {wanted}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +80,6 @@ def _finite(line: Mapping[str, Any], name: str, place: str) -> float:
     value = line.get(name)
     if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 10**300:
         return float(value)
-    got = "nothing" if value is None else type(value).__name__
-    big = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-    raise CheckpointCorruptError(f"{place}: expected a number for {name!r}, got {'a huge one' if big else got}.")
+    kind = "nothing" if value is None else type(value).__name__
+    got = "one that is too large" if kind in ("int", "float") else kind
+    raise CheckpointCorruptError(f"{place}: expected a number for {name!r}, got {got}.")

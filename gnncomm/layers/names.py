@@ -164,7 +164,7 @@ def make_layer(spec: str, channels: int) -> CommLayer:
         key, _, value = part.partition("=")
         if key not in known:
             raise ConfigError(f"The layer {name!r} has no setting {key!r}. {did_you_mean(key, known)}")
-        if not value.isdigit():
+        if not (value.isascii() and value.isdigit()):
             raise ConfigError(f"The setting {key!r} of the layer {name!r} must be a whole number, got {value!r}.")
         chosen[key] = int(value)
     return factory(channels, **chosen)

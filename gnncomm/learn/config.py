@@ -79,7 +79,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require_types(self)
         require_ranges(self, _RANGES)
-        for name in self.env_settings:
+        for name, value in self.env_settings.items():
+            if isinstance(value, int) and abs(value) >= 2**31:
+                raise ConfigError(
+                    f"env_settings.{name} must be a number within 2^31, got one of {value.bit_length()} bits."
+                )
             if name in _OF_THE_TRAINING:
                 raise ConfigError(
                     f"env_settings: {name!r} is no setting of an environment. It is one of the training: "

@@ -91,7 +91,7 @@ def drive(place: Path, case: Surroundings) -> subprocess.CompletedProcess[bytes]
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=120,
+        timeout=300,
     )
 
 
@@ -122,6 +122,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Left:
     return Left.behind(place, case)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_same_files_in_any_surroundings(
     case: Surroundings, quiet: Left, tmp_path_factory: pytest.TempPathFactory

@@ -1,0 +1,298 @@
+"""No text on the command line gives a traceback, a crash, or an hour of work before the refusal."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from gnncomm.cli import faults, main
+from gnncomm.cli.output import Output
+from gnncomm.cli.plot import short_names
+from gnncomm.store import RunDir
+
+NEST = "(" * 300 + "ring" + ")" * 300
+TEXTS = [
+    ("--topology", NEST, "32 levels"),
+    ("--topology", "(" * 10_000, "1000 letters"),
+    ("--topology", "~" * 400 + "ring", "32 levels"),
+    ("--topology", "|".join(["ring"] * 190), "64 parts"),
+    ("--topology", "ring" + ".every(2)" * 100, "64 parts"),
+    ("--topology", "[" * 200, "32 levels"),
+    ("--topology", "knn:k=\u0663", "expected k="),
+    ("--topology", "knn:k=1_0", "expected k="),
+    ("--channel", "+".join(["ideal"] * 150), "64 parts"),
+    ("--codec", "quantise:bits=99999999999999999999", "bits"),
+    ("--comm", "attention:heads=" + "9" * 5000, "letters"),
+    ("--comm", "mean:msg_channels=\u0663", "whole number"),
+    ("--comm", "mean + " * 5000 + "mean", "letters"),
+    ("--env", "x" * 20_000, "letters"),
+    ("--num-envs", "9" * 20, "num_envs must be"),
+    ("--num-envs", "9" * 4000, "num_envs must be"),
+    ("--num-envs", "9" * 5000, "--num-envs"),
+    ("--num-envs", "10000000", "of memory"),
+    ("--hidden", "1000000", "hidden must be"),
+    ("--hidden", "60000", "of memory"),
+    ("--rounds", "1000000000", "rounds must be"),
+    ("--steps", "9" * 30, "steps must be"),
+    ("--rollout", "9" * 30, "rollout must be"),
+    ("--save-every", "9" * 30, "save_every must be"),
+    ("--ppo.minibatches", "9" * 30, "ppo.minibatches must be"),
+    ("--ppo.epochs", "9" * 30, "ppo.epochs must be"),
+    ("--ppo.lr", "1e999", "ppo.lr must be"),
+    ("--threads", "100000", "threads must be"),
+    ("--episodes", "1", "episodes must be"),
+    ("--seed", "\u0663", "--seed"),
+    ("--seed", "1_0", "--seed"),
+    ("--seed", str(2**63 - 1), "seed must be"),
+    ("--env-settings", "num_envs 5", "one of the training"),
+    ("--env-settings", "device cuda", "one of the training"),
+    ("--env-settings", "num_agents " + "9" * 40, "num_agents"),
+    ("--env-settings", "steps -1", "steps"),
+    ("--device", "meta", "meta"),
+    ("--device", "cuda:999999999999999999999", "cuda"),
+    ("--curriculum", "steps linear:start=1e400,end=1", "finite"),
+]
+
+
+@pytest.mark.parametrize(("option", "text", "said"), TEXTS, ids=lambda text: text[:24])
+def test_any_text_is_one_bounded_line(
+    option: str, text: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = text.split(" ") if option in ("--env-settings", "--curriculum") else [text]
+    words = ["train", *values] if option == "--env" else ["train", "relay", option, *values]
+    code = main(words)
+    line = capsys.readouterr().err
+    assert code in (2, 71, 78)
+    assert line.startswith("error: ")
+    assert line.count("\n") == 1
+    assert len(line) < 1_200
+    assert said in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_fault_of_ours_is_one_line_and_the_traceback_is_to_be_had(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: list[str]) -> int:
+        raise KeyError("the\x1b[31mcat")
+
+    monkeypatch.setattr("gnncomm.cli.list.run", broken)
+    with pytest.raises(KeyError):
+        main(["list"])  # in these tests the net is empty
+    monkeypatch.setattr(faults, "UNEXPECTED", (Exception,))
+    assert main(["list"]) == 70
+    line = capsys.readouterr().err
+    assert line.startswith("error: unexpected KeyError in gnncomm/cli/main.py:")
+    assert "GNNCOMM_DEBUG=1" in line
+    assert line.count("\n") == 1
+    assert "\x1b" not in line
+    with pytest.raises(KeyError):
+        main(["list", "--debug"])
+    monkeypatch.setenv("GNNCOMM_DEBUG", "1")
+    with pytest.raises(KeyError):
+        main(["list"])
+
+
+@pytest.mark.parametrize("kind", [MemoryError, RuntimeError, torch.OutOfMemoryError])
+def test_memory_that_gives_out_has_a_code_of_its_own(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hungry(_: list[str]) -> int:
+        raise kind("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: can't allocate memory: you tried\nmore")
+
+    monkeypatch.setattr(faults, "UNEXPECTED", (Exception,))
+    monkeypatch.setattr("gnncomm.cli.list.run", hungry)
+    assert main(["list"]) == 71
+    line = capsys.readouterr().err
+    assert "not enough memory" in line
+    assert "more" not in line.replace("get more", "")
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("matplotlib.figure", "pip install 'gnncomm[viz]'"),
+        ("PIL", "pip install 'gnncomm[viz]'"),
+        ("pettingzoo", "pip install 'gnncomm[pettingzoo]'"),
+        ("torch_geometric.nn", "pip install 'torch-geometric>="),
+        ("networkx", "pip install 'networkx>="),
+        ("psutil", "pip install psutil"),
+    ],
+)
+def test_a_missing_package_is_answered_with_what_brings_it(module: str, line: str) -> None:
+    said, code = faults.explain(ModuleNotFoundError(f"No module named {module!r}", name=module))
+    assert code == 69
+    assert line in said
+
+
+def test_a_missing_room_of_ours_is_our_fault() -> None:
+    assert faults.explain(ModuleNotFoundError("No module named 'envs.relay'", name="envs.relay"))[1] == 70
+
+
+def test_a_train_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "relay", "--num-envs", "4", "--rollout", "2", "--steps", "16", "--hidden", "8", "--episodes", "0"]
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(main(words)))
+    thread.start()
+    thread.join(60)
+    assert codes == [0]
+
+
+LONG = [
+    "train",
+    "relay",
+    "--num-envs",
+    "8",
+    "--rollout",
+    "4",
+    "--steps",
+    "10000000",
+    "--hidden",
+    "8",
+    "--episodes",
+    "0",
+]
+
+
+@pytest.mark.parametrize(
+    ("before", "code"), [("", 129), ("import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); ", 143)]
+)
+def test_a_hangup_saves_and_one_that_is_ignored_is_ignored(before: str, code: int, tmp_path: Path) -> None:
+    program = before + "import sys; from gnncomm.cli import main; sys.exit(main())"
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", program, *LONG, "--out", "run"], cwd=tmp_path, stdout=subprocess.PIPE
+    ) as process:
+        log = tmp_path / "runs" / "run" / "metrics.jsonl"
+        until = time.monotonic() + 60
+        while not (log.exists() and log.stat().st_size) and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGHUP)
+        if code == 143:
+            time.sleep(0.5)
+            assert process.poll() is None
+            process.send_signal(signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert b"saved in run at" in said
+    assert list((tmp_path / "runs" / "run" / "checkpoints").glob("step_*"))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("null", "1"), ('"much"', "str"), ("[1]", "list"), ("true", "bool"), ("1" + "0" * 400, "too large")],
+)
+@pytest.mark.parametrize("place", ["env_steps", "success"])
+def test_a_foreign_log_is_named_as_bad_data(
+    value: str, said: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunDir.create(tmp_path / "team", {"env": "relay"}) as store:
+        store.log({"env_steps": 10, "success": 0.5})
+    numbers = {"env_steps": "20", "success": "0.5"} | {place: value}
+    with (tmp_path / "team" / "metrics.jsonl").open("a") as file:
+        file.write(f'{{"env_steps": {numbers["env_steps"]}, "success": {numbers["success"]}}}\n')
+    code = main(["plot", str(tmp_path / "team"), "--figure", str(tmp_path / "c.png")])
+    if (place, value) == ("success", "null"):
+        assert code == 0
+        return
+    assert code == 65
+    line = capsys.readouterr().err
+    assert "line 2" in line
+    assert said in line or "nothing" in line
+    assert not (tmp_path / "c.png").exists()
+
+
+@pytest.mark.parametrize("name", ["x.exe", "folder", "new"])
+@pytest.mark.parametrize("command", ["plot", "replay"])
+def test_a_figure_that_is_none_is_refused_before_anything_is_written(
+    command: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with RunDir.create(tmp_path / "team", {"env": "relay"}) as store:
+        store.log({"env_steps": 10, "success": 0.5})
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    code = main([command, str(tmp_path / "team"), "--figure", name])
+    assert code == 78 or command == "replay"
+    assert code
+    assert sorted(tmp_path.rglob("*")) == before
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_runs_of_one_last_name_are_two_curves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[dict[str, object]] = []
+    monkeypatch.setattr("gnncomm.cli.plot.learning_curves", lambda curves, *_, **__: seen.append(curves))
+    for number, name in enumerate(("one/seed0", "two/seed0", "two/seed1")):
+        with RunDir.create(tmp_path / name, {"env": "relay"}) as store:
+            store.log({"env_steps": 10, "success": number / 10})
+    runs = [str(tmp_path / name) for name in ("one/seed0", "two/seed0", "two/seed1", "two/seed1")]
+    assert main(["plot", *runs, "--figure", str(tmp_path / "c.png")]) == 0
+    assert {name: y for name, (_, y) in seen[0].items()} == {"one/seed0": [0.0], "two/seed0": [0.1], "seed1": [0.2]}
+    assert capsys.readouterr().err == ""
+
+
+def test_names_are_as_short_as_they_can_be() -> None:
+    paths = [Path(text) for text in ("/a/b/c", "/x/b/c", "/c", "/a/d")]
+    assert list(short_names(paths).values()) == ["a/b/c", "x/b/c", "/c", "d"]
+
+
+def test_what_a_stream_cannot_spell_is_replaced_and_a_stream_that_breaks_is_left(tmp_path: Path) -> None:
+    with (tmp_path / "ascii").open("w", encoding="ascii") as file:
+        out = Output(file)
+        out.write("8.2 \u00b1 0.1 \u2013 \u4e2d [x]\n")
+        file.close()
+        assert out.write("more") == 4
+        assert isinstance(out.error, ValueError)
+    assert (tmp_path / "ascii").read_text() == "8.2 +- 0.1 - ? [x]\n"
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gnncomm", "eval", "nowhere"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (66, 1)
+
+
+@pytest.mark.parametrize("words", [["help"], ["help", "eval"], ["help", "nonsense"]])
+def test_help_is_a_word(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(words)
+    said = capsys.readouterr()
+    assert code == (2 if "nonsense" in words else 0)
+    assert ("usage: gnncomm" in said.out) == (code == 0)
+
+
+def test_a_figure_that_fails_loses_nothing_of_a_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device", "trajectories.png")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gnncomm.cli.replay.trajectory_figure", fails)
+    words = ["train", "relay", "--num-envs", "4", "--rollout", "2", "--steps", "16", "--hidden", "8", "--out", "run"]
+    assert main([*words, "--episodes", "4"]) == 0
+    said = capsys.readouterr().out
+    assert "no figure: trajectories.png: No space left" in said
+    assert "messages muted" in said
+    assert json.loads((tmp_path / "runs/run/eval.json").read_text())["episodes"] == 4
+
+
+def test_numbers_are_kept_before_they_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["train", "relay", "--num-envs", "4", "--rollout", "2", "--steps", "16", "--hidden", "8", "--out", "run"]
+    assert main([*words, "--episodes", "0"]) == 0
+    monkeypatch.setattr("gnncomm.evaluate.report.Report.table", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["eval", "run", "--episodes", "4", "--json", "kept.json"])
+    assert json.loads((tmp_path / "kept.json").read_text())["episodes"] == 4
