@@ -189,3 +189,21 @@ def test_the_setting_reaches_the_learner(setup: Setup) -> None:
         advantage = learner._targets(rollout).advantage
         assert advantage[:2, :, 0].eq(1.0).all()
         assert advantage[:2, :, 1].eq(1.0 if setting else 0.0).all()
+
+
+def test_a_newcomer_counts_in_the_step_that_brought_it(setup: Setup) -> None:
+    """Who drives into a car that has just entered costs the team both their penalties, as the reported return says."""
+    ppo = {"shared_reward": 1.0, "gamma": 0.0, "normalise_returns": False, "normalise_advantages": False}
+    made = setup(
+        "traffic_junction", length=12, env_settings={"level": "easy", "max_steps": 12, "add_rate": 0.9}, ppo=ppo
+    )
+    rollout = made.rollout
+    came = rollout.paid & ~rollout.timestep.alive
+    assert (rollout.reward[came] != 0).any()
+    own = made.learner._targets(rollout).value
+    everything = torch.where(rollout.paid, rollout.reward, 0.0).sum(-1, keepdim=True) / rollout.reward.shape[-1]
+    alive = rollout.timestep.alive
+    torch.testing.assert_close(own[alive], everything.expand_as(own)[alive])
+    done = rollout.done[-1]
+    totals = everything.squeeze(-1).sum(0)
+    assert made.tally.total_return == pytest.approx(float(totals[done].sum()), rel=1e-5), "the tally says the same"
