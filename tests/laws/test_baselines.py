@@ -190,3 +190,25 @@ def test_the_advantage_of_a_gate_is_the_difference_that_it_makes(
     advantage = difference(it.learner._targets(rollout).choice_advantage, rollout.choice)
     torch.testing.assert_close(advantage, effect, rtol=0, atol=1e-9)
     assert effect.abs().max() > 1e-4, "there is something to see"
+
+
+@pytest.mark.parametrize("algo", CRITICS)
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_gate_opens_where_the_difference_is_larger_than_the_price(algo: str, rounds: int) -> None:
+    """The gradient of the loss by the logit of talking is p (1 - p) (price - difference), averaged over who decides."""
+    env = envs.make(
+        "relay", num_envs=SYMBOLS * 2 ** (STEPS * N * rounds), num_agents=N, num_symbols=SYMBOLS, steps=STEPS
+    )
+    it = team(algo, "after", rounds, "plain", env)
+    rollout = enumerated(it.policy, env, rounds)
+    gamma, value = it.learner.config.gamma, rollout.reward[-1, :, :1]
+    effect = difference(torch.stack([gamma * value, value]).unsqueeze(-1), rollout.choice)
+    gate = it.policy.scheduler
+    assert isinstance(gate, Gate)
+    for price in (0.0, 0.3):
+        gate.price = price
+        now = it.policy.unroll(rollout.timestep, rollout.action, rollout.state, rollout.choice)
+        losses = it.learner._losses(now, rollout, it.learner._targets(rollout))
+        (slope,) = torch.autograd.grad(losses["choice_loss"] + losses["wire_cost"], gate.lin.bias)
+        wanted = 0.25 * (rounds * price - effect.sum(-1).mean())
+        torch.testing.assert_close(slope, torch.stack([-wanted, wanted]), rtol=0, atol=1e-9)
