@@ -88,6 +88,7 @@ class Slot:
         ended = {name: self._flag(name, "termination", ends[name]) for name in acted}
         cut = {name: self._flag(name, "truncation", cuts[name]) and not ended[name] for name in acted}
         record = records[number]
+        before = record.copy()
         self._blank(record)
         for name in acted:
             record["reward"][self.row[name]] = self._reward(name, rewards[name])
@@ -95,7 +96,8 @@ class Slot:
         if not self.live:
             record["truncated"] = any(cut.values())
             record["terminated"] = not any(cut.values())
-        seen = self.live or [name for name in acted if cut[name]]  # a return that was cut goes on, unobserved
+        left = [name for name in acted if cut[name]]  # a return that was cut goes on, unobserved
+        seen = self.live or left
         for name in seen:
             n = self.row[name]
             record["alive"][n] = True
@@ -103,7 +105,22 @@ class Slot:
             record["entered"][n] = name not in acted
         self._look(record, observations, seen)
         self._locate(record, observations, seen)
+        if self.live:
+            self._part(record, before, observations, [name for name in left if name in observations])
         record["success"] = bool(acted) and all(self._success(infos, name) for name in acted)
+
+    def _part(self, record: Any, before: Any, observations: Mapping[str, Any], left: list[str]) -> None:
+        """Keep the last observation of those who were truncated while others go on; a function of the user's gives
+        positions of the living only, so there they stand where they were.
+        """
+        self._look(record, observations, left)
+        for name in left:
+            n = self.row[name]
+            record["discount"][n] = record["cut"][n] = True
+            if self.form.coordinates:
+                record["pos"][n] = before["pos"][n]
+        if self.place is None:
+            self._locate(record, observations, left)
 
     def _blank(self, record: Any) -> None:
         for field in record.dtype.names:

@@ -72,6 +72,7 @@ class Form:
             ("discount", "?", (count,)),
             ("alive", "?", (count,)),
             ("entered", "?", (count,)),
+            ("cut", "?", (count,)),
             ("terminated", "?"),
             ("truncated", "?"),
             ("success", "?"),

@@ -34,8 +34,9 @@ class ForeignEnv:
     numbers of them, or observe ``{"observation", "action_mask"}``, the time step has an ``action_mask``. Who is not in
     ``agents`` is not alive: zeros and reward 0.
 
-    **Ends.** An agent that terminates has discount 0. An agent that is truncated while others go on has discount 0,
-    too: nobody sees what follows. The episode ends when ``agents`` is empty: truncated if anybody was truncated then
+    **Ends.** An agent that terminates has discount 0. An agent that is truncated while others go on keeps discount 1:
+    ``timestep.cut`` names it, and its row shows the observation that came with the truncation, for a bootstrap. Where
+    none came, its discount is 0. The episode ends when ``agents`` is empty: truncated if anybody was truncated then
     (those keep discount 1), else terminated. After ``step_limit`` steps it is truncated here. Success: every agent that
     acted has ``infos[agent]["success"]`` True. Nothing resets itself.
 
@@ -223,6 +224,7 @@ class ForeignEnv:
             pos=self._read("pos") if form.coordinates else None,
             action_mask=self._read("mask") if form.offers_mask else None,
             entered=self._read("entered") if self._newcomers else None,
+            cut=self._read("cut"),
         )
         return found if self.device.type == "cpu" else found.map(lambda x: x.to(self.device))
 

@@ -202,7 +202,7 @@ class PPO:
         read = (rollout.reward, rollout.value, rollout.discount)
         reward_TBN, value_TBN, discount_TBN = (torch.where(alive_TBN, x, 0.0) for x in read)
         next_value_TBN = torch.where(discount_TBN != 0, rollout.next_value, 0.0)
-        reward_TBN = (1 - share) * reward_TBN + share * team_mean(reward_TBN, alive_TBN).unsqueeze(-1)
+        reward_TBN = (1 - share) * reward_TBN + share * team_mean(rollout.reward, rollout.paid).unsqueeze(-1)
         baseline = torch.where(alive_TBN.unsqueeze(-1), rollout.baseline, 0.0)
         if config.normalise_returns:
             restore = self.return_norm.restore

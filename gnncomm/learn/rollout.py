@@ -71,10 +71,10 @@ class Rollout(Step):
             NonFiniteError: names the tensor, step, environment and agent.
         """
         alive_TBN = self.timestep.alive
-        lives_on_TBN = alive_TBN & (self.discount != 0)
+        special = {"reward": self.paid | alive_TBN, "next_value": alive_TBN & (self.discount != 0)}
         for name in ("reward", "discount", "value", "log_prob", "next_value", "baseline", "choice_log_prob"):
             x: Tensor = getattr(self, name)
-            mask = lives_on_TBN if name == "next_value" else alive_TBN
+            mask = special.get(name, alive_TBN)
             bad = ((mask if x.dim() == mask.dim() else mask.unsqueeze(-1)) & ~x.isfinite()).nonzero()
             if len(bad):
                 t, env, agent, *number = bad[0].tolist()

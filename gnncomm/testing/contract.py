@@ -65,6 +65,10 @@ def _check_options(env: VectorEnv, now: TimeStep) -> None:
         _check_tensor(env, "entered", now.entered, agents, torch.bool)
         ended = now.entered & (now.discount != 0)
         require(~ended.any(), _LAW, "discount is not 0 where a row passed to another agent: its return ended.")
+    if now.cut is not None:
+        _check_tensor(env, "cut", now.cut, agents, torch.bool)
+        gone = ~now.cut | (~now.alive & (now.discount == 1))
+        require(gone.all(), _LAW, "cut names an agent that goes on or ended: expected alive False and discount 1.")
     if now.action_mask is not None:
         _check_tensor(env, "action_mask", now.action_mask, (*agents, env.num_actions), torch.bool)
         stuck = now.alive & ~now.action_mask.any(-1)

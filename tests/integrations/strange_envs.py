@@ -128,6 +128,8 @@ class Toy(ParallelEnv):
             seen[name][2] = np.nan
         elif fault == "no_view":
             del seen[name]
+        elif fault == "no_view_of_cut":
+            del seen["right_0"]
         elif fault == "bare":
             seen[name] = np.zeros(3, np.float32)
         elif fault == "no_move":

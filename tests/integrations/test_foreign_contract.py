@@ -102,14 +102,40 @@ def test_ends(end: str, flags: tuple[bool, bool], alive: list[bool]) -> None:
     assert (last["obs"][:, 1] == 1).tolist() == alive
 
 
-def test_who_is_cut_while_others_go_on_is_gone() -> None:
+def test_who_is_cut_while_others_go_on_is_gone_and_leaves_what_it_saw() -> None:
     driven = Driven(end="cut_one")
     driven.reset()
     driven.step(0, 0, 0)
     after = driven.step(0, 0, 0)
-    assert after["discount"].tolist() == [True, True, False]
+    assert after["discount"].tolist() == [True, True, True], "its return goes on, unobserved"
     assert after["alive"].tolist() == [True, True, False]
+    assert after["cut"].tolist() == [False, False, True]
+    assert after["obs"][RIGHT, 1] == 2, "the time, as observed with the truncation"
     assert (after["terminated"], after["truncated"]) == (False, False)
+    later = driven.step(0, 0, 0)
+    assert not later["cut"].any()
+    assert not later["obs"][RIGHT].any()
+    assert later["discount"].tolist() == [True, True, False]
+
+
+def test_who_is_cut_without_an_observation_has_no_return_to_come() -> None:
+    driven = Driven(end="cut_one", fault="no_view_of_cut")
+    driven.reset()
+    driven.step(0, 0, 0)
+    after = driven.step(0, 0, 0)
+    assert after["discount"].tolist() == [True, True, False]
+    assert not after["cut"].any()
+
+
+@pytest.mark.parametrize(
+    ("place", "wanted"), [({"pos_slice": (1, 2)}, [2.0]), ({"pos_function": "strange_envs:where"}, [2.0, 1.0])]
+)
+def test_who_is_cut_stands_where_it_was_last_seen(place: dict[str, Any], wanted: list[float]) -> None:
+    """By its own last observation, or where the user's function last knew it."""
+    driven = Driven(end="cut_one", **place)
+    driven.reset()
+    driven.step(0, 0, 0)
+    assert driven.step(0, 0, 0)["pos"][RIGHT].tolist() == wanted
 
 
 def test_own_masks() -> None:
