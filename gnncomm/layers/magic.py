@@ -1,4 +1,4 @@
-"""MAGIC: graph attention in which the weights of learned edges stand inside the softmax."""
+"""MAGIC: graph attention in which the weights of edges stand inside the softmax."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ class MagicComm(AttendingComm):
         \alpha_{ji} = \frac{w_{ji} \exp(s_{ji})}{\sum_{l \in \mathcal{N}(i)} w_{li} \exp(s_{li})}, \qquad
         h'_i = \big\Vert_{\text{heads}} \sum_{j \in \mathcal{N}(i)} \alpha_{ji} z_j + \beta
 
-    Weights :math:`w_{ji} \ge 0` of learned edges (1 unless the graph has some) stand inside the softmax, so what an
-    edge takes from the others is part of its gradient. An edge that is alone has share 1 whatever its weight, so its
-    gradient is zero; with ``own`` none is alone. Heads are concatenated, or averaged with ``average``, as in the
-    paper's second and last round. Its ELU between the rounds is the caller's (``CommStack`` applies its own and keeps
-    the row beside it, as the paper's heads read :math:`[h_i, c_i]`).
+    Weights :math:`w_{ji} \ge 0` of edges (1 unless the graph has some) stand inside the softmax, so what an edge takes
+    from the others is part of its gradient. An edge that is alone has share 1 whatever its weight, so its gradient is
+    zero; with ``own`` none is alone. (Schedulers learn by differences, and need no such gradient.) Heads are
+    concatenated, or averaged with ``average``, as in the paper's second and last round. Its ELU between the rounds is
+    the caller's (``CommStack`` applies its own and keeps the row beside it, as the paper's heads read :math:`[h_i,
+    c_i]`).
 
     The released code gives absent edges a share of :math:`\exp(0)` in the denominator and divides it out again only
     where ``normalize`` is set; here the softmax is over the edges that there are.

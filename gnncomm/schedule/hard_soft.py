@@ -26,7 +26,7 @@ class HardSoft(Scheduler):
     The paper runs a bidirectional recurrent network over the sequence of pairs :math:`[h_i, h_j]` instead of the MLP.
     Its soft attention is the layer: with ``AttentionComm`` the softmax runs over the chosen edges only (in the
     released codes, removed edges keep a share of the denominator). Noise in training comes from the moment, there is
-    none in execution; weights have value 1 and a straight-through gradient.
+    none in execution; edges learn, chosen or not, by ``choice.each_for_itself``.
 
     Decided by the receiver: its own row and the signatures of those it could hear. Control traffic: a signature of
     ``channels`` numbers per agent and round, and the answer to each chosen sender (1 bit).

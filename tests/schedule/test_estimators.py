@@ -178,7 +178,11 @@ def round_of(
 
 
 def gradients(
-    case: Case, make_layer: Callable[[], CommLayer], loss: Callable[[Tensor], Tensor], channel: Channel | None = None
+    case: Case,
+    make_layer: Callable[[], CommLayer],
+    loss: Callable[[Tensor], Tensor],
+    channel: Channel | None = None,
+    weight: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Exact ``[P]`` and estimated ``[GROUPS, P]`` gradients of the expected loss by the scheduler's parameters."""
     torch.manual_seed(3)
@@ -196,12 +200,12 @@ def gradients(
     expected = torch.zeros((), dtype=torch.float64)
     for adjacency, p in case.graphs(scheduler, h):
         with torch.no_grad():
-            rows = layer(h, CommGraph.from_dense(adjacency))
+            rows = layer(h, CommGraph.from_dense(adjacency, weight=weight))
         expected = expected + p * loss(rows)
     exact = flat(expected)
-    drawn = []
+    drawn, graph = [], CommGraph.from_dense(full(n).dense[0], weight=weight)
     for group in range(GROUPS):
-        rows = round_of(layer, scheduler, h.expand(DRAWS, n, F), full(n), group * DRAWS, channel or Ideal())
+        rows = round_of(layer, scheduler, h.expand(DRAWS, n, F), graph, group * DRAWS, channel or Ideal())
         drawn.append(flat(loss(rows) / DRAWS))
     return exact, torch.stack(drawn)
 
@@ -248,6 +252,31 @@ def test_whatever_the_layer(layer: str) -> None:
 @pytest.mark.parametrize("name", ["request", "learned_static"])
 def test_also_of_messages_that_arrive_late(name: str) -> None:
     require_same(*gradients(LEARNED[name], LAYERS["mean"], squared, Delay(1)))
+
+
+def test_also_where_the_topology_weighs_its_edges() -> None:
+    """A closed edge is tried with weight 1, which is exact for sums."""
+    weight = torch.tensor([[0.0, 2.0, 0.5], [1.5, 0.0, 0.25], [1.0, 3.0, 0.0]], dtype=torch.float64)
+
+    def linear(rows: Tensor) -> Tensor:
+        return (rows * torch.tensor([1.0, -2.0, 0.5], dtype=rows.dtype)).sum()
+
+    require_same(*gradients(LEARNED["request"], MORE_LAYERS["embedded"], linear, weight=weight))
+
+
+def test_the_sign_is_right_where_the_loss_is_no_parabola() -> None:
+    """Huber's loss of the rows: the estimate has a bias, and the direction of the exact gradient."""
+
+    def huber(rows: Tensor) -> Tensor:
+        target = torch.tensor([[1.0, -2.0, 0.5], [-1.5, 0.3, 2.0], [0.7, 1.1, -0.4]], dtype=rows.dtype)
+        return torch.nn.functional.huber_loss(rows, target.expand_as(rows), reduction="sum", delta=0.5)
+
+    for name in ("request", "topk, one", "learned_static, one"):
+        for layer in (LAYERS["mean"], LAYERS["attention"]):
+            exact, drawn = gradients(LEARNED[name], layer, huber)
+            along = drawn @ exact / (exact @ exact)
+            assert 0.5 < float(along.mean()) < 2
+            assert float(along.mean()) > 10 * float(along.std()) / GROUPS**0.5
 
 
 def test_a_harmful_edge_is_closed_and_not_opened() -> None:
