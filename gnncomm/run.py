@@ -18,7 +18,7 @@ from gnncomm.learn.build import build_policy
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
-from gnncomm.store import RunDir, require_match
+from gnncomm.store import RunDir, from_json, require_match
 from gnncomm.types import VectorEnv
 
 Observer = Callable[[Training, dict[str, float]], None]
@@ -147,7 +147,7 @@ def train(
             _run(training, run, observer, stop)
         return training
     with RunDir.open(out, write=True) as run:
-        _check_same(run.config(TrainConfig), config)
+        _check_same(_config_of(run), config)
         training = Training(config, make_env(config))
         _rewind(training, run, notice)
         _run(training, run, observer, stop)
@@ -157,7 +157,7 @@ def train(
 def load(path: str | Path) -> Trained:
     """The policy of the newest good checkpoint of a run, with its configuration. Runs no code from the run."""
     run = RunDir.open(path)
-    config = run.config(TrainConfig)
+    config = _config_of(run)
     checkpoint, rejected = run.latest()
     policy = build_policy(config, make_env(replace(config, num_envs=1, ppo=replace(config.ppo, minibatches=1))))
     require_match(policy.state_dict(), checkpoint.group("model"), str(checkpoint.path))
@@ -195,7 +195,18 @@ def _rewind(training: Training, run: RunDir, notice: Notice) -> None:
     run.rewind(checkpoint)
 
 
+def _config_of(run: RunDir) -> TrainConfig:
+    """The settings of a run. Those of version 1 did not say so."""
+    return from_json(TrainConfig, {"version": 1} | run.config())
+
+
 def _check_same(old: TrainConfig, new: TrainConfig) -> None:
+    if old.version != new.version:
+        raise CheckpointMismatchError(
+            f"This run has settings of version {old.version}, but this gnncomm trains version {new.version}: the same "
+            "settings now give another training, so it cannot go on as it began. Finish it with the gnncomm that wrote "
+            "it, or start a new run with another --out. It can be loaded and evaluated here."
+        )
     changed = [
         f"{item.name}: {getattr(old, item.name)!r} -> {getattr(new, item.name)!r}"
         for item in fields(TrainConfig)

@@ -14,7 +14,7 @@ from gnncomm.cli.parse import at_least, parse
 from gnncomm.cli.progress import TrainingProgress
 from gnncomm.cli.replay import draw
 from gnncomm.cli.signals import StopSignal
-from gnncomm.learn import TrainConfig
+from gnncomm.learn import VERSION, TrainConfig
 from gnncomm.methods import METHODS
 from gnncomm.run import default_config, load, train
 from gnncomm.store import safe_run_path
@@ -36,6 +36,7 @@ class TrainArgs(TrainConfig):
     """Threads of torch; 0 leaves its own choice."""
     episodes: int = 1000
     """Episodes of the evaluation afterwards; 0 for none."""
+    version: tyro.conf.Suppress[tyro.conf.Fixed[int]] = VERSION
 
     def __post_init__(self) -> None:
         super().__post_init__()

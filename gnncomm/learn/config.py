@@ -12,6 +12,10 @@ from gnncomm.learn.settings import require_types
 
 Setting = bool | int | float | str
 
+VERSION = 2
+"""Of what settings mean, raised when the same ones give another training. 2: environments, which in 1 had the seeds
+``seed + b``, have seeds of their own for every training; so do evaluation and recording."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -59,6 +63,8 @@ class TrainConfig:
     """Where tensors live."""
     save_every: int = 50
     """Updates between checkpoints."""
+    version: int = VERSION
+    """Of what these settings mean; kept with a run, not to be chosen: only the present one is trained."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
 
     def __post_init__(self) -> None:
@@ -66,6 +72,11 @@ class TrainConfig:
         for name in ("rounds", "hidden", "num_envs", "rollout", "steps", "save_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be a whole number >= 1, got {getattr(self, name)}.")
+        if not 1 <= self.version <= VERSION:
+            raise ConfigError(
+                f"version: expected 1 to {VERSION}, the versions of settings that this gnncomm knows, got "
+                f"{self.version}. Use the gnncomm that wrote them."
+            )
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must be a whole number in [0, 2^63), got {self.seed}.")
         if self.ppo.minibatches > self.num_envs:

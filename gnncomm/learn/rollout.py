@@ -135,8 +135,8 @@ def _value_where_truncated(policy: CommPolicy, after: TimeStep, state: PolicySta
     return policy.act(after.select(after.truncated), state.select(after.truncated)).value
 
 
-def begin(env: VectorEnv, policy: CommPolicy, seed: int) -> tuple[Carry, EpisodeTally]:
-    """First episodes in all environments."""
+def begin(env: VectorEnv, policy: CommPolicy, seed: int | Tensor) -> tuple[Carry, EpisodeTally]:
+    """First episodes in all environments; ``seed`` as for their ``reset``."""
     timestep = env.reset(seed=seed)
     tally = EpisodeTally(torch.zeros(env.num_envs, device=timestep.reward.device))
     return Carry(timestep, policy.initial_state(env.num_envs, env.num_agents)), tally

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnncomm import random
 from gnncomm.errors import EnvContractError
 from gnncomm.evaluate.play import evaluating
 from gnncomm.graph import CommGraph
@@ -38,7 +39,9 @@ class Configured(Protocol):
 
 @torch.no_grad()
 def record(policy: CommPolicy, env: VectorEnv, seed: int = 0, greedy: bool = True) -> Episode:
-    """Play the first episode of ``seed`` in environment 0; others, where there are some, play along unrecorded.
+    """Play the episode of ``seed`` in environment 0; others, where there are some, play along unrecorded.
+
+    Whatever the seed, the episode occurs in no training and no evaluation.
 
     Args:
         policy: neither its weights nor its modes are changed.
@@ -54,7 +57,7 @@ def record(policy: CommPolicy, env: VectorEnv, seed: int = 0, greedy: bool = Tru
 
 
 def _record(policy: CommPolicy, env: VectorEnv, seed: int, key: int | None) -> Episode:
-    now = env.reset(seed=seed)
+    now = env.reset(seed=random.seeds("record", seed, torch.arange(env.num_envs, device=env.device)))
     state = policy.initial_state(env.num_envs, env.num_agents)
     steps, scenes, decisions = [now], [env.scene()], []
     for _ in range(env.max_steps):

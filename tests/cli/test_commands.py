@@ -106,7 +106,14 @@ def check_report(report: dict[str, Any], env: str, episodes: int) -> None:
     assert report["env"] == env
     assert report["episodes"] == episodes
     documented = {"env", "episodes", "communication_gain", "channel_used", *ARMS}
-    assert set(report) == documented | {"schema", "seed", "greedy", "communication_gain_interval", "wire", "without_partner"}
+    assert set(report) == documented | {
+        "schema",
+        "seed",
+        "greedy",
+        "communication_gain_interval",
+        "wire",
+        "without_partner",
+    }
     assert set(report["wire"]) == {"bits_per_agent_step", "edges_per_step", "rounds"}
     for arm in ARMS:
         assert set(report[arm]) == {"success", "return", "length"}
