@@ -111,7 +111,7 @@ class GridEnv(Rules[StateT, DrawsT]):
         self.form: Form = (
             "sparse" if inputs.choice("observation", observation, ("flat", "sparse")) == "sparse" else "flat"
         )
-        self._seed = torch.zeros(self.num_envs, dtype=torch.int64, device=self.device)
+        self._seed = inputs.seeds(0, self.num_envs, self.device)
         self._episode = torch.zeros_like(self._seed)
         self._key = torch.zeros_like(self._seed)
         self._step = torch.zeros_like(self._seed)
@@ -146,9 +146,9 @@ class GridEnv(Rules[StateT, DrawsT]):
     def reset(self, seed: int | Tensor | None = None, where: Tensor | None = None) -> TimeStep:
         """Begin new episodes, everywhere or in the environments where ``where [B]`` is True.
 
-        ``seed`` gives environment b the seed ``seed + b`` (or ``seed[b]``) and restarts its count of episodes; it is 0
-        until one is given. Without ``seed`` the next episode of the same seed begins. Rows outside ``where`` keep
-        their state and their last reward and flags.
+        ``seed`` gives environment b the seed ``random.seeds("environment", seed, b)`` (or ``seed[b]``) and restarts its
+        count of episodes; it is 0 until one is given. Without ``seed`` the next episode of the same seed begins. Rows
+        outside ``where`` keep their state and their last reward and flags.
 
         Raises:
             ConfigError: ``seed`` is no int in ``[0, 2^63)`` or no such ``[B]`` tensor, or came with ``where``.

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from gnncomm import random
 from gnncomm.types import ActionError, ConfigError, DeviceError, DtypeError, ShapeError, StateError, did_you_mean
 
 _MAX_SEED = 2**63 - 1
@@ -65,7 +66,7 @@ def device(value: object) -> torch.device:
 
 
 def seeds(value: object, num_envs: int, where: torch.device) -> Tensor:
-    """``[B]`` int64: ``value + b`` for an int, ``value[b]`` for a tensor; all in ``[0, 2^63)``."""
+    """``[B]`` int64 in ``[0, 2^63)``: drawn from (``value``, b) for an int, ``value[b]`` for a tensor."""
     if isinstance(value, Tensor):
         if value.dtype != torch.int64 or value.shape != (num_envs,):
             raise ConfigError(
@@ -75,8 +76,8 @@ def seeds(value: object, num_envs: int, where: torch.device) -> Tensor:
         if bool((value < 0).any()):
             raise ConfigError(f"seed: expected numbers of at least 0, got {int(value.min())}. Choose others.")
         return value.to(where, copy=True)
-    first = integer("seed", value, 0, _MAX_SEED - num_envs)
-    return torch.arange(first, first + num_envs, device=where)
+    seed = integer("seed", value, 0, _MAX_SEED)
+    return random.seeds("environment", seed, torch.arange(num_envs, device=where))
 
 
 def rows(where: Tensor, num_envs: int) -> Tensor:

@@ -184,6 +184,20 @@ def sample_without_replacement(key: Tensor, population: int, count: int, *counte
     return score.topk(count, dim=-1).indices
 
 
+def seeds(purpose: str, seed: int, index: Tensor) -> Tensor:
+    """``[...]``: a seed in [0, 2^63) for each integer of ``index``, such as the numbers of environments or episodes.
+
+    Each purpose ("train", "evaluate", "record", ...) and each ``seed`` has seeds of its own, however close the numbers
+    are: two of them share one only by a chance of 2^-63. ``index`` counts over the whole work, not per process.
+
+    Raises:
+        ConfigError: ``seed`` is no int in [0, 2^63).
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise ConfigError(f"seed: expected an integer in [0, 2^63), got {seed!r}. Choose another.")
+    return bits(stream(seed, purpose), index) & (2**63 - 1)
+
+
 def stream(key: Counter, name: str) -> Tensor:
     """A key for one named purpose ("action", "channel", ...), independent of the streams of other names."""
     if isinstance(key, int):

@@ -24,7 +24,7 @@ from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
-from gnncomm.store import Checkpoint, RunDir, list_checkpoints
+from gnncomm.store import Checkpoint, RunDir, from_json, list_checkpoints
 from gnncomm.store.files import EX_NOINPUT, with_exit_code
 from gnncomm.types import VectorEnv
 
@@ -178,7 +178,7 @@ def train(
             _run(training, run, observer, stop)
         return training
     with RunDir.open(out, write=True) as run:
-        old = run.config(TrainConfig)
+        old = _config_of(run)
         _check_same(old, config)
         training = _resumed(config, old, run, notice)
         if config != old:
@@ -189,7 +189,7 @@ def train(
 
 def config_of(path: str | Path) -> TrainConfig:
     """The configuration of a run. Data only: nothing is imported or run, whoever wrote it."""
-    return RunDir.open(path).config(TrainConfig)
+    return _config_of(RunDir.open(path))
 
 
 def load(path: str | Path, *, trust_env: bool = False) -> Trained:
@@ -200,7 +200,7 @@ def load(path: str | Path, *, trust_env: bool = False) -> Trained:
     do whatever you can.
     """
     run = RunDir.open(path)
-    config = run.config(TrainConfig)
+    config = _config_of(run)
     found: list[CommPolicy] = []
     checkpoint, rejected = run.latest(lambda candidate: found.append(saved.policy_of(config, candidate)))
     reasons = tuple(f"{path}: {reason}" for path, reason in rejected)
@@ -277,7 +277,18 @@ def _change_end(training: Training, old: TrainConfig, run: RunDir, notice: Notic
     run.amend(new)
 
 
+def _config_of(run: RunDir) -> TrainConfig:
+    """The settings of a run. Those of version 1 did not say so."""
+    return from_json(TrainConfig, {"version": 1} | run.config())
+
+
 def _check_same(old: TrainConfig, new: TrainConfig) -> None:
+    if old.version != new.version:
+        raise CheckpointMismatchError(
+            f"This run has settings of version {old.version}, but this gnncomm trains version {new.version}: the same "
+            "settings now give another training, so it cannot go on as it began. Finish it with the gnncomm that wrote "
+            "it, or start a new run with another --out. It can be loaded and evaluated here."
+        )
     changed = [
         f"{item.name}: {getattr(old, item.name)!r} -> {getattr(new, item.name)!r}"
         for item in fields(TrainConfig)

@@ -187,8 +187,9 @@ class VectorEnv(Protocol):
     def reset(self, seed: int | Tensor | None = None, where: Tensor | None = None) -> TimeStep:
         """Begin new episodes, in all environments or in those ``where [B]`` is True.
 
-        ``seed`` (allowed without ``where`` only) gives environment b the seed ``seed + b``, or ``seed[b]``, and
-        restarts its count of episodes. The trajectory of b depends on its seed and its actions only.
+        ``seed`` (allowed without ``where`` only) restarts the count of episodes. A tensor gives environment b the seed
+        ``seed[b]``; an int stands for the tensor ``random.seeds("environment", seed, arange(B))``, so that seeds
+        next to each other share no episode. The trajectory of b depends on its seed and its actions only.
         """
         ...
 

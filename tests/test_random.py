@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -373,3 +374,21 @@ def test_what_is_no_integer_or_no_float_type_is_refused() -> None:
         random.integers(0, 0)
     with pytest.raises(ConfigError, match="at most 3"):
         random.sample_without_replacement(torch.arange(2), 3, 4)
+
+
+def test_seeds_of_every_purpose_seed_and_index_differ() -> None:
+    """None of 6 purposes and seeds with 100,000 indices each is met twice, and all lie in [0, 2^63)."""
+    index = torch.arange(100_000)
+    found = torch.cat(
+        [random.seeds(purpose, seed, index) for purpose in ("train", "evaluate") for seed in (0, 1, 2**63 - 1)]
+    )
+    assert len(found.unique()) == 600_000
+    assert int(found.min()) >= 0
+    assert int(found.max()) > 2**62, "all 63 bits are used"
+    assert random.seeds("train", 1, index)[7].equal(random.seeds("train", 1, torch.tensor(7)))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 1.0, True, "0", None])
+def test_seeds_refuse_what_is_no_seed(seed: Any) -> None:
+    with pytest.raises(ConfigError, match="seed: expected an integer"):
+        random.seeds("train", seed, torch.arange(2))

@@ -20,7 +20,7 @@ from gnncomm.cli.progress import TrainingProgress
 from gnncomm.cli.replay import draw
 from gnncomm.cli.signals import StopSignal
 from gnncomm.errors import ConfigError
-from gnncomm.learn import TrainConfig
+from gnncomm.learn import VERSION, TrainConfig
 from gnncomm.methods import METHODS
 from gnncomm.run import Trained, config_of, default_config, load, train
 from gnncomm.store import safe_run_path
@@ -44,6 +44,7 @@ class TrainArgs(TrainConfig):
     """Episodes of the evaluation afterwards; 0 for none."""
     trust_env: bool = False
     """With --resume: run code of another package that the run names and the command does not."""
+    version: tyro.conf.Suppress[tyro.conf.Fixed[int]] = VERSION
 
     def __post_init__(self) -> None:
         super().__post_init__()

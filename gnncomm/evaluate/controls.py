@@ -16,8 +16,8 @@ from gnncomm.policy import CommPolicy
 from gnncomm.topology import Empty
 from gnncomm.types import VectorEnv
 
-DEFAULT_SEED = 1_000_000
-"""Far from the seeds of training (0, 1, 2, ... by habit): evaluation episodes are new ones."""
+DEFAULT_SEED = 0
+"""Of evaluations, in Python and on the command line. Whatever the seeds, their episodes occur in no training."""
 
 
 @torch.no_grad()
@@ -28,15 +28,15 @@ def evaluate(
 
     ``trained`` is the policy as it is; ``muted`` the same on a wire without edges (``Empty``); ``shuffled`` the same
     with each message replaced by that of the same agent, step and round in another episode (``Shuffled``); ``floor``
-    and ``ceiling`` are the environment's own (``ceiling`` is None where it has none). Episode e is the first one of
-    seed ``seed + e`` for all five, so differences between policies are paired; neither the episodes nor the partners of
-    shuffled messages depend on ``num_envs``.
+    and ``ceiling`` are the environment's own (``ceiling`` is None where it has none). Episode e is drawn from
+    (``seed``, e) for all five, so differences between policies are paired; neither the episodes nor the partners of
+    shuffled messages depend on ``num_envs``. No episode of an evaluation occurs in a training.
 
     Args:
         policy: neither its weights nor its modes are changed.
         env: its running episodes are given up.
         episodes: E >= 2.
-        seed: of the first episode; with ``greedy=False`` also the key of the action draws.
+        seed: of the list of episodes; with ``greedy=False`` also the key of the action draws.
         greedy: whether the three teams take their most likely actions, or sample as in training.
 
     Raises:

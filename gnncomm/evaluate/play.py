@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gnncomm import random
 from gnncomm.errors import EnvContractError
 from gnncomm.evaluate.shuffle import Partners
 from gnncomm.evaluate.traffic import Traffic
@@ -57,7 +58,7 @@ def team(
 
 
 def play(env: VectorEnv, actor: Actor, episodes: int, seed: int) -> Outcomes:
-    """Episodes 0 ... ``episodes - 1``; episode e is the first one of seed ``seed + e``.
+    """Episodes 0 ... ``episodes - 1``; episode e is the first one of ``random.seeds("evaluate", seed, e)``.
 
     They are played in waves of ``env.num_envs``, each to its end, so short ones are not favoured. An environment that
     is done before its wave goes on with another episode that is not counted.
@@ -76,7 +77,7 @@ def play(env: VectorEnv, actor: Actor, episodes: int, seed: int) -> Outcomes:
 def _wave(env: VectorEnv, actor: Actor, start: int, episodes: int, seed: int) -> Outcomes:
     """The episodes ``start``, ``start + 1``, ..., one in each environment; those beyond the last are not counted."""
     episode = torch.arange(start, start + env.num_envs, device=env.device)
-    now = env.reset(seed=seed + start)
+    now = env.reset(seed=random.seeds("evaluate", seed, episode))
     running = episode < episodes
     count = int(running.sum())
     returns = torch.zeros(env.num_envs, dtype=torch.float64, device=env.device)

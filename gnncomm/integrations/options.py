@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gnncomm import random
 from gnncomm.errors import ActionError, ConfigError, DeviceError, DtypeError, ShapeError, StateError
 
 _SLICE = re.compile(r"observation\[(\d+):(\d+)\]")
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-_MAX_SEED = 2**63 - 1
 
 
 def whole(name: str, value: object) -> int:
@@ -95,7 +95,7 @@ def saved_state(state: Mapping[str, Tensor], blank: Mapping[str, Tensor], id: st
 
 
 def seeds(seed: int | Tensor, num_envs: int) -> Tensor:
-    """``[B]`` int64: ``seed + b`` for an int, ``seed[b]`` for a tensor; all in ``[0, 2^63)``."""
+    """``[B]`` int64 in ``[0, 2^63)``: drawn from (``seed``, b) for an int, ``seed[b]`` for a tensor."""
     if isinstance(seed, Tensor):
         if seed.dtype != torch.int64 or seed.shape != (num_envs,) or bool((seed < 0).any()):
             raise ConfigError(
@@ -103,9 +103,7 @@ def seeds(seed: int | Tensor, num_envs: int) -> Tensor:
                 "or such a tensor."
             )
         return seed.cpu().clone()
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= _MAX_SEED - num_envs:
-        raise ConfigError(f"seed: expected an integer in [0, 2^63), got {seed!r}. Choose another.")
-    return torch.arange(seed, seed + num_envs)
+    return random.seeds("environment", seed, torch.arange(num_envs))
 
 
 def rows(where: Tensor, num_envs: int) -> Tensor:

@@ -136,7 +136,7 @@ class ForeignEnv:
         self.num_agents, self.num_actions, self.obs_dim = len(form.agents), form.num_actions, form.width
         self._newcomers = newcomers
         self._counts_N = torch.tensor(form.actions)
-        self._seed = torch.zeros(self.num_envs, dtype=torch.int64)
+        self._seed = options.seeds(0, self.num_envs)
         self._episode, self._step = torch.zeros_like(self._seed), torch.zeros_like(self._seed)
         self._actions_BTN = torch.zeros(self.num_envs, self.max_steps, self.num_agents, dtype=torch.int32)
         self._started = False

@@ -1,7 +1,7 @@
 """Learners: rollouts, returns, losses, PPO and the training they make up."""
 
 from gnncomm.learn.build import build_policy
-from gnncomm.learn.config import MAX_SEED, MAX_STEPS, TrainConfig
+from gnncomm.learn.config import MAX_SEED, MAX_STEPS, VERSION, TrainConfig
 from gnncomm.learn.ppo import PPO, PPOConfig
 from gnncomm.learn.returns import ReturnNorm, gae
 from gnncomm.learn.rollout import Carry, EpisodeTally, Rollout, Step, begin, collect
@@ -11,6 +11,7 @@ __all__ = [
     "MAX_SEED",
     "MAX_STEPS",
     "PPO",
+    "VERSION",
     "Carry",
     "EpisodeTally",
     "PPOConfig",

@@ -27,6 +27,10 @@ _OF_THE_TRAINING = ("id", "num_envs", "device", "observation")
 
 Setting = bool | int | float | str
 
+VERSION = 2
+"""Of what settings mean, raised when the same ones give another training. 2: environments, which in 1 had the seeds
+``seed + b``, have seeds of their own for every training; so do evaluation and recording."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -74,6 +78,8 @@ class TrainConfig:
     """Where tensors live."""
     save_every: int = 50
     """Updates between checkpoints."""
+    version: int = VERSION
+    """Of what these settings mean; kept with a run, not to be chosen: only the present one is trained."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
 
     def __post_init__(self) -> None:
@@ -89,6 +95,11 @@ class TrainConfig:
                     f"env_settings: {name!r} is no setting of an environment. It is one of the training: "
                     f"{'env' if name == 'id' else name}."
                 )
+        if not 1 <= self.version <= VERSION:
+            raise ConfigError(
+                f"version: expected 1 to {VERSION}, the versions of settings that this gnncomm knows, got "
+                f"{self.version}. Use the gnncomm that wrote them."
+            )
         if self.ppo.minibatches > self.num_envs:
             raise ConfigError(
                 f"ppo.minibatches={self.ppo.minibatches} is more than num_envs={self.num_envs}: a minibatch is a set "

@@ -170,8 +170,8 @@ def _where_cut(
     return cut_BN, value_BN
 
 
-def begin(env: VectorEnv, policy: CommPolicy, seed: int) -> tuple[Carry, EpisodeTally]:
-    """First episodes in all environments."""
+def begin(env: VectorEnv, policy: CommPolicy, seed: int | Tensor) -> tuple[Carry, EpisodeTally]:
+    """First episodes in all environments; ``seed`` as for their ``reset``."""
     timestep = env.reset(seed=seed)
     tally = EpisodeTally(torch.zeros(env.num_envs, device=timestep.reward.device))
     return Carry(timestep, policy.initial_state(env.num_envs, env.num_agents)), tally

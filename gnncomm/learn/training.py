@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.learn.build import build_policy
-from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.config import VERSION, TrainConfig
 from gnncomm.learn.curriculum import Curriculum
 from gnncomm.learn.ppo import PPO
 from gnncomm.learn.rollout import begin, collect
@@ -24,15 +26,25 @@ class Training:
 
     Everything random is a function of the seed and of counters, so the tensors and counters of ``state`` are all that
     the future depends on.
+
+    Raises:
+        ConfigError: settings of an earlier version, which meant another training.
     """
 
     def __init__(self, config: TrainConfig, env: VectorEnv) -> None:
+        if config.version != VERSION:
+            raise ConfigError(
+                f"version: expected settings of version {VERSION}, got version {config.version}, with which the same "
+                f"settings gave another training. Set version={VERSION} to train anew, or use the gnncomm that wrote "
+                "them."
+            )
         self.config, self.env = config, env
         self.policy = build_policy(config, env)
         self.curriculum = Curriculum(config.curriculum, env)
         self.learner = PPO(self.policy, config.ppo, config.updates, config.seed)
         self.curriculum.apply(env, 0.0)
-        self.carry, self.tally = begin(env, self.policy, config.seed)
+        seed_B = random.seeds("train", config.seed, torch.arange(env.num_envs, device=env.device))
+        self.carry, self.tally = begin(env, self.policy, seed_B)
 
     @property
     def finished(self) -> bool:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.typing import OptTensor
 
+from gnncomm import random
 from gnncomm.channel import Arrival
 from gnncomm.errors import EnvContractError
 from gnncomm.evaluate.play import evaluating
@@ -70,7 +71,9 @@ class Configured(Protocol):
 
 @torch.no_grad()
 def record(policy: CommPolicy, env: VectorEnv, seed: int = 0, greedy: bool = True) -> Episode:
-    """Play the first episode of ``seed`` in environment 0; others, where there are some, play along unrecorded.
+    """Play the episode of ``seed`` in environment 0; others, where there are some, play along unrecorded.
+
+    Whatever the seed, the episode occurs in no training and no evaluation.
 
     Args:
         policy: neither its weights nor its modes are changed.
@@ -86,7 +89,7 @@ def record(policy: CommPolicy, env: VectorEnv, seed: int = 0, greedy: bool = Tru
 
 
 def _record(policy: CommPolicy, env: VectorEnv, seed: int, key: int | None) -> Episode:
-    now = env.reset(seed=seed)
+    now = env.reset(seed=random.seeds("record", seed, torch.arange(env.num_envs, device=env.device)))
     state = policy.initial_state(env.num_envs, env.num_agents)
     steps, scenes = [now], [env.scene()]
     actions: list[Tensor] = []

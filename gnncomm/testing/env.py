@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnncomm import random
 from gnncomm.policy.policy import choose_action
 from gnncomm.testing.contract import check_reset_flags, check_step_flags, check_timestep
 from gnncomm.testing.law import require, require_bits, require_same_tensors
@@ -187,10 +188,12 @@ def _global_states() -> dict[str, object]:
 
 
 def check_independent_slots(factory: EnvFactory, num_envs: int, steps: int, seed: int = 0) -> None:
-    """Laws 3 and 6: slot b plays as it plays alone with the seed ``seed + b``, whatever happens in other slots."""
-    together = _Play.begin(factory(num_envs), seed, range(num_envs)).trajectory(steps)
+    """Laws 3 and 6: slot b plays as it plays alone with its own seed, whatever happens in other slots."""
+    first = factory(num_envs)
+    together, device = _Play.begin(first, seed, range(num_envs)).trajectory(steps), first.device
     for b in range(num_envs):
-        alone = _Play.begin(factory(1), seed + b, [b]).trajectory(steps)
+        own = random.seeds("environment", seed, torch.tensor([b], device=device))
+        alone = _Play.begin(factory(1), own, [b]).trajectory(steps)
         why = f"slot {b} was played alone, with its own seed and actions"
         _require_same("independent slots", _ends_of(alone, 0), _ends_of(together, b), why)
     elsewhere = [0, *range(num_envs, 2 * num_envs - 1)]
@@ -267,8 +270,8 @@ def check_reset(factory: EnvFactory, num_envs: int, seed: int = 0) -> None:
     require_same_tensors("resets", after.select(~last).tensors(), now.select(~last).tensors(), _SLOTS, why)
     why = "reset was called with the seed of the beginning"
     require_same_tensors("resets", env.reset(seed=seed).tensors(), first.tensors(), _SLOTS, why)
-    seeds = seed + torch.arange(num_envs, device=env.device)
-    why = "reset was called with the seeds [seed, seed + 1, ...] as a tensor"
+    seeds = random.seeds("environment", seed, torch.arange(num_envs, device=env.device))
+    why = 'reset was called with random.seeds("environment", seed, arange(num_envs)) instead of the int seed'
     require_same_tensors("resets", env.reset(seed=seeds).tensors(), first.tensors(), _SLOTS, why)
     why = "reset was called without a seed, for the next episode of each slot"
     require(bool((env.reset().key != first.key).all()), "resets", f"key is that of the episode before: {why}.")

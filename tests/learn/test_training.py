@@ -8,6 +8,8 @@ import random
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -15,8 +17,11 @@ import pytest
 import torch
 
 from gnncomm import evaluate
-from gnncomm.learn import PPOConfig, TrainConfig, Training
+from gnncomm.errors import ConfigError
+from gnncomm.evaluate import play
+from gnncomm.learn import VERSION, PPOConfig, TrainConfig, Training
 from gnncomm.run import make_env, train
+from gnncomm.types import TimeStep, VectorEnv
 
 TINY = TrainConfig(
     env="predator_prey", num_envs=8, rollout=5, hidden=8, steps=120, ppo=PPOConfig(epochs=2, minibatches=2)
@@ -43,6 +48,40 @@ def fingerprint(training: Training) -> str:
             digest.update(f"{group}.{name} {value.dtype} {list(value.shape)}".encode())
             digest.update(value.contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def test_trainings_and_evaluations_share_no_episode() -> None:
+    """Seeds next to each other once shared all but one of their environments, and ``evaluate`` those of training."""
+    seen: dict[str, set[int]] = {}
+    for seed in (0, 1, 4, 2**63 - 1):
+        training = Training(replace(TINY, env="relay", seed=seed), make_env(replace(TINY, env="relay")))
+        keys = [training.carry.timestep.key, *(_episode_after(training) for _ in range(3))]
+        seen[f"train {seed}"] = set(torch.cat(keys).tolist())
+    for seed in (0, 1, 10**6):
+        played: list[torch.Tensor] = []
+        env = make_env(replace(TINY, env="relay"))
+        play(env, partial(_note, played, env), episodes=32, seed=seed)
+        seen[f"evaluate {seed}"] = set(torch.cat(played).tolist())
+    assert all(len(keys) == 32 for keys in seen.values())
+    for (name, one), (other_name, other) in combinations(seen.items(), 2):
+        assert not one & other, (name, other_name)
+
+
+def _episode_after(training: Training) -> torch.Tensor:
+    return training.env.reset().key
+
+
+def _note(played: list[torch.Tensor], env: VectorEnv, now: TimeStep, episode: torch.Tensor) -> torch.Tensor:
+    played.append(now.key)
+    return env.floor_action(now.key)
+
+
+def test_settings_of_another_version_are_not_trained() -> None:
+    with pytest.raises(ConfigError, match=f"expected settings of version {VERSION}, got version 1"):
+        train(replace(TINY, version=1))
+    for version in (0, VERSION + 1):
+        with pytest.raises(ConfigError, match=f"version: expected 1 to {VERSION}"):
+            replace(TINY, version=version)
 
 
 def success(training: Training) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from gnncomm.errors import (
     RunExistsError,
     RunLockedError,
 )
+from gnncomm.evaluate import evaluate
 from gnncomm.learn import TrainConfig, Training
 from gnncomm.run import default_config, load, make_env, train
 from gnncomm.store import RunDir
@@ -59,6 +61,24 @@ def test_another_configuration_is_refused(
     (name,) = changes
     assert f"{name}: {old} -> {new}" in str(caught.value)
     assert state_of(tmp_path / "run") == before
+
+
+def test_a_run_of_the_first_version_is_loaded_but_not_resumed(tiny: Tiny, tmp_path: Path, state_of: StateOf) -> None:
+    """Its environments had the seeds ``seed + b``; its ``config.json`` says no version."""
+    config = tiny(steps=24)
+    train(config, tmp_path / "run")
+    file = tmp_path / "run" / "config.json"
+    envelope = json.loads(file.read_text())
+    assert envelope["config"].pop("version") == 2
+    file.write_text(json.dumps(envelope))
+    before = state_of(tmp_path / "run"), file.read_bytes()
+    with pytest.raises(CheckpointMismatchError, match=r"settings of version 1, .* trains version 2") as caught:
+        train(config, tmp_path / "run", resume=True)
+    assert "another --out" in str(caught.value)
+    assert before == (state_of(tmp_path / "run"), file.read_bytes())
+    trained = load(tmp_path / "run")
+    assert trained.config == replace(config, version=1)
+    assert evaluate(trained.policy, trained.evaluation_env(4), episodes=4).episodes == 4
 
 
 def test_another_learning_rate_is_refused(tiny: Tiny, tmp_path: Path) -> None:
