@@ -14,7 +14,7 @@ from gnncomm.evaluate.statistics import paired_difference
 from gnncomm.evaluate.traffic import Traffic
 from gnncomm.policy import CommPolicy
 from gnncomm.topology import Empty
-from gnncomm.types import VectorEnv
+from gnncomm.types import Rated, VectorEnv
 
 DEFAULT_SEED = 1_000_000
 """Far from the seeds of training (0, 1, 2, ... by habit): evaluation episodes are new ones."""
@@ -60,7 +60,17 @@ def evaluate(
             played["ceiling"] = play(env, lambda now: env.ceiling_action(), episodes, seed)
     gain = paired_difference(played["trained"].returns, played["shuffled"].returns)
     arms = {name: Arm.of(outcomes) for name, outcomes in played.items()}
-    return Report(env=env.id, episodes=episodes, seed=seed, greedy=greedy, gain=gain, wire=traffic.use(), **arms)
+    kind = env.ceiling_kind if isinstance(env, Rated) else "reference"
+    return Report(
+        env=env.id,
+        episodes=episodes,
+        seed=seed,
+        greedy=greedy,
+        gain=gain,
+        wire=traffic.use(),
+        ceiling_kind=kind,
+        **arms,
+    )
 
 
 def _has_ceiling(env: VectorEnv) -> bool:
