@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, GridEnv
+from envs.rules import Kind
 from envs.window import Window
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
@@ -240,6 +241,11 @@ class PredatorCapturePrey(GridEnv[PredatorCapturePreyState, PredatorCapturePreyD
             entities={"prey": state.prey.to(torch.float32)},
             active={"prey": ~(on_BAP & state.captured[..., None]).any(1)},
         )
+
+    @property
+    def ceiling_kind(self) -> Kind:
+        """Where captures share a reward, who cannot capture in time should stay away."""
+        return "optimal" if self.mode == "mixed" else "reference"
 
     def solve(self, state: PredatorCapturePreyState) -> Int[Tensor, "B N"]:
         """The shortest path to the nearest prey, rows before columns, and there "capture"."""

@@ -15,6 +15,7 @@ from envs.base import Flags, Form, Gone, GridEnv
 from envs.chemical_world import LAYOUTS, Ground, build_medium, layout, sense
 from envs.diffusion import diffuse_step, point_source_table
 from envs.meeting import meet
+from envs.rules import Kind
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
@@ -313,6 +314,13 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
 
     def gone(self, state: ChemicalState) -> Gone:
         return Gone(torch.zeros_like(state.last_action, dtype=torch.bool), {"source": ~state.active})
+
+    @property
+    def ceiling_kind(self) -> Kind:
+        """With one or two sources that stay where they are, if there is time enough."""
+        enough = self.max_steps >= 2 * self.num_sources * (self.dim - 1)
+        still = enough and self.source_speed == 0 and self.shaping == 0
+        return "optimal" if still and self._ground.open and self.num_sources <= 2 else "reference"
 
     def solve(self, state: ChemicalState) -> Int[Tensor, "B N"]:
         """Teams for the active sources as in ``envs.meeting.meet``, each on the shortest paths, rows first."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from envs import inputs
 from envs.base import Flags, Form, GridEnv
 from envs.meeting import bottleneck
+from envs.rules import Kind
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
@@ -224,6 +225,10 @@ class Formation(GridEnv[FormationState, FormationDraws]):
                 "place": ~on_place.any(1),
             },
         )
+
+    @property
+    def ceiling_kind(self) -> Kind:
+        return "optimal" if self.max_steps >= 2 * self.dim - 2 else "reference"
 
     def solve(self, state: FormationState) -> Int[Tensor, "B N"]:
         """Agents and places are matched so that the last one arrives soonest; each agent walks to its place."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, Gone, GridEnv
+from envs.rules import Kind
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
@@ -232,6 +233,10 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
             entities={"goal": doors},
             active={"goal": state.active[:, self._group_N]},
         )
+
+    @property
+    def ceiling_kind(self) -> Kind:
+        return "optimal" if len(self.sizes) == 1 or self.slip == 0 else "reference"
 
     def solve(self, state: HallwayState) -> Int[Tensor, "B N"]:
         """Walk to the door; a group enters when all of it stands there unhindered, one group at a time."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, GridEnv
+from envs.rules import Kind
 from envs.window import Window
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
@@ -261,6 +262,10 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
             entities={"prey": state.prey.to(torch.float32)},
             active={"prey": ~caught},
         )
+
+    @property
+    def ceiling_kind(self) -> Kind:
+        return "reference" if self.moving_prey != "still" or self.enemy_comm or self.dim <= self.vision else "optimal"
 
     def solve(self, state: PredatorPreyState) -> Int[Tensor, "B M"]:
         """The shortest path to the nearest prey, rows before columns."""

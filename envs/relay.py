@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, GridEnv
+from envs.rules import Kind
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
@@ -144,6 +145,10 @@ class Relay(GridEnv[RelayState, RelayDraws]):
         agents = torch.cat([torch.zeros_like(column), column], -1)
         finished = state.solved[:, None] & (self._agents == self.num_agents - 1)
         return Scene((1, self.num_agents), agents, finished, entities={}, active={})
+
+    @property
+    def ceiling_kind(self) -> Kind:
+        return "optimal"
 
     def solve(self, state: RelayState) -> Int[Tensor, "B N"]:
         """Everyone names the symbol."""

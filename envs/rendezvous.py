@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, GridEnv
+from envs.rules import Kind
 from gnncomm import random
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
@@ -209,6 +210,12 @@ class Rendezvous(GridEnv[RendezvousState, RendezvousDraws]):
             entities={},
             active={},
         )
+
+    @property
+    def ceiling_kind(self) -> Kind:
+        """Where shaping pays for a small team at the end, meeting soonest is not worth most."""
+        straight = self.spread == 0 or self.shaping == 0
+        return "optimal" if straight and self.max_steps >= 2 * self.dim - 2 else "reference"
 
     def solve(self, state: RendezvousState) -> Int[Tensor, "B N"]:
         """Into the square that the farthest of them reaches soonest: the fewest steps there are; and closer in it."""

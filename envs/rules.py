@@ -22,6 +22,7 @@ from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene
 
 Form = Literal["flat", "sparse"]
+Kind = Literal["optimal", "reference"]
 StateT = TypeVar("StateT", bound=Batch)
 DrawsT = TypeVar("DrawsT", bound=Batch)
 
@@ -100,6 +101,12 @@ class Rules(ABC, Generic[StateT, DrawsT]):
     @abstractmethod
     def solve(self, state: StateT) -> Int[Tensor, "B N"]:
         """What a policy that sees the whole state does in ``state``."""
+
+    @property
+    def ceiling_kind(self) -> Kind:
+        """What ``solve`` is: ``"optimal"``, no policy has a higher expected return (summed over agents) from any start;
+        ``"reference"``, a good player that a trained team may beat."""
+        return "reference"
 
     def alive(self, state: StateT) -> Bool[Tensor, "B N"]:
         """Who takes part in the next decision; all agents, unless a subclass says otherwise."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, GridEnv
+from envs.rules import Kind
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
@@ -183,6 +184,10 @@ class Switch(GridEnv[SwitchState, SwitchDraws]):
             entities["switch"] = torch.zeros(rows, 1, 2, device=self.device)
             active["switch"] = state.on[:, None].clone()
         return Scene((3, 2 * self.num_agents), self.positions(state), told, entities, active)
+
+    @property
+    def ceiling_kind(self) -> Kind:
+        return "optimal"
 
     def solve(self, state: SwitchState) -> Int[Tensor, "B N"]:
         """Tell as soon as all have been in the room."""

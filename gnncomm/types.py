@@ -38,6 +38,7 @@ __all__ = [
     "GnnCommError",
     "NonFiniteError",
     "Observation",
+    "Rated",
     "Scene",
     "ShapeError",
     "SparseObs",
@@ -168,6 +169,16 @@ class Scene:
     active: Mapping[str, Tensor]  # name -> [B, M] bool: still there (drawn as an event when it turns False)
     field: Tensor | None = None  # [B, rows, columns] float: a quantity drawn as background
     present: Tensor | None = None  # [B, N] bool: the agent is there to be drawn; None: whoever is alive
+
+
+@runtime_checkable
+class Rated(Protocol):
+    """An environment that says what its ``ceiling_action`` is."""
+
+    @property
+    def ceiling_kind(self) -> str:
+        """``"optimal"``: no policy has a higher expected return; ``"reference"``: a good player that may be beaten."""
+        ...
 
 
 @runtime_checkable

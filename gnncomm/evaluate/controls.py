@@ -14,7 +14,7 @@ from gnncomm.evaluate.statistics import paired_difference
 from gnncomm.evaluate.traffic import Traffic
 from gnncomm.policy import CommPolicy
 from gnncomm.topology import Empty
-from gnncomm.types import VectorEnv
+from gnncomm.types import Rated, VectorEnv
 
 DEFAULT_SEED = 0
 """Of evaluations, in Python and on the command line. Whatever the seeds, their episodes occur in no training."""
@@ -61,6 +61,7 @@ def evaluate(
             played["ceiling"] = play(env, lambda *_: env.ceiling_action(), episodes, seed)
     gain = paired_difference(played["trained"].returns, played["shuffled"].returns)
     arms = {name: Arm.of(outcomes) for name, outcomes in played.items()}
+    kind = env.ceiling_kind if isinstance(env, Rated) else "reference"
     return Report(
         env=env.id,
         episodes=episodes,
@@ -69,6 +70,7 @@ def evaluate(
         gain=gain,
         without_partner=partners.without_partner,
         wire=traffic.use(),
+        ceiling_kind=kind,
         **arms,
     )
 

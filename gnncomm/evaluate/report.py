@@ -68,6 +68,8 @@ class Report:
     wire: WireUse
     ceiling: Arm | None = None
     """None where the environment knows no policy that sees everything."""
+    ceiling_kind: str = "reference"
+    """``"optimal"`` where no policy does better than the ceiling; else ``"reference"``: a trained team may beat it."""
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -90,6 +92,7 @@ class Report:
             "seed": self.seed,
             "greedy": self.greedy,
             **{name: arm.to_dict() for name, arm in self.arms.items()},
+            **({} if self.ceiling is None else {"ceiling_kind": self.ceiling_kind}),
             "communication_gain": self.gain.mean,
             "communication_gain_interval": low_high,
             "channel_used": self.channel_used,
@@ -103,6 +106,7 @@ class Report:
         Keys: ``schema`` (2), ``env`` (id), ``episodes``, ``seed``, ``greedy``; ``trained``, ``muted``, ``shuffled``,
         ``floor`` and, where there is one, ``ceiling``, each with ``success`` (share), ``return`` (rewards summed over
         time, averaged over agents) and ``length`` (steps), each ``{"mean", "low", "high"}`` with a 95 % interval;
+        with it ``ceiling_kind`` (``"optimal"``, or ``"reference"``: a good player that may be beaten);
         ``communication_gain`` (number) and ``communication_gain_interval`` (``{"low", "high"}``), in units of return;
         ``channel_used`` (bool: that interval is above zero); ``without_partner`` (share of shuffled messages that
         stayed as they were); ``wire`` (``bits_per_agent_step``, ``edges_per_step``, ``rounds``, see ``WireUse``).
@@ -122,7 +126,7 @@ class Report:
         order = ("ceiling", "trained", "shuffled", "muted", "floor")
         for name, arm in ((name, self.arms[name]) for name in order if name in self.arms):
             table.add_row(
-                _NAMES[name],
+                "reference (sees all)" if (name, self.ceiling_kind) == ("ceiling", "reference") else _NAMES[name],
                 f"{100 * arm.success.mean:.1f} %",
                 f"{100 * arm.success.low:.1f} – {100 * arm.success.high:.1f}",
                 f"{arm.length.mean:.2f} ± {arm.length.half_width:.2f}",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import envs
+from gnncomm.types import ConfigError
 
 PAGES = Path(__file__).parents[2] / "docs" / "envs"
 BLOCKS = [
@@ -32,3 +35,62 @@ def test_every_environment_has_a_page_that_names_its_settings() -> None:
         name, _, protocol = full.partition("/")
         assert name in rows
         assert not protocol or f"`/{protocol}`" in rows[name], full
+
+
+SHORT = sorted({name.partition("/")[0] for name in envs.names()})
+WORDS = ("integer of at least", "number in [", "True or False", "one of [")
+
+
+def rows_of_settings(name: str) -> dict[str, tuple[str, str]]:
+    """Setting -> (default, values), from the table of the page."""
+    _, _, table = (PAGES / f"{name}.md").read_text().partition("| setting | default | values |\n|---|---|---|\n")
+    lines = [re.split(r"(?<!\\)\|", line) for line in table.partition("\n\n")[0].splitlines()]
+    return {line[1].strip(" `"): (line[2].strip(), line[3].strip()) for line in lines}
+
+
+def wanted_by(make: Any, setting: str, settings: dict[str, Any]) -> str:
+    """How the constructor says what it accepts."""
+    with pytest.raises(ConfigError) as caught:
+        make(**{**settings, setting: object()})
+    return str(caught.value).partition(", got <object")[0]
+
+
+def as_message(values: str, config: dict[str, Any]) -> str | None:
+    """The range of a row in the constructor's words; bounds may be expressions of other settings."""
+    text = values.partition(";")[0]
+    bound = lambda x: eval(x, {"max": max}, dict(config))  # noqa: E731
+    if match := re.fullmatch(r"whole, (\d+) or more", text):
+        return f"an integer of at least {match[1]}"
+    if match := re.fullmatch(r"whole, (\d+) \.\.\. (.+)", text):
+        return f"an integer of at least {match[1]} and at most {bound(match[2])}"
+    if match := re.fullmatch(r"number(?:, (?:(\S+) \.\.\. (\S+)|(\S+) or more|at most (\S+)))?", text):
+        low, high = match[1] or match[3] or "-inf", match[2] or match[4] or "inf"
+        return f"a number in [{float(low)}, {float(high)}]"
+    if text == "`True`, `False`":
+        return "True or False"
+    if re.fullmatch(r"(`\w+`, )+`\w+`", text):
+        return f"one of {re.findall(r'`(.+?)`', text)}"
+    return None
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_the_page_says_what_the_constructor_accepts(name: str) -> None:
+    """Every setting with its default and its values, also where bounds depend on other settings."""
+    factory: Any = type(envs.make(name))
+    parameters = [p for p in inspect.signature(factory).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    rows = rows_of_settings(name)
+    assert list(rows) == [p.name for p in parameters]
+    config = envs.make(name).config  # type: ignore[attr-defined]
+    other = {key: config[key] + 2 for key in ("num_agents", factory.grid_setting) if key in config and key != "lengths"}
+    if name == "hallway":  # as many agents as corridors
+        other = {}
+    for parameter in parameters:
+        default, values = rows[parameter.name]
+        assert default == repr(parameter.default), parameter.name
+        for settings in ({}, other):
+            message = as_message(values, envs.make(name, **settings).config)  # type: ignore[attr-defined]
+            found = wanted_by(factory, parameter.name, settings)
+            if message is None:
+                assert not any(word in found for word in WORDS) or parameter.name == "shape", (parameter.name, values)
+            else:
+                assert found.endswith(f"expected {message}"), parameter.name

@@ -318,6 +318,7 @@ def test_json_has_the_documented_keys(report: Report) -> None:
         "shuffled",
         "floor",
         "ceiling",
+        "ceiling_kind",
         "communication_gain",
         "communication_gain_interval",
         "channel_used",
