@@ -105,7 +105,8 @@ class AggregatorComm(AttendingComm):
         """The same in shapes that do not depend on who hears whom: every message is compared with every other."""
         together_EE = index.unsqueeze(1) == index
         score_EE = self.lin_query(msg_j) @ self.lin_key(msg_j).t() / math.sqrt(self.key_channels)
-        weight_EE = torch.where(together_EE, score_EE, -torch.inf).softmax(-1)
+        share_EE = torch.where(together_EE, score_EE, -torch.inf).softmax(-1)
+        weight_EE = torch.where(together_EE, share_EE, 0.0)  # a broken message spoils whole rows
         return (weight_EE.sum(0) / together_EE.sum(0)).unsqueeze(-1)
 
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
