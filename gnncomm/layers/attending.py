@@ -94,7 +94,7 @@ class AttendingComm(WeighingComm):
         edge_index, _, weight = edges_of(h, graph, edge_attr, edge_weight)
         rows = h.reshape(-1, self.in_channels)
         edges, _, alpha, _ = self._weigh(self.send(rows) if msg is None else msg, self.listen(rows), edge_index, weight)
-        return torch.stack([edges[0] % len(rows), edges[1]]), alpha
+        return torch.stack([edges[0] % rows.shape[0], edges[1]]), alpha
 
     def edge_inbox(
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor, edge_weight: OptTensor
@@ -118,11 +118,11 @@ class AttendingComm(WeighingComm):
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_weight: OptTensor
     ) -> tuple[Tensor, Tensor, Tensor, OptTensor]:
         """Edges, values ``[S, heads, V]`` of the senders, alpha ``[E, heads]`` and weights; own ones come last."""
-        receivers = len(query)
+        receivers = query.shape[0]  # not len: an exported size may change
         if self.own:
             query, said = query.split([self.heads * self.key_channels, self.msg_channels], -1)
             agent = torch.arange(receivers, device=query.device)
-            edge_index = torch.cat([edge_index, torch.stack([agent + len(msg), agent])], 1)
+            edge_index = torch.cat([edge_index, torch.stack([agent + msg.shape[0], agent])], 1)
             msg = torch.cat([msg, said])
             if edge_weight is not None:
                 edge_weight = torch.cat([edge_weight, edge_weight.new_ones(receivers)])

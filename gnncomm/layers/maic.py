@@ -86,7 +86,7 @@ class IncentiveComm(AttendingComm):
             h=(None, query[:, self.key_channels :]),
             alpha=alpha,
             edge_weight=weight,
-            size=(len(msg), len(query)),
+            size=(msg.shape[0], query.shape[0]),
         )
         return inbox
 

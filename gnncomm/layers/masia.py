@@ -79,7 +79,7 @@ class AggregatorComm(AttendingComm):
     def _weigh(
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_weight: OptTensor
     ) -> tuple[Tensor, Tensor, Tensor, OptTensor]:
-        alpha = self._shares(msg[edge_index[0]], edge_index[1], len(query))
+        alpha = self._shares(msg[edge_index[0]], edge_index[1], query.shape[0])
         return edge_index, self.lin_value(msg).unsqueeze(1), alpha, edge_weight
 
     def _shares(self, msg_j: Tensor, index: Tensor, inboxes: int) -> Tensor:
@@ -105,7 +105,8 @@ class AggregatorComm(AttendingComm):
         """The same in shapes that do not depend on who hears whom: every message is compared with every other."""
         together_EE = index.unsqueeze(1) == index
         score_EE = self.lin_query(msg_j) @ self.lin_key(msg_j).t() / math.sqrt(self.key_channels)
-        weight_EE = torch.where(together_EE, score_EE, -torch.inf).softmax(-1)
+        share_EE = torch.where(together_EE, score_EE, -torch.inf).softmax(-1)
+        weight_EE = torch.where(together_EE, share_EE, 0.0)  # a broken message spoils whole rows
         return (weight_EE.sum(0) / together_EE.sum(0)).unsqueeze(-1)
 
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
@@ -118,5 +119,5 @@ def places_in_inboxes(index: Tensor, num_receivers: int) -> tuple[Tensor, int]:
     """The place ``[E]`` of each message in the inbox ``index [E]`` that it is in, and the size of the largest inbox."""
     count_R = scatter(torch.ones_like(index), index, 0, num_receivers, reduce="sum")
     sorted_E, order_E = index.sort(stable=True)
-    place_E = torch.arange(len(index), device=index.device) - (count_R.cumsum(0) - count_R)[sorted_E]
+    place_E = torch.arange(index.shape[0], device=index.device) - (count_R.cumsum(0) - count_R)[sorted_E]
     return torch.empty_like(index).index_put((order_E,), place_E), int(count_R.max()) if num_receivers else 0
