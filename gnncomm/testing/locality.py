@@ -196,7 +196,7 @@ def _sensitivity(policy: CommPolicy, now: TimeStep, state: PolicyState) -> tuple
 def check_split_brain(policy: CommPolicy, env: VectorEnv, length: int = 6, key: int = 0, seed: int = 0) -> None:
     """Law 2: N ``LocalAgent``s that exchange only messages choose what the joint policy chose (environments 0, 1).
 
-    The mailbox lets the medium see, for each receiver, only messages that are for it.
+    The mailbox carries each message as if nobody else had spoken, so that a medium that mixes them is seen.
     """
     now, state = env.reset(seed=seed), policy.initial_state(env.num_envs, env.num_agents)
     teams = [team_of(policy, env.num_agents) for _ in range(min(env.num_envs, 2))]
