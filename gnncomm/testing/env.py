@@ -36,7 +36,7 @@ class Formed(Protocol):
     form: str
 
 
-def check_env(factory: EnvFactory, num_envs: int = 3, steps: int | None = None, seed: int = 0, long: int = 250) -> None:
+def check_env(factory: EnvFactory, num_envs: int = 3, steps: int | None = None, seed: int = 0, long: int = 120) -> None:
     """The contract of ``VectorEnv`` and law 6, with random actions.
 
     Args:

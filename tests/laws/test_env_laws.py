@@ -32,7 +32,7 @@ SHORT: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", envs.names())
 def test_laws_hold(name: str, form: str) -> None:
     short = {"max_steps": 12} if "/" in name else SHORT.get(name, {})
-    # Settings and forms of one environment share the code that could do something rarely.
+    # Forms and settings of one environment share the code that could do something rarely.
     long = 120 if "/" not in name and form == "flat" else 0
     check_env(lambda num_envs: envs.make(name, num_envs=num_envs, observation=form, **short), long=long)
 
