@@ -11,7 +11,7 @@ from torch import Tensor
 from gnncomm import random
 from gnncomm.deploy import run_team, team_of
 from gnncomm.errors import NonFiniteError
-from gnncomm.policy import CommPolicy, PolicyState
+from gnncomm.policy import CommPolicy, Decision, PolicyState
 from gnncomm.schedule import Decider
 from gnncomm.testing.law import require_bits, require_close
 from gnncomm.testing.layer import require_heard, require_outside
@@ -211,6 +211,13 @@ def check_split_brain(policy: CommPolicy, env: VectorEnv, length: int = 6, key: 
             action = torch.tensor([decision.action for decision in alone], device=alive.device)
             require_bits("split-brain", "action", action[alive], together.action[b, alive], ("agent",), why)
             log_prob = torch.stack([decision.log_prob for decision in alone])
-            require_close("split-brain", "log_prob", log_prob[alive], together.log_prob[b, alive], ("agent",), why)
+            joint = _joint_log_prob(together)[b, alive]
+            require_close("split-brain", "log_prob", log_prob[alive], joint, ("agent",), why)
         after = env.step(together.action)
         now, state = (env.reset(where=after.done) if bool(after.done.any()) else after), together.state
+
+
+def _joint_log_prob(decision: Decision) -> Tensor:
+    """``[B, N]`` of the action and of all that the scheduler sampled in the rounds before it."""
+    action = decision.logits.log_softmax(-1).gather(-1, decision.action.unsqueeze(-1)).squeeze(-1)
+    return action + decision.talk.log_prob.reshape(*action.shape, -1).sum(-1)
