@@ -44,7 +44,7 @@ class Inbox:
 
 
 Flight = dict[int, Tensor]
-"""What is in flight in each round to each receiver, ``[N, N, Q]`` by sender; empty when an episode begins."""
+"""What is in flight in each round: ``[N, N, Q]``, for each sender a world where nobody else spoke; empty at first."""
 
 
 class Mailbox:
@@ -52,7 +52,7 @@ class Mailbox:
 
     Who did not post is not heard: a message that did not arrive is no edge. Between the last ``post`` and the first
     ``collect`` the medium does what it does (``Channel.carry``): it may lose, change, delay and repeat messages. What
-    reaches an agent is made of the messages for it alone: others are not in its world.
+    arrives from an agent is made of its own messages alone: the medium carries each as if nobody else had spoken.
 
     Args:
         graph: one graph, the edges over which agents talk in this step; ``route`` changes them for one round.
@@ -112,7 +112,8 @@ class Mailbox:
         """What reaches agent ``receiver`` in this round.
 
         Raises:
-            GraphError: no such agent. StateError: nobody posted, so that the width of a message is unknown.
+            GraphError: no such agent, or the medium adds edges. StateError: nobody posted, so that the width of a
+                message is unknown.
         """
         if not 0 <= receiver < self.graph.num_agents:
             raise GraphError(f"No agent {receiver}: expected 0 <= receiver < {self.graph.num_agents}.")
@@ -137,6 +138,18 @@ class Mailbox:
         self.round += 1
         self._posted, self._carried = {}, None
 
+    def _refuse_new_edges(self, arrivals: tuple[Arrival, ...], used: CommGraph) -> None:
+        """What is said now arrives over edges that are used now, if at all."""
+        own = torch.eye(used.num_agents, dtype=torch.bool, device=used.device)
+        for arrival in arrivals:
+            new = arrival.graph.dense & ~used.dense & ~own
+            if arrival.fresh and bool(new.any()):
+                _, sender, receiver = new.nonzero()[0].tolist()
+                raise GraphError(
+                    f"{type(self.channel).__name__} delivered over the edge {sender} -> {receiver}, which nobody used: "
+                    "expected edges of the graph it was given. A channel only takes edges away."
+                )
+
     def _carry(self) -> tuple[Arrival, ...]:
         """What the medium delivers."""
         if self._carried is None:
@@ -152,21 +165,26 @@ class Mailbox:
             everyone = torch.ones(num_agents, dtype=torch.int64, device=sample.device)
             moment = Moment(everyone * self.episode, everyone * self.step, self.round)
             used = self.graph.keep(spoke_N[self.graph.edge_index[0]])
-            # One world for each receiver, in which there is nothing but silence in messages that are not for it.
-            to_NN1 = used.dense[0].T.unsqueeze(-1)
-            delivery = self.channel.carry(torch.where(to_NN1, sent_NM, silent), used, state, moment)
+            # A world for each sender, in which the others are silent: what they say must not get into what it says.
+            alone_NNM = torch.diag_embed(sent_NM.T).permute(1, 2, 0)
+            delivery = self.channel.carry(alone_NNM, used, state, moment)
+            self._refuse_new_edges(delivery.arrivals, used)
             self.flight[self.round], self._carried = delivery.state, delivery.arrivals
         return self._carried
 
 
 def _of_receiver(arrival: Arrival, receiver: int) -> Inbox:
-    graph = arrival.graph.select(torch.tensor([receiver], device=arrival.graph.device)).to_layout(Layout.SPARSE)
+    """Of each sender what arrives in its own world."""
+    num_agents = arrival.graph.num_agents
+    graph = arrival.graph.expand(num_agents).to_layout(Layout.SPARSE)
     sender_E, receiver_E = graph.edge_index
-    edges = (receiver_E == receiver).nonzero().squeeze(-1)
+    own_world_E = sender_E // num_agents == sender_E % num_agents
+    edges = (own_world_E & (receiver_E % num_agents == receiver)).nonzero().squeeze(-1)
+    senders = sender_E[edges] % num_agents
     attr, weight = graph.edge_attr, graph.edge_weight
     return Inbox(
-        sender_E[edges],
-        arrival.msg[receiver, sender_E[edges]],
+        senders,
+        arrival.msg[senders, senders],
         None if attr is None else attr[edges],
         None if weight is None else weight[edges],
     )

@@ -7,7 +7,7 @@ import random as python_random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from gnncomm import random
 from gnncomm.policy.policy import choose_action
 from gnncomm.testing.contract import check_reset_flags, check_step_flags, check_timestep
 from gnncomm.testing.law import require, require_bits, require_same_tensors
-from gnncomm.types import StateError, TimeStep, VectorEnv
+from gnncomm.types import SparseObs, StateError, TimeStep, VectorEnv
 
 EnvFactory = Callable[[int], VectorEnv]
 """``factory(num_envs) -> VectorEnv``."""
@@ -25,9 +25,19 @@ EnvFactory = Callable[[int], VectorEnv]
 T = TypeVar("T")
 
 _SLOTS = ("environment", "agent")
+_LOOKS = ("look.", "scene.")
+SEEDS = (1_000_003, 2**31 + 11)
+"""Added to the seed of further trials: some environments are different where seeds are large."""
 
 
-def check_env(factory: EnvFactory, num_envs: int = 3, steps: int | None = None, seed: int = 0) -> None:
+@runtime_checkable
+class Formed(Protocol):
+    """An environment that says in which form it observes: "flat" or "sparse"."""
+
+    form: str
+
+
+def check_env(factory: EnvFactory, num_envs: int = 3, steps: int | None = None, seed: int = 0, long: int = 120) -> None:
     """The contract of ``VectorEnv`` and law 6, with random actions.
 
     Args:
@@ -36,6 +46,7 @@ def check_env(factory: EnvFactory, num_envs: int = 3, steps: int | None = None, 
         num_envs: slots of the trials, at least 2.
         steps: length of the trials; None takes ``max_steps + 2``, so that episodes end and are reset in them.
         seed: of the trials, at least 0.
+        long: steps of one long trial, for what happens rarely; 0 for none.
 
     Raises:
         LawError: names the law, the tensor, the environment and the agent.
@@ -44,10 +55,14 @@ def check_env(factory: EnvFactory, num_envs: int = 3, steps: int | None = None, 
     steps = factory(1).max_steps + 2 if steps is None else steps
     check_contract(factory, num_envs, steps, seed)
     check_trajectory_determinism(factory, num_envs, steps, seed)
+    for more in SEEDS:
+        check_trajectory_determinism(factory, num_envs, min(steps, 8), seed + more)
     check_independent_slots(factory, num_envs, steps, seed)
     check_no_aliasing(factory, num_envs, steps, seed)
     check_reset(factory, num_envs, seed)
     check_state_dict(factory, num_envs, steps, seed)
+    if long > steps:
+        check_trajectory_determinism(factory, 2, long, seed + 1, look_every=10)
 
 
 def _trial_actions(env: VectorEnv, now: TimeStep, identity: Tensor, count: int) -> Tensor:
@@ -118,6 +133,9 @@ def check_contract(factory: EnvFactory, num_envs: int, steps: int, seed: int = 0
     require(isinstance(env, VectorEnv), "the contract", f"{name} lacks members of gnncomm.types.VectorEnv.")
     require(env.num_envs == num_envs, "the contract", f"env.num_envs is {env.num_envs}, expected {num_envs}.")
     play = _Play.begin(env, seed, range(num_envs))
+    if isinstance(env, Formed):
+        got = "sparse" if isinstance(play.now.obs, SparseObs) else "flat"
+        require(got == env.form, "the contract", f"obs is {got}, but the environment was made for {env.form}.")
     check_timestep(env, play.now)
     check_reset_flags(play.now, torch.ones(num_envs, dtype=torch.bool, device=env.device))
     for _ in range(steps):
@@ -146,17 +164,48 @@ def _check_reference_actions(env: VectorEnv, now: TimeStep) -> None:
         require((inside | ~now.alive).all(), "the contract", f"{name} is outside [0, {env.num_actions}).")
 
 
-def check_trajectory_determinism(factory: EnvFactory, num_envs: int, steps: int, seed: int = 0) -> None:
-    """Law 6: equal seeds and actions give equal bits, and the global generators are neither read nor moved."""
-    runs = []
-    for global_seed in (1, 2):
-        env = factory(num_envs)
-        runs.append(_with_global_seed(global_seed, partial(_fresh_trajectory, env, seed, steps)))
-    _require_same("determinism", runs[1], runs[0], "the same seed and actions were played twice")
+def check_trajectory_determinism(
+    factory: EnvFactory, num_envs: int, steps: int, seed: int = 0, look_every: int = 1
+) -> None:
+    """Law 6: equal seeds and actions give equal bits, whatever was played before, seen or drawn elsewhere.
+
+    The second environment has played another seed before, is looked at half as often, and meets other global
+    generators, which are neither read nor moved. Compared are time steps, scenes, floor and ceiling actions.
+    """
+    fresh, used = factory(num_envs), factory(num_envs)
+    want = _with_global_seed(1, partial(_watched, fresh, seed, steps, look_every))
+    _Play.begin(used, seed + 7, range(num_envs)).trajectory(min(steps, 3))
+    got = _with_global_seed(2, partial(_watched, used, seed, steps, 2 * look_every))
+    require(len(got) == len(want), "determinism", "episodes of one seed and the same actions ended at other moments.")
+    for number, (mine, theirs) in enumerate(zip(got, want, strict=True)):
+        shown = {name: value for name, value in theirs.items() if name in mine or not name.startswith(_LOOKS)}
+        why = f"the same seed and actions were played twice (time step {number} of the trial)"
+        require_same_tensors("determinism", mine, shown, _SLOTS, why)
 
 
-def _fresh_trajectory(env: VectorEnv, seed: int, steps: int) -> list[TimeStep]:
-    return _Play.begin(env, seed, range(env.num_envs)).trajectory(steps)
+def _watched(env: VectorEnv, seed: int, steps: int, look_every: int) -> list[dict[str, Tensor]]:
+    """All that is seen from a reset on; scenes, floor and ceiling actions now and then."""
+    play = _Play.begin(env, seed, range(env.num_envs))
+    seen = [_copy(play.now).tensors() | _looks(env, play.now)]
+    for number in range(steps):
+        for each in play.step():
+            looks = _looks(env, each) if number % look_every == 0 else {}
+            seen.append(_copy(each).tensors() | looks)
+    return seen
+
+
+def _looks(env: VectorEnv, now: TimeStep) -> dict[str, Tensor]:
+    """What an environment says beside its time steps."""
+    found = {"look.floor_action": env.floor_action(now.key)}
+    with contextlib.suppress(StateError):  # where nobody knows what is best
+        found["look.ceiling_action"] = env.ceiling_action()
+    scene = env.scene()
+    found |= {"scene.agents": scene.agents, "scene.finished": scene.finished}
+    found |= {f"scene.{name}": place for name, place in scene.entities.items()}
+    found |= {f"scene.{name}, active": active for name, active in scene.active.items()}
+    if scene.field is not None:
+        found["scene.field"] = scene.field
+    return {name: value.clone() for name, value in found.items()}
 
 
 def _with_global_seed(seed: int, work: Callable[[], T]) -> T:
@@ -278,18 +327,28 @@ def check_reset(factory: EnvFactory, num_envs: int, seed: int = 0) -> None:
 
 
 def check_state_dict(factory: EnvFactory, num_envs: int, steps: int, seed: int = 0) -> None:
-    """``state_dict`` in the middle of episodes, loaded elsewhere, continues bit for bit."""
+    """``state_dict`` is all that the future depends on: loaded into an environment that has played something else, it
+    continues bit for bit, and shows the same scene and actions. Saved at the beginning, and in the middle of episodes.
+    """
     play = _Play.begin(factory(num_envs), seed, range(num_envs))
+    _check_saved(factory, play, min(steps, 4), seed)
     for _ in range(max(steps // 3, 1)):
         play.step()
-    now = _copy(play.now)
+    _check_saved(factory, play, steps, seed)
+
+
+def _check_saved(factory: EnvFactory, play: _Play, steps: int, seed: int) -> None:
+    now, looks = _copy(play.now), _looks(play.env, play.now)
     state = play.env.state_dict()
     kept = {name: value.clone() for name, value in state.items()}
     want = _Play(play.env, play.identity, now, play.count).trajectory(steps)
     require_same_tensors("saved states", state, kept, (), "a state changed when the environment went on")
-    twin = factory(num_envs)
+    twin = factory(play.env.num_envs)
+    _Play.begin(twin, seed + 7, range(twin.num_envs)).trajectory(3)
     loaded = twin.load_state_dict(kept)
     why = "load_state_dict should give the time step that was current"
     require_same_tensors("saved states", loaded.tensors(), now.tensors(), _SLOTS, why)
+    require_same_tensors("saved states", _looks(twin, loaded), looks, _SLOTS, "a state was loaded")
     got = _Play(twin, play.identity, loaded, play.count).trajectory(steps)
     _require_same("saved states", got, want, "the environment went on from a loaded state")
+    play.now = play.env.load_state_dict(kept)

@@ -292,7 +292,8 @@ def check_weights(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
     acts = False
     for point in range(POINTS):
         leaf = weight.detach().clone().requires_grad_()
-        out: Tensor = layer(h * (1 + point) * (-1) ** point, graph.with_features(graph.attr, leaf))
+        rows = (h * (1 + point) * (-1) ** point).requires_grad_()
+        out: Tensor = layer(rows, graph.with_features(graph.attr, leaf))
         (gradient,) = torch.autograd.grad((out * _probe(out.shape)).sum(), leaf, allow_unused=True)
         acts = acts or (gradient is not None and bool((gradient != 0).any()))
     message = "no output depends on the weight of any edge: multiply the message by it, or refuse graphs with weights."

@@ -11,7 +11,7 @@ from torch import Tensor
 from gnncomm import random
 from gnncomm.deploy import run_team, team_of
 from gnncomm.errors import NonFiniteError
-from gnncomm.policy import CommPolicy, PolicyState
+from gnncomm.policy import CommPolicy, Decision, PolicyState
 from gnncomm.schedule import Decider
 from gnncomm.testing.law import require_bits, require_close
 from gnncomm.testing.layer import require_heard, require_outside
@@ -196,7 +196,7 @@ def _sensitivity(policy: CommPolicy, now: TimeStep, state: PolicyState) -> tuple
 def check_split_brain(policy: CommPolicy, env: VectorEnv, length: int = 6, key: int = 0, seed: int = 0) -> None:
     """Law 2: N ``LocalAgent``s that exchange only messages choose what the joint policy chose (environments 0, 1).
 
-    The mailbox lets the medium see, for each receiver, only messages that are for it.
+    The mailbox carries each message as if nobody else had spoken, so that a medium that mixes them is seen.
     """
     now, state = env.reset(seed=seed), policy.initial_state(env.num_envs, env.num_agents)
     teams = [team_of(policy, env.num_agents) for _ in range(min(env.num_envs, 2))]

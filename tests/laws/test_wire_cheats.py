@@ -139,7 +139,7 @@ def test_a_channel_that_carries_more_than_it_was_given_is_caught(
 
 @pytest.mark.parametrize("channel", [Board(), QuietBoard(), Everyone(), Mixes()])
 def test_the_mailbox_does_not_hide_it(channel: Channel) -> None:
-    """Each receiver's medium sees the messages for it only, so that a team of its own agents hears something else."""
+    """Each sender's medium knows its messages only, so that a team of its own agents hears something else."""
     laws.check_split_brain(policy(Wire(Line(), channel=Ideal())).double(), env())
     with pytest.raises((LawError, GraphError), match=r"Law of split-brain|edge"):
         laws.check_split_brain(policy(Wire(Line(), channel=channel)).double(), env())
