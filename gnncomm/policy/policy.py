@@ -14,6 +14,7 @@ from gnncomm import random
 from gnncomm.errors import ActionMaskError, ConfigError, ShapeError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer, CommStack
+from gnncomm.policy import checks
 from gnncomm.policy.critic import Critic, LocalCritic
 from gnncomm.policy.encoder import Encoder, living_obs
 from gnncomm.policy.memory import GRU, Memory
@@ -191,16 +192,21 @@ class CommPolicy(nn.Module):
         the most likely action.
 
         Raises:
-            ShapeError: ``state`` is of another batch. NonFiniteError: a living agent observes NaN or infinity.
-            ActionMaskError: a living agent has no allowed action.
+            ShapeError, DtypeError: a tensor of ``timestep``, or ``state``, is of another batch; nothing is broadcast.
+            NonFiniteError: a living agent observes, remembers or decides with NaN or infinity; names it, and the weight
+            that is not finite. ActionMaskError: a living agent has no allowed action.
         """
+        checks.require_timestep(timestep, axes=1)
+        checks.require_key(key)
         alive = timestep.alive
         if state.memory.shape != (*alive.shape, self.memory.state_dim):
             raise ShapeError(
                 f"Expected a policy state [B={alive.shape[0]}, N={alive.shape[1]}, S={self.memory.state_dim}], got "
                 f"{tuple(state.memory.shape)}: use initial_state for a new batch of environments."
             )
-        state = _fresh(timestep, self._with_wire_state(state))
+        state = self._with_wire_state(state)
+        self._require_state(state)
+        state = _fresh(timestep, state)
         x = self.encoder(living_obs(timestep.obs, alive))
         h, memory = self.before_rounds(x, state.memory)
         talked = self.communicate(h, timestep, _carried(state), key)
@@ -210,6 +216,7 @@ class CommPolicy(nn.Module):
         action = choose_action(logits, key, timestep.key.unsqueeze(-1), timestep.step.unsqueeze(-1), agent)
         log_prob = logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1) + talked.log_prob
         value = self.critic(features, alive)
+        checks.require_finite(alive, log_prob, value, lambda: self._suspects(state))
         return Decision(action, talked.choice, log_prob, value, logits, PolicyState(memory, talked.state), talked)
 
     def unroll(
@@ -223,7 +230,11 @@ class CommPolicy(nn.Module):
             state: before the first step.
             choice: ``[T, B, N, K * C]``; may be left out where the scheduler samples nothing.
         """
+        checks.require_timestep(timestep, axes=2)
         alive, state = timestep.alive, self._with_wire_state(state)
+        checks.require_shape("action", action, alive.shape, "[T, B, N]")
+        checks.require_shape("state.memory", state.memory, (*alive.shape[1:], self.memory.state_dim), "[B, N, S]")
+        self._require_state(state)
         if choice is None:
             choice = action.new_zeros(*action.shape, 0)
         x = self.encoder(living_obs(timestep.obs, alive))
@@ -235,6 +246,18 @@ class CommPolicy(nn.Module):
         finite_log_probs = torch.where(logits == -torch.inf, 0.0, log_probs)
         entropy = -(log_probs.exp() * finite_log_probs).sum(-1)
         return Evaluation(log_prob + wire_log_prob, entropy + wire_entropy, self.critic(features, alive), cost)
+
+    def _require_state(self, state: PolicyState) -> None:
+        checks.require_like("state.memory", state.memory, self.actor.weight)
+        wire = _carried(state)
+        schedule, flight = WireState.shapes(self.wire, self.comm, *state.memory.shape[:2])
+        checks.require_shape("state.wire.schedule", wire.schedule, schedule, "[B, N, K, Z]")
+        checks.require_shape("state.wire.flight", wire.flight, flight, "[B, N, K, Q]")
+
+    def _suspects(self, state: PolicyState) -> dict[str, Tensor]:
+        """What a decision that is not finite may come from."""
+        weights = {name: value for name, value in self.state_dict().items() if value.is_floating_point()}
+        return weights | {f"state.{name}": value for name, value in state.tensors().items()}
 
     def _features(
         self, x_TBNH: Tensor, timestep: TimeStep, choice: Tensor, state: PolicyState

@@ -12,6 +12,7 @@ from gnncomm import random
 from gnncomm.deploy import run_team, team_of
 from gnncomm.learn import Rollout, begin, collect
 from gnncomm.policy import CommPolicy, PolicyState, Talk
+from gnncomm.policy.checks import planted_nan
 from gnncomm.schedule import Decider
 from gnncomm.testing.law import require, require_bits, require_close, require_finite, require_same_tensors
 from gnncomm.testing.layer import require_local
@@ -103,7 +104,8 @@ def check_poison(policy: CommPolicy, now: TimeStep, state: PolicyState) -> None:
     if state.wire is not None:  # what is in flight from those who reach nobody near, at any age
         flight = torch.where(late[..., None, None], torch.nan, state.wire.flight)
         poisoned = replace(poisoned, wire=replace(state.wire, flight=flight))
-    spoilt = policy.act(_with_large_obs(now, harmless), poisoned)
+    with planted_nan():
+        spoilt = policy.act(_with_large_obs(now, harmless), poisoned)
     # A scheduler may have opened or closed other edges, and silence tells something, too: only who is out of reach
     # over the edges of both is harmless.
     reach = _reach(clean.talk, spoilt.talk, of_any_age=any_age)[every, :, mine]
