@@ -24,6 +24,10 @@ _PULSE = 0.5  # seconds between signs of life
 _MOST_TEXT, _MOST_TRACEBACK = 2000, 20_000  # letters of an error message
 
 
+class _ClosedError(Exception):
+    """The training has closed the pipe. (An environment may raise EOFError and ConnectionError itself.)"""
+
+
 class Worker:
     """Environments ``task.first`` and following."""
 
@@ -37,19 +41,19 @@ class Worker:
     def run(self) -> None:
         """Answer requests until the pipe closes."""
         try:
-            task = Task.decode(self.channel.recv_bytes())
+            task = Task.decode(self._hear())
             form = self._build(task)
             self.steps = [0] * task.count
             records = np.zeros(task.count, form.record())
-            self.channel.send_bytes(FORM + form.encode())
+            self._say(FORM + form.encode())
             while True:
-                self._answer(self.channel.recv_bytes(), form, records)
-                self.channel.send_bytes(ANSWER + records.tobytes())
-        except (EOFError, ConnectionError):
+                self._answer(self._hear(), form, records)
+                self._say(ANSWER + records.tobytes())
+        except _ClosedError:
             for slot in self.slots:
                 slot.env.close()
         except BaseException as error:
-            self.channel.send_bytes(FAILED + json.dumps(self._report(error)).encode())
+            self._say(FAILED + json.dumps(self._report(error)).encode())
             sys.excepthook = lambda *_: None  # the parent has the report and raises it
             raise
 
@@ -90,7 +94,19 @@ class Worker:
         self.doing = (number, what)
         if time.monotonic() - self._said > _PULSE:
             self._said = time.monotonic()
-            self.channel.send_bytes(ALIVE)
+            self._say(ALIVE)
+
+    def _hear(self) -> bytes:
+        try:
+            return self.channel.recv_bytes()
+        except (EOFError, ConnectionError) as error:
+            raise _ClosedError from error
+
+    def _say(self, message: bytes) -> None:
+        try:
+            self.channel.send_bytes(message)
+        except ConnectionError as error:
+            raise _ClosedError from error
 
     def _report(self, error: BaseException) -> dict[str, object]:
         number, what = self.doing

@@ -235,8 +235,8 @@ class Workers:
 
     def _garbled(self, worker: _Worker, verb: str) -> WorkerError:
         return WorkerError(
-            f"{verb}: expected {worker} of {self.name!r} to answer in the form of gnncomm, got something else. Look for "
-            "an environment that writes to file descriptors which it has not opened, and mend it."
+            f"{verb}: expected {worker} of {self.name!r} to answer in the form of gnncomm, got something else. Does "
+            "the environment write to file descriptors which it has not opened? Mend it."
         )
 
     def _failure(self, worker: _Worker, content: bytes) -> GnnCommError:
