@@ -232,6 +232,7 @@ def _resumed(config: TrainConfig, old: TrainConfig, run: RunDir, notice: Notice)
     made: list[Training] = []
 
     def accept(checkpoint: Checkpoint) -> None:
+        saved.require_fit(config, checkpoint)
         saved.require_rows(config, checkpoint)
         if not made:
             made.append(Training(config, make_env(config)))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnncomm.errors import CheckpointMismatchError, GnnCommError
+from gnncomm.errors import CheckpointMismatchError, DeviceError, GnnCommError
 from gnncomm.learn.build import assemble
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.training import Training
@@ -56,12 +56,23 @@ def policy_of(config: TrainConfig, checkpoint: Checkpoint) -> CommPolicy:
         CheckpointMismatchError: it is of another configuration, or its tensors are not those of such a policy; nothing
             of their size was built. NonFiniteError: NaN or infinity in a weight.
     """
-    require_counters(config, checkpoint)
-    sizes, model = _sizes(checkpoint), checkpoint.group("model")
-    require_match(_blank(config, sizes, checkpoint), model, f"{checkpoint.path}: the policy")
+    require_fit(config, checkpoint)
+    _require_device(config.device)
+    sizes = _sizes(checkpoint)
     policy = assemble(config, sizes.obs_dim, sizes.num_actions, sizes.num_agents)
-    policy.load_state_dict(model)
+    policy.load_state_dict(checkpoint.group("model"))
     return policy.eval()
+
+
+def require_fit(config: TrainConfig, checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint whose policy is not the one of ``config``, before anything of its size is built.
+
+    Raises:
+        CheckpointMismatchError: names the counter, or lists the tensors.
+    """
+    require_counters(config, checkpoint)
+    blank = _blank(config, _sizes(checkpoint), checkpoint)
+    require_match(blank, checkpoint.group("model"), f"{checkpoint.path}: the policy")
 
 
 def num_agents(checkpoint: Checkpoint) -> int:
@@ -146,6 +157,15 @@ def changed_surroundings(checkpoint: Checkpoint) -> list[str]:
         for name in ("gnncomm", "torch", "threads")
         if here[name] != then.get(name)
     ]
+
+
+def _require_device(name: str) -> None:
+    try:
+        found = torch.zeros(1, device=name).device.type
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DeviceError(f"device: expected one that this machine has, got {name[:80]!r}.") from error
+    if found == "meta":
+        raise DeviceError("device: expected one that holds numbers, got 'meta'.")
 
 
 def _batch(config: TrainConfig) -> int:

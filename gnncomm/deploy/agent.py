@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from gnncomm.errors import ActionMaskError, ConfigError, NonFiniteError, ShapeEr
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.layers import CommLayer
 from gnncomm.moment import Moment
-from gnncomm.policy import CommPolicy, Integration
+from gnncomm.policy import CommPolicy, Integration, checks
 from gnncomm.policy.policy import choose_action, mask_logits
 from gnncomm.schedule import Decider, Schedule
 from gnncomm.types import Observation, SparseObs
@@ -199,18 +200,34 @@ class LocalAgent:
         """End this round with what arrived: an ``Inbox``, or the messages ``[S, M]`` alone (``[0, M]`` for none).
 
         Raises:
-            ShapeError: messages of another width.
+            ShapeError: messages of another width, or not one sender, weight and so on for each.
+            NonFiniteError: a message of NaN or infinity; names the sender.
         """
         layer, row = self._layer("hear"), self._open_row("hear")
         inbox = Inbox.of(inbox) if isinstance(inbox, Tensor) else inbox
-        if inbox.msg.dim() != 2 or inbox.msg.shape[1] != layer.msg_channels:
-            raise ShapeError(f"Expected messages [S, M={layer.msg_channels}], got {list(inbox.msg.shape)}.")
+        self._check_inbox(inbox, layer.msg_channels)
         if self._schedule is not None and self._schedule.deaf is not None and self._schedule.deaf[0, self.index]:
             inbox = inbox.only_from(self.index)
         received = layer.hear(row, inbox.msg, inbox.edge_attr, inbox.edge_weight)
         self._row = self.policy.comm.merge(row, received)
         self._round += 1
         self._schedule = None
+
+    def _check_inbox(self, inbox: Inbox, width: int) -> None:
+        if inbox.msg.dim() != 2 or inbox.msg.shape[1] != width:
+            raise ShapeError(f"Expected messages [S, M={width}], got {list(inbox.msg.shape)}.")
+        count = len(inbox.msg)
+        checks.require_shape("senders", inbox.senders, (count,), f"[S={count}]")
+        if inbox.edge_weight is not None:
+            checks.require_shape("edge_weight", inbox.edge_weight, (count,), f"[S={count}]")
+        if inbox.edge_attr is not None and inbox.edge_attr.shape[:1] != (count,):
+            raise ShapeError(f"Expected edge_attr [S={count}, D], got {list(inbox.edge_attr.shape)}.")
+        if not bool(inbox.msg.isfinite().all()):
+            sender = int(inbox.senders[(~inbox.msg.isfinite()).any(-1)][0])
+            raise NonFiniteError(
+                f"Agent {self.index} expected finite messages, but heard from agent {sender} NaN or infinity: leave "
+                "out what it says, and mend that agent."
+            )
 
     def decide(
         self, key: int | None = None, episode: int = 0, step: int = 0, action_mask: Tensor | None = None
@@ -219,6 +236,7 @@ class LocalAgent:
 
         Raises:
             ActionMaskError: ``action_mask`` is not bool ``[A]`` or allows nothing.
+            NonFiniteError: NaN or infinity in what the agent remembers, or in a weight; names it.
         """
         if self._x is None or self._row is None or self._round < self.num_rounds:
             raise StateError(
@@ -233,8 +251,21 @@ class LocalAgent:
         place = (torch.tensor(number, device=logits.device) for number in (episode, step, self.index))
         action = choose_action(logits, key, *place)
         log_prob = logits.log_softmax(-1)[action] + self._wire_log_prob
+        if not math.isfinite(log_prob.item()):
+            raise NonFiniteError(self._why_not_finite())
         self._begin_step(memory)
         return LocalDecision(int(action), log_prob, logits)
+
+    def _why_not_finite(self) -> str:
+        expected = f"Agent {self.index} expected finite logits, got NaN or infinity"
+        for name, value in self.policy.state_dict().items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                return f"{expected}: the weight {name!r} holds some. Load the policy again."
+        if not bool(self._memory.isfinite().all()):
+            return f"{expected}: it remembers some. Call reset()."
+        return (
+            f"{expected}, though its weights and what it remembers are finite: what it observed or heard is too large."
+        )
 
     def _masked(self, logits: Tensor, action_mask: Tensor) -> Tensor:
         if action_mask.dtype == torch.bool and action_mask.shape == logits.shape and not bool(action_mask.any()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +12,7 @@ from gnncomm.integrations.form import Form, Task
 from gnncomm.integrations.sources import BreachError, SettingError, build, function, short
 
 Array = np.ndarray[Any, Any]
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 class Slot:
@@ -20,7 +20,7 @@ class Slot:
 
     def __init__(self, env: Any, task: Task) -> None:
         self.env, self.task = env, task
-        self.names: list[str] = list(_member(env, "possible_agents"))
+        self.names: list[str] = _distinct("possible_agents", list(_member(env, "possible_agents")))
         self.row = {name: n for n, name in enumerate(self.names)}
         self.views = [env.observation_space(name) for name in self.names]
         self.moves = [env.action_space(name) for name in self.names]
@@ -59,6 +59,16 @@ class Slot:
                 "them discrete, or wrap it in a function of your own."
             )
         return int(space.n)
+
+    def require_form(self, form: Form) -> None:
+        """Refuse an environment with other agents, widths or actions than the first one has."""
+        for field, mine in vars(self.form).items():
+            if mine != getattr(form, field):
+                raise BreachError(
+                    None,
+                    field,
+                    f"expected the same in all environments, {short(getattr(form, field))}, got {short(mine)}",
+                )
 
     def reset(self, seed: int, records: Array, number: int) -> None:
         """Begin the episode of ``seed``."""
@@ -146,7 +156,7 @@ class Slot:
         return present
 
     def _present(self) -> list[str]:
-        present = list(_member(self.env, "agents"))
+        present = _distinct("agents", list(_member(self.env, "agents")))
         unknown = [name for name in present if name not in self.row]
         if unknown:
             raise BreachError(str(unknown[0]), "agents", f"expected one of possible_agents {self.names}")
@@ -182,9 +192,10 @@ class Slot:
         whole = np.asarray(value)
         if whole.shape != () or whole.dtype.kind not in "fiu":
             raise BreachError(name, "reward", f"expected a number, got {short(value)}")
-        if not math.isfinite(float(whole)):
-            raise BreachError(name, "reward", f"expected a finite number, got {float(whole)}")
-        return float(whole)
+        number = float(whole)
+        if not abs(number) <= _LARGEST:
+            raise BreachError(name, "reward", f"expected a finite number that float32 holds, got {number:g}")
+        return number
 
     @staticmethod
     def _success(infos: Mapping[str, Any], name: str) -> bool:
@@ -211,15 +222,15 @@ class Slot:
         space = self.plain[n]
         if self.task.strict and not space.contains(value):
             raise BreachError(name, "observation", _why_outside(space, value))
-        if isinstance(space, spaces.Box):
-            flat = np.asarray(value, dtype=np.float32).ravel()
-        else:
-            flat = np.asarray(spaces.flatten(space, value), dtype=np.float32)
+        wide = np.asarray(value if isinstance(space, spaces.Box) else spaces.flatten(space, value)).ravel()
+        with np.errstate(over="ignore"):  # what becomes infinite is named below
+            flat = wide.astype(np.float32)
         if len(flat) != self.form.widths[n]:
             raise BreachError(name, "observation", f"expected {self.form.widths[n]} numbers, got {len(flat)}")
         if not np.isfinite(flat).all():
+            got = wide[~np.isfinite(flat)][0]
             raise BreachError(
-                name, "observation", f"expected finite numbers, got {flat[~np.isfinite(flat)][0]} at {_first(flat)}"
+                name, "observation", f"expected finite numbers that float32 holds, got {got} at {_first(flat)}"
             )
         return flat
 
@@ -253,7 +264,8 @@ class Slot:
                 value = observations[name]["observation"] if self.masked[n] else observations[name]
                 at = self._vector(name, n, value)[slice(*self.task.pos_slice)]
             elif name in given:
-                at = np.asarray(given[name], dtype=np.float32)
+                with np.errstate(over="ignore"):
+                    at = np.asarray(given[name], dtype=np.float32)
             else:
                 raise BreachError(name, "pos", "expected coordinates for each living agent, got none")
             if at.ndim != 1 or not len(at) or not np.isfinite(at).all():
@@ -298,3 +310,10 @@ def _why_outside(space: Any, value: Any) -> str:
             low, high, got = space.low.ravel()[at], space.high.ravel()[at], array.ravel()[at]
             return f"expected entry {at} in [{low}, {high}], got {got}"
     return f"expected an element of {space}, got {short(value)}"
+
+
+def _distinct(field: str, names: list[Any]) -> list[Any]:
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise BreachError(str(twice), field, "expected each agent once, got it twice")
+    return names

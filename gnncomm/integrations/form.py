@@ -9,9 +9,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-STEP, RESET, ANSWER, FORM, ALIVE, FAILED = b"s", b"r", b"a", b"f", b".", b"x"
-"""First byte of a message: two requests to a worker, four kinds of message from it."""
-
 Kind = Literal["pettingzoo", "gymnasium"]
 
 NO_SEED = -1

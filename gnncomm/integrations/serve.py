@@ -1,18 +1,14 @@
-"""The worker's side of the pipe: ``python -m gnncomm.integrations.serve DESCRIPTOR``.
+"""The worker's side of the pipe, in the process that ``gnncomm.integrations.guard`` makes for it.
 
-A worker is a process of its own, not a copy of the one that started it: it loads neither torch nor the user's main
-module. It ends when its pipe closes; while an environment keeps it busy, when its standard input does, which the parent
-holds open for as long as it lives.
+A worker is a process of its own, not a copy of the training: it loads neither torch nor the user's main module. It ends
+when its pipe closes; while an environment keeps it busy, its guard ends it.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import sys
-import threading
 import time
 import traceback
 from multiprocessing.connection import Connection
@@ -20,10 +16,16 @@ from multiprocessing.connection import Connection
 import numpy as np
 
 from gnncomm.integrations.foreign import Array, Slot
-from gnncomm.integrations.form import ALIVE, ANSWER, FAILED, FORM, NO_SEED, STEP, Form, Task
+from gnncomm.integrations.form import NO_SEED, Form, Task
 from gnncomm.integrations.sources import BreachError, SettingError, build
+from gnncomm.integrations.words import ALIVE, ANSWER, FAILED, FORM, STEP
 
 _PULSE = 0.5  # seconds between signs of life
+_MOST_TEXT, _MOST_TRACEBACK = 2000, 20_000  # letters of an error message
+
+
+class _ClosedError(Exception):
+    """The training has closed the pipe. (An environment may raise EOFError and ConnectionError itself.)"""
 
 
 class Worker:
@@ -39,19 +41,19 @@ class Worker:
     def run(self) -> None:
         """Answer requests until the pipe closes."""
         try:
-            task = Task.decode(self.channel.recv_bytes())
+            task = Task.decode(self._hear())
             form = self._build(task)
             self.steps = [0] * task.count
             records = np.zeros(task.count, form.record())
-            self.channel.send_bytes(FORM + form.encode())
+            self._say(FORM + form.encode())
             while True:
-                self._answer(self.channel.recv_bytes(), form, records)
-                self.channel.send_bytes(ANSWER + records.tobytes())
-        except (EOFError, ConnectionError):
+                self._answer(self._hear(), form, records)
+                self._say(ANSWER + records.tobytes())
+        except _ClosedError:
             for slot in self.slots:
                 slot.env.close()
         except BaseException as error:
-            self.channel.send_bytes(FAILED + json.dumps(self._report(error)).encode())
+            self._say(FAILED + json.dumps(self._report(error)).encode())
             sys.excepthook = lambda *_: None  # the parent has the report and raises it
             raise
 
@@ -62,7 +64,9 @@ class Worker:
         first = self.slots[0]
         self._begin(0, "reset")
         form = Form(**{**vars(first.form), "coordinates": first.measure_positions()})
-        for slot in self.slots:
+        for number, slot in enumerate(self.slots):
+            self._begin(number, "start")
+            slot.require_form(first.form)
             slot.form = form
         return form
 
@@ -90,32 +94,39 @@ class Worker:
         self.doing = (number, what)
         if time.monotonic() - self._said > _PULSE:
             self._said = time.monotonic()
-            self.channel.send_bytes(ALIVE)
+            self._say(ALIVE)
+
+    def _hear(self) -> bytes:
+        try:
+            return self.channel.recv_bytes()
+        except (EOFError, ConnectionError) as error:
+            raise _ClosedError from error
+
+    def _say(self, message: bytes) -> None:
+        try:
+            self.channel.send_bytes(message)
+        except ConnectionError as error:
+            raise _ClosedError from error
 
     def _report(self, error: BaseException) -> dict[str, object]:
         number, what = self.doing
         report: dict[str, object] = {"env": number, "at": what, "kind": "raised", "agent": None, "field": None}
-        report["text"] = f"{type(error).__name__}: {error}"
-        report["traceback"] = "".join(traceback.format_exception(error))
+        report["text"] = "".join(traceback.format_exception_only(error)).strip()
+        report["traceback"] = _bounded("".join(traceback.format_exception(error)), _MOST_TRACEBACK)
         if isinstance(error, BreachError):
             report |= {"kind": "breach", "agent": error.agent, "field": error.field, "text": error.text}
         elif isinstance(error, SettingError):
             report |= {"kind": "setting", "text": str(error)}
+        report |= {
+            key: _bounded(value, _MOST_TEXT) for key in ("text", "agent") if isinstance(value := report[key], str)
+        }
         return report
 
 
-def _end_with_parent() -> None:
-    """Wait until the parent lets go of the standard input, then end at once, whatever the environment is doing."""
-    while os.read(0, 1):
-        pass
-    os._exit(1)
+def _bounded(text: str, most: int) -> str:
+    """The beginning and the end of a text."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def main(descriptor: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     Worker(Connection(descriptor)).run()
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

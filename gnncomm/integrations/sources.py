@@ -139,7 +139,7 @@ def _gymnasium(task: Task) -> TupleTeam:
         if module:
             _import(module)  # registers its environments
         spec = gymnasium.registry.get(name)
-        maker = spec.entry_point if spec is not None else None
+        maker: Any = spec.entry_point if spec is not None else None
         maker = load_env_creator(maker) if isinstance(maker, str) else maker
         is_env = isinstance(maker, type) and issubclass(maker, gymnasium.Env)
         if not is_env and not isinstance(maker, FunctionType | None):

@@ -21,28 +21,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnncomm.errors import ConfigError, EnvContractError, GnnCommError, StateError
-from gnncomm.integrations.form import ALIVE, ANSWER, FAILED, FORM, NO_SEED, RESET, STEP, Form, Task
+from gnncomm.integrations.form import NO_SEED, Form, Task
+from gnncomm.integrations.words import ALIVE, ANSWER, FAILED, FORM, HELLO, RESET, STEP
 
 _START_SECONDS = 60.0  # to load the environment's package
 _GRACE_SECONDS = 2.0  # to close the environments
+_MOST_WORDS = 1 << 22  # bytes of a form or a report
+_MOST_BYTES = 8 << 30  # of what all environments say at once
 
 
 class WorkerError(GnnCommError, RuntimeError):
     """A worker process that died, did not answer in time, or whose environment raised an error."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Worker:
     number: int
     first: int  # its environments: first ... first + count - 1
     count: int
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes]  # its guard, which ends as it does
     channel: Connection
+    pid: int = 0  # its own, as soon as the guard has told
 
     def __str__(self) -> str:
         last = self.first + self.count - 1
         which = f"environment {self.first}" if self.count == 1 else f"environments {self.first} to {last}"
-        return f"worker {self.number} ({which}, process {self.process.pid})"
+        return f"worker {self.number} ({which}, process {self.pid or self.process.pid})"
 
 
 class Workers:
@@ -68,19 +72,21 @@ class Workers:
         self._why_closed = "it was closed"
         try:
             for number, (first, end) in enumerate(pairwise(bounds)):
-                self._workers.append(_start(number, first, end - first))
+                self._workers.append(_start(number, first, end - first, timeout))
         except BaseException:
             self.close()
             raise
         tasks = {w.number: replace(task, first=w.first, count=w.count).encode() for w in self._workers}
+        self._answer_bytes = _MOST_WORDS
         answers = self._exchange(tasks, FORM, max(timeout, _START_SECONDS), "start")
-        self.form = Form.decode(answers[0])
+        self.form = self._common_form(answers)
+        self._answer_bytes = self.form.record().itemsize
         self.records: NDArray[np.void] = np.zeros(num_envs, self.form.record())
 
     @property
     def processes(self) -> list[int]:
-        """Identities of the processes."""
-        return [worker.process.pid for worker in self._workers]
+        """Identities of the processes: of each worker, and of its guard."""
+        return [pid for worker in self._workers for pid in (worker.pid, worker.process.pid)]
 
     def reset(self, seeds: NDArray[np.int64]) -> None:
         """Begin an episode in each environment whose ``seeds [B]`` is not ``NO_SEED``."""
@@ -104,9 +110,46 @@ class Workers:
         """End all processes; does nothing the second time."""
         self._end()
 
+    def _common_form(self, answers: Mapping[int, bytes]) -> Form:
+        """What the environments of all workers are like; other processes say it, so it is looked at."""
+        forms = {}
+        for number, answer in answers.items():
+            try:
+                forms[number] = Form.decode(answer)
+            except (ValueError, TypeError) as error:
+                raise self._ended_by(self._garbled(self._workers[number], "start")) from error
+        for number, form in forms.items():
+            if form != forms[0]:
+                name = next(name for name, value in vars(form).items() if value != getattr(forms[0], name))
+                raise self._ended_by(
+                    EnvContractError(
+                        f"{self.name}: expected {name} to be the same in all environments, got another in "
+                        f"{self._workers[number]} than in {self._workers[0]}. Mend the environment."
+                    )
+                )
+        size, count = forms[0].record().itemsize, sum(worker.count for worker in self._workers)
+        if size * count > _MOST_BYTES:
+            raise self._ended_by(
+                ConfigError(
+                    f"{self.name}: expected observations that fit into {_MOST_BYTES >> 30} GiB, got {size} bytes for "
+                    f"each of {count} environments. Use fewer, or smaller observations."
+                )
+            )
+        return forms[0]
+
+    def _ended_by(self, error: GnnCommError) -> GnnCommError:
+        """``error``, after all processes have ended."""
+        self._why_closed = f"they were ended after an error ({type(error).__name__})"
+        for worker in self._workers:
+            _kill(worker)
+        self.close()
+        return error
+
     def _keep(self, answers: Mapping[int, bytes]) -> None:
         for number, answer in answers.items():
             worker = self._workers[number]
+            if len(answer) != worker.count * self.form.record().itemsize:
+                raise self._ended_by(self._garbled(worker, "answer"))
             said = np.frombuffer(answer, self.form.record())
             self.records[worker.first : worker.first + worker.count] = said
 
@@ -146,12 +189,16 @@ class Workers:
                 worker = by_channel[channel]
                 message = self._receive(worker, verb)
                 last_sign[worker.number] = time.monotonic()
-                if message[:1] == FAILED:
-                    raise self._failure(worker, json.loads(message[1:]))
-                if message[:1] != ALIVE:
-                    assert message[:1] == want
-                    answers[worker.number] = message[1:]
+                kind, content = message[:1], message[1:]
+                if kind == FAILED:
+                    raise self._failure(worker, content)
+                if kind == HELLO and not worker.pid and content.isdigit():
+                    worker.pid = int(content)
+                elif kind == want:
+                    answers[worker.number] = content
                     open_.discard(worker.number)
+                elif kind != ALIVE:
+                    raise self._garbled(worker, verb)
             for number in open_:
                 if time.monotonic() - last_sign[number] >= timeout:
                     raise self._hangs(self._workers[number], verb)
@@ -159,10 +206,12 @@ class Workers:
 
     def _receive(self, worker: _Worker, verb: str) -> bytes:
         try:
-            return worker.channel.recv_bytes()
+            return worker.channel.recv_bytes(max(_MOST_WORDS, worker.count * self._answer_bytes + 1))
         except BlockingIOError as error:
             raise self._hangs(worker, verb) from error
         except (EOFError, OSError) as error:
+            if isinstance(error, OSError) and str(error) == "bad message length":
+                raise self._garbled(worker, verb) from error
             raise self._died(worker, verb) from error
 
     def _died(self, worker: _Worker, verb: str) -> WorkerError:
@@ -184,9 +233,18 @@ class Workers:
             "s. If a single call of the environment may take longer, pass a larger timeout; else mend the environment."
         )
 
-    def _failure(self, worker: _Worker, report: Mapping[str, Any]) -> GnnCommError:
-        env = worker.first + int(report["env"] or 0)
-        where = f"environment {env}, {report['at']}"
+    def _garbled(self, worker: _Worker, verb: str) -> WorkerError:
+        return WorkerError(
+            f"{verb}: expected {worker} of {self.name!r} to answer in the form of gnncomm, got something else. Does "
+            "the environment write to file descriptors which it has not opened? Mend it."
+        )
+
+    def _failure(self, worker: _Worker, content: bytes) -> GnnCommError:
+        try:
+            report: Mapping[str, Any] = json.loads(content)
+            where = f"environment {worker.first + int(report['env'] or 0)}, {report['at']}"
+        except (ValueError, TypeError, KeyError):
+            return self._garbled(worker, "failure")
         error: GnnCommError
         if report["kind"] == "setting":
             error = ConfigError(f"{self.name}: {report['text']}")
@@ -203,16 +261,17 @@ class Workers:
         return error
 
 
-def _start(number: int, first: int, count: int) -> _Worker:
+def _start(number: int, first: int, count: int, timeout: float) -> _Worker:
     ours, theirs = socket.socketpair()
-    patience = struct.pack("ll", int(_START_SECONDS), 0)  # a worker that is stopped half-way through a message
+    seconds = max(timeout, 0.01)  # 0 would be for ever
+    patience = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))  # for one that stops half-way through a message
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
     surroundings = {"OMP_NUM_THREADS": "1", "SDL_VIDEODRIVER": "dummy", "PYGAME_HIDE_SUPPORT_PROMPT": "1"} | os.environ
     surroundings["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "gnncomm.integrations.serve", str(theirs.fileno())],
+            [sys.executable, "-P", "-m", "gnncomm.integrations.guard", str(theirs.fileno())],
             stdin=subprocess.PIPE,
             pass_fds=[theirs.fileno()],
             env=surroundings,
@@ -224,9 +283,9 @@ def _start(number: int, first: int, count: int) -> _Worker:
 
 
 def _kill(worker: _Worker) -> None:
-    """The worker and all processes that its environments may have started."""
-    if worker.process.poll() is None:
-        os.killpg(worker.process.pid, signal.SIGKILL)
+    """Let go of the guard: it kills the worker and all that its environments have started."""
+    assert worker.process.stdin is not None  # a pipe
+    worker.process.stdin.close()
 
 
 def _shut_down(workers: list[_Worker], owner: int) -> None:
@@ -241,6 +300,14 @@ def _shut_down(workers: list[_Worker], owner: int) -> None:
             worker.process.wait(max(deadline - time.monotonic(), 0.0))
         except subprocess.TimeoutExpired:
             _kill(worker)
-            worker.process.wait()
-        assert worker.process.stdin is not None  # a pipe
-        worker.process.stdin.close()
+            _wait_for_guard(worker)
+        _kill(worker)
+
+
+def _wait_for_guard(worker: _Worker) -> None:
+    """Until all is quiet; a guard that an environment has stopped cannot do its work, and is killed with the worker."""
+    try:
+        worker.process.wait(_GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        worker.process.kill()
+        worker.process.wait()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gnncomm import random
 from gnncomm.errors import ActionMaskError, ConfigError, ShapeError
 from gnncomm.layers import CommLayer, CommStack
+from gnncomm.policy import checks
 from gnncomm.policy.critic import Critic, LocalCritic
 from gnncomm.policy.encoder import Encoder, living_obs
 from gnncomm.policy.memory import GRU, Memory
@@ -212,10 +213,11 @@ class CommPolicy(nn.Module):
         the most likely action.
 
         Raises:
-            ShapeError: ``state`` is of another batch. NonFiniteError: a living agent observes NaN or infinity.
-            ActionMaskError: a living agent has no allowed action.
+            ShapeError, DtypeError: a tensor of ``timestep``, or ``state``, is of another batch; nothing is broadcast.
+            NonFiniteError: a living agent observes, remembers or decides with NaN or infinity; names it, and the weight
+            that is not finite. ActionMaskError: a living agent has no allowed action.
         """
-        alive, state = timestep.alive, self._entered(timestep, state)
+        alive, state = timestep.alive, self._entered(timestep, state, key)
         x = self.encoder(living_obs(timestep.obs, alive))
         features, after, talked = self._step(x, timestep, state, key)
         logits = self._logits(features, alive, timestep.action_mask)
@@ -223,24 +225,29 @@ class CommPolicy(nn.Module):
         action = choose_action(logits, key, timestep.key.unsqueeze(-1), timestep.step.unsqueeze(-1), agent)
         log_prob = logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
         value, baseline = self.critic(features, alive), self._baseline(talked.rows, self._aside(x, state.memory), alive)
+        checks.require_finite(alive, log_prob + talked.log_prob.sum(-1), value, lambda: self._suspects(state))
         return Decision(action, talked.choice, log_prob, talked.log_prob, value, baseline, logits, after, talked)
 
     def value(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None = None) -> Tensor:
         """``[B, N]``: the ``value`` of ``act`` with the same arguments, its sampled choices included."""
-        state = self._entered(timestep, state)
+        state = self._entered(timestep, state, key)
         features, _, _ = self._step(self.encoder(living_obs(timestep.obs, timestep.alive)), timestep, state, key)
         value: Tensor = self.critic(features, timestep.alive)
         return value
 
-    def _entered(self, timestep: TimeStep, state: PolicyState) -> PolicyState:
+    def _entered(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None) -> PolicyState:
         """The state in which this step begins."""
+        checks.require_timestep(timestep, axes=1)
+        checks.require_key(key)
         alive = timestep.alive
         if state.memory.shape != (*alive.shape, self.memory.state_dim):
             raise ShapeError(
                 f"Expected a policy state [B={alive.shape[0]}, N={alive.shape[1]}, S={self.memory.state_dim}], got "
                 f"{tuple(state.memory.shape)}: use initial_state for a new batch of environments."
             )
-        return _fresh(timestep, self._with_wire_state(state))
+        state = self._with_wire_state(state)
+        self._require_state(state)
+        return _fresh(timestep, state)
 
     def _step(
         self,
@@ -282,7 +289,11 @@ class CommPolicy(nn.Module):
             state: before the first step.
             choice: ``[T, B, N, K * C]``; may be left out where the scheduler samples nothing.
         """
+        checks.require_timestep(timestep, axes=2)
         alive, state = timestep.alive, self._with_wire_state(state)
+        checks.require_shape("action", action, alive.shape, "[T, B, N]")
+        checks.require_shape("state.memory", state.memory, (*alive.shape[1:], self.memory.state_dim), "[B, N, S]")
+        self._require_state(state)
         if choice is None:
             choice = action.new_zeros(*action.shape, 0)
         heard = self._heard(self.encoder(living_obs(timestep.obs, alive)), timestep, choice, state)
@@ -294,6 +305,18 @@ class CommPolicy(nn.Module):
         entropy = -(log_probs.exp() * finite_log_probs).sum(-1) + heard.entropy
         value = self.critic(heard.features, alive)
         return Evaluation(log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
+
+    def _require_state(self, state: PolicyState) -> None:
+        checks.require_like("state.memory", state.memory, self.actor.weight)
+        wire = _carried(state)
+        schedule, flight = WireState.shapes(self.wire, self.comm, *state.memory.shape[:2])
+        checks.require_shape("state.wire.schedule", wire.schedule, schedule, "[B, N, K, Z]")
+        checks.require_shape("state.wire.flight", wire.flight, flight, "[B, N, K, Q]")
+
+    def _suspects(self, state: PolicyState) -> dict[str, Tensor]:
+        """What a decision that is not finite may come from."""
+        weights = {name: value for name, value in self.state_dict().items() if value.is_floating_point()}
+        return weights | {f"state.{name}": value for name, value in state.tensors().items()}
 
     def _heard(self, x_TBNH: Tensor, timestep: TimeStep, choice: Tensor, state: PolicyState) -> _Heard:
         if self.integration is Integration.PREVIOUS or not _carried(state).empty:

@@ -27,13 +27,16 @@ class WireState(Batch):
 
     @classmethod
     def fresh(cls, wire: Wire, comm: CommStack, like: Tensor, num_envs: int, num_agents: int) -> WireState:
+        return cls(*(like.new_zeros(shape) for shape in cls.shapes(wire, comm, num_envs, num_agents)))
+
+    @staticmethod
+    def shapes(wire: Wire, comm: CommStack, num_envs: int, num_agents: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """``[B, N, K, Z]`` of ``schedule`` and ``[B, N, K, Q]`` of ``flight``."""
         layers = comm.rounds
         schedule = max(wire.scheduler.state_dim(layer.msg_channels) for layer in layers)
         flight = max(wire.channel.state_dim(layer.msg_channels, num_agents) for layer in layers)
-        return cls(
-            like.new_zeros(num_envs, num_agents, len(layers), schedule),
-            like.new_zeros(num_envs, num_agents, len(layers), flight),
-        )
+        rows = (num_envs, num_agents, len(layers))
+        return (*rows, schedule), (*rows, flight)
 
     @property
     def empty(self) -> bool:

@@ -11,7 +11,8 @@ from torch import Tensor
 from gnncomm import random
 from gnncomm.deploy import run_team, team_of
 from gnncomm.errors import NonFiniteError
-from gnncomm.policy import CommPolicy, Decision, PolicyState
+from gnncomm.policy import CommPolicy, PolicyState
+from gnncomm.policy.checks import planted_nan
 from gnncomm.schedule import Decider
 from gnncomm.testing.law import require_bits, require_close
 from gnncomm.testing.layer import require_heard, require_outside
@@ -82,7 +83,8 @@ def check_poison(policy: CommPolicy, moments: Trial, key: int | None = 0) -> Non
     for poison in (torch.nan, 1e3):
         memory = torch.where(harmless.unsqueeze(-1), poison, state.memory)
         try:
-            spoilt = list(play(policy, obs, replace(state, memory=memory), key))
+            with planted_nan():
+                spoilt = list(play(policy, obs, replace(state, memory=memory), key))
         except NonFiniteError:
             continue
         _require_untouched(policy, clean, spoilt, harmless)

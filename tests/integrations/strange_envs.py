@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from typing import Any, ClassVar
 
@@ -58,6 +59,13 @@ class Toy(ParallelEnv):
         return self.moves[agent]
 
     def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        if self.fault == "says":
+            print("from the environment", flush=True)
+            os.system("echo from a shell")
+        if self.fault == "asks":
+            input("which way? ")
+        if self.fault.startswith("starts"):
+            start_others(self.fault)
         if self.fault == "raise_reset":
             raise ZeroDivisionError("no reset today")
         left = self.total if self.fault == "lingers" else 0
@@ -138,6 +146,19 @@ class Toy(ParallelEnv):
             seen[name]["action_mask"] = np.full(3, 2, np.int8)
         elif fault == "reward_nan":
             rewards[name] = float("nan")
+        elif fault == "reward_large":
+            rewards[name] = 1e300
+        elif fault == "view_large":
+            self.views[name] = spaces.Box(-1e300, 1e300, (3,), np.float64)
+            seen[name] = np.array([0, -1e300, 0])
+        elif fault == "twice":
+            self.agents.append(name)
+        elif fault == "long":
+            raise ValueError("x" * 1_000_000)
+        elif fault.startswith("pipe "):
+            os.write(pipe(), bytes.fromhex(fault[5:]))
+        elif fault.endswith(" and dies"):
+            os.kill(os.getpid(), signal.SIGKILL)
         elif fault == "reward_text":
             rewards[name] = "much"
         elif fault == "no_reward":
@@ -184,6 +205,42 @@ class Toy(ParallelEnv):
         if self.fault.startswith("/"):
             with open(self.fault, "a") as file:
                 file.write("closed\n")
+
+
+def pipe() -> int:
+    """The descriptor on which the worker answers, found as an environment would by accident."""
+    links = [f"/proc/self/fd/{fd}" for fd in range(3, 64)]
+    return next(int(link[14:]) for link in links if os.path.lexists(link) and "socket:" in os.readlink(link))
+
+
+def start_others(how: str) -> None:
+    """Processes that would run for an hour: a child, one of another session, one without parent or environment."""
+    sleep = ["sleep", "3600.25"]
+    subprocess.Popen(sleep)
+    subprocess.Popen(sleep, start_new_session=True, env={})
+    subprocess.run(["sh", "-c", "setsid sleep 3600.25 & setsid sh -c 'sleep 3600.25 & sleep 3600.25' &"], check=True)
+    if os.fork() == 0:  # holds all that the worker holds, the pipe too
+        os.execvp("sleep", sleep) if "exec" in how else time.sleep(3600)
+
+
+class Uneven(Toy):
+    """Every other one has other numbers."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).made += 1
+        if type(self).made % 2 == 0:
+            self.moves["mid_0"] = spaces.Discrete(7)
+
+
+class Twins(Toy):
+    """Two agents of one name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.possible_agents = ["left_0", "mid_0", "mid_0"]
 
 
 parallel_env = toy = Toy

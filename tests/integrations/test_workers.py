@@ -118,6 +118,146 @@ def children() -> set[int]:
     return {int(p) for task in Path("/proc/self/task").iterdir() for p in (task / "children").read_text().split()}
 
 
+def sleepers() -> list[int]:
+    """Processes that an environment has started, wherever they hang in the tree."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                words = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"3600.25" in words:
+                found.append(int(entry.name))
+    return found
+
+
+def gone(seconds: float = 5.0) -> bool:
+    end = time.monotonic() + seconds
+    while sleepers():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def several_steps(env: ForeignEnv) -> None:
+    for _ in range(3):
+        env.step(ones(env))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only the worker's own group is ended")
+@pytest.mark.parametrize("end", ["close", "worker killed", "environment dies", "training killed"])
+def test_what_an_environment_started_ends_with_it(end: str) -> None:
+    """Also in sessions of its own, without parent, without the environment's variables."""
+    assert gone()
+    if end == "training killed":
+        process, found = parent("starts exec", "import time; time.sleep(100)")
+        assert len(sleepers()) >= 6
+        process.kill()
+        process.communicate()
+        assert gone()
+        assert nobody(found, seconds=5)
+        return
+    env = make(num_envs=1, num_workers=1, fault="starts exec and dies" if end == "environment dies" else "starts exec")
+    env.reset(seed=0)
+    time.sleep(0.3)
+    assert len(sleepers()) >= 6
+    if end == "close":
+        env.close()
+    elif end == "worker killed":
+        os.kill(env.workers.processes[0], signal.SIGKILL)
+    with pytest.raises((WorkerError, StateError)):
+        several_steps(env)
+    assert gone(0.5), "nothing is left when the error arrives"
+    assert nobody(env.workers.processes)
+
+
+def test_a_fork_that_holds_the_pipe_hides_no_death() -> None:
+    env = make(num_envs=1, num_workers=1, fault="starts and dies", timeout=20.0)
+    env.reset(seed=0)
+    env.step(ones(env))
+    begin = time.monotonic()
+    with pytest.raises(WorkerError, match="signal SIGKILL"):
+        env.step(ones(env))
+    assert time.monotonic() - begin < 10
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["00000003617878", "000000057b6e6f7421", "7fffffff", "ffffffff7fffffffffffffff", "00000001", "0000000268f1", "00"],
+)
+def test_what_is_no_answer(content: str) -> None:
+    """An environment that writes into the pipe: lengths and kinds that nobody sends, and half a message."""
+    env = make(num_envs=1, num_workers=1, fault=f"pipe {content}", timeout=2.0)
+    env.reset(seed=0)
+    env.step(ones(env))
+    begin = time.monotonic()
+    with pytest.raises(WorkerError, match=r"(step|answer): expected worker 0 .* (something else|no sign of life|died)"):
+        several_steps(env)
+    assert time.monotonic() - begin < 8
+    assert nobody(env.workers.processes)
+
+
+def test_what_it_prints_is_no_output_of_ours(capfd: pytest.CaptureFixture[str]) -> None:
+    env = make(num_envs=1, num_workers=1, fault="says")
+    env.reset(seed=0)
+    env.close()
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "from the environment" in said.err
+    assert "from a shell" in said.err
+
+
+def test_nobody_answers_its_questions() -> None:
+    with pytest.raises(WorkerError, match="EOFError"):
+        make(num_envs=1, num_workers=1, fault="asks").reset(seed=0)
+
+
+def test_a_long_story_is_cut() -> None:
+    env = make(num_envs=1, num_workers=1, fault="long")
+    env.reset(seed=0)
+    env.step(ones(env))
+    with pytest.raises(WorkerError, match=r"ValueError: xxx.* \.\.\. xxx") as caught:
+        env.step(ones(env))
+    assert len(str(caught.value)) < 3000
+    assert len("".join(caught.value.__notes__)) < 30_000
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("reward_large", r"agent 'mid_0', reward: expected a finite number that float32 holds, got 1e\+300"),
+        ("twice", "agent 'mid_0', agents: expected each agent once"),
+    ],
+)
+def test_breaches(fault: str, words: str) -> None:
+    env = make(fault=fault)
+    env.reset(seed=0)
+    env.step(ones(env))
+    with pytest.raises(EnvContractError, match=words):
+        env.step(ones(env))
+
+
+def test_numbers_that_float32_does_not_hold() -> None:
+    env = make(fault="view_large", strict=False)
+    env.reset(seed=0)
+    env.step(ones(env))
+    with pytest.raises(EnvContractError, match=r"agent 'mid_0', observation: .* float32 holds, got -1e\+300 at"):
+        env.step(ones(env))
+
+
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_environments_that_are_not_alike(num_workers: int) -> None:
+    with pytest.raises(EnvContractError, match="actions: expected the same in all environments"):
+        envs.make("pettingzoo:strange_envs:Uneven", num_envs=4, num_workers=num_workers)
+
+
+def test_two_agents_of_one_name() -> None:
+    with pytest.raises(EnvContractError, match="agent 'mid_0', possible_agents: expected each agent once"):
+        envs.make("pettingzoo:strange_envs:Twins")
+
+
 def test_signs_of_life_of_slow_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four calls of 0.6 s each are more than the timeout of 1.5 s together, but none of them is."""
     env = make(num_envs=4, num_workers=1, fault="hang", at=1, seconds=0.6, timeout=1.5)
