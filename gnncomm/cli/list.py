@@ -24,7 +24,7 @@ def run(words: list[str]) -> int:
         )
     )
     methods = {name: method.line for name, method in METHODS.items()}
-    console.print(_table("methods (--comm): ready combinations", methods))
+    console.print(_table("methods (--comm): ready combinations, all trained by one PPO here", methods))
     console.print(_table("layers (--comm): to combine by hand", layers))
     console.print(
         _table(
