@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from gnncomm.cli.eval import show
 from gnncomm.cli.progress import TrainingProgress, short
+from gnncomm.evaluate import Arm, Difference, Interval, Report, WireUse
 
 
 @pytest.mark.parametrize(
@@ -42,3 +44,20 @@ def test_steps_and_time_left_stay_at_any_width(width: int, kept: list[str], gone
 
 def test_large_counts_are_short() -> None:
     assert [short(n) for n in (0, 999, 12_345, 2_400_000, 3 * 10**9)] == ["0", "999", "12.3k", "2.4M", "3.0G"]
+
+
+def _report() -> Report:
+    ones = Interval(1.0, 0.9, 1.0)
+    arm = Arm(ones, ones, ones)
+    arms = dict.fromkeys(("trained", "muted", "shuffled", "floor", "ceiling"), arm)
+    return Report("relay", 10, 0, True, gain=Difference(0.5, 0.1, ones), wire=WireUse(32.0, 1.0, 1), **arms)
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 80])
+def test_the_table_of_an_evaluation_is_whole_at_any_width(width: int) -> None:
+    screen = io.StringIO()
+    show(_report(), Console(file=screen, width=width, force_terminal=True, color_system=None))
+    text = " ".join(screen.getvalue().split())
+    assert "\u2026" not in text, "cut"
+    for word in ("ceiling", "muted", "100.0", "Communication gains", "32 bits per agent and step"):
+        assert word in text
