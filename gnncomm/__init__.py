@@ -9,7 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnncomm import channel, layers, learn, methods, policy, schedule, store, testing, topology
+    from gnncomm import (
+        channel,
+        codec,
+        deploy,
+        graph,
+        layers,
+        learn,
+        methods,
+        policy,
+        schedule,
+        store,
+        testing,
+        topology,
+    )
     from gnncomm.deploy import LocalAgent
     from gnncomm.errors import GnnCommError
     from gnncomm.evaluate import Report, evaluate
@@ -37,12 +50,39 @@ _HOME = {
     "Trained": "gnncomm.run",
     "Wire": "gnncomm.wire",
     "default_config": "gnncomm.run",
-    "evaluate": "gnncomm.evaluate",
     "load": "gnncomm.run",
-    "record": "gnncomm.record",
     "train": "gnncomm.run",
 }
-_ROOMS = ("channel", "layers", "learn", "methods", "policy", "schedule", "store", "testing", "topology")
+_ROOMS = (
+    "bench",
+    "channel",
+    "cli",
+    "codec",
+    "deploy",
+    "environments",
+    "errors",
+    "evaluate",
+    "graph",
+    "integrations",
+    "layers",
+    "learn",
+    "methods",
+    "moment",
+    "multiagent",
+    "policy",
+    "random",
+    "record",
+    "registry",
+    "run",
+    "schedule",
+    "shapes",
+    "store",
+    "testing",
+    "topology",
+    "types",
+    "wire",
+)
+"""Every package and module. ``evaluate`` and ``record`` are rooms that are called like the functions in them."""
 
 __version__ = "0.1.0"
 __all__ = [
@@ -61,8 +101,11 @@ __all__ = [
     "Trained",
     "Wire",
     "channel",
+    "codec",
     "default_config",
+    "deploy",
     "evaluate",
+    "graph",
     "layers",
     "learn",
     "load",
@@ -86,4 +129,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*__all__, *_ROOMS})

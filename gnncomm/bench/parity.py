@@ -10,7 +10,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from gnncomm.errors import GnnCommError
+from gnncomm.errors import ConfigError, GnnCommError
 from gnncomm.methods.reference import REFERENCES, Case, Reference, load_cases
 
 
@@ -35,7 +35,16 @@ class ParityRow:
 
 
 def bench_parity(folder: str | Path) -> Iterable[ParityRow]:
-    """One row for each released code whose numbers lie in ``folder``."""
+    """One row for each released code whose numbers lie in ``folder``.
+
+    Raises:
+        ConfigError: there is no such folder; the numbers come with a checkout of gnncomm, not with its package.
+    """
+    if not Path(folder).is_dir():
+        raise ConfigError(
+            f"Expected the folder of the recorded numbers, got {str(folder)!r}, which is none. They are part of a "
+            "checkout of gnncomm (tests/golden/layers): run the comparison there, or name the folder with --golden."
+        )
     for name, network in sorted(REFERENCES.items()):
         yield parity(network, load_cases(folder, name))
 

@@ -73,7 +73,7 @@ class BenchArgs:
     out: str = "runs/methods"
     """methods: where the runs lie; one that is complete is not trained again."""
     golden: str = "tests/golden/layers"
-    """parity: folder of the numbers that were recorded from released codes."""
+    """parity: folder of the numbers that were recorded from released codes; they come with a checkout."""
     json: str = ""
     """envs, layers, parity, methods: also write the numbers to this file."""
 

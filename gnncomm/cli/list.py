@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import re
+from dataclasses import dataclass
+from typing import Literal
 
+import tyro
 from rich.table import Table
 
 from gnncomm import channel, codec, environments, schedule, topology
@@ -13,42 +16,48 @@ from gnncomm.cli.parse import parse
 from gnncomm.layers import LAYERS, NONE
 from gnncomm.methods import METHODS
 
+KINDS = ("environments", "methods", "layers", "topologies", "schedulers", "codecs", "channels")
+
+
+@dataclass(frozen=True)
+class ListArgs:
+    """What there is to choose from."""
+
+    kinds: tyro.conf.Positional[tuple[Literal[KINDS], ...]] = ()  # type: ignore[valid-type]  # a Literal of a tuple
+    """Which lists; none shows all."""
+
 
 def run(words: list[str]) -> int:
-    parse(_nothing, words, "gnncomm list")
+    args = parse(ListArgs, words, "gnncomm list")
     console = make_console()
-    layers = {name: line for name, (_, line) in LAYERS.items()} | {NONE: "nothing is sent"}
-    console.print(
-        _table(
-            "environments (gnncomm train ENV)", {name: plain(text) for name, text in environments.summaries().items()}
-        )
-    )
-    methods = {
-        name: f"{method.line} (in the paper: {method.trained})" if method.trained else method.line
-        for name, method in METHODS.items()
-    }
-    console.print(
-        _table("methods (--comm): ready combinations, all trained by PPO without losses of their own", methods)
-    )
-    console.print(_table("layers (--comm): to combine by hand", layers))
-    console.print(
-        _table(
-            "topologies (--topology); combine: A | B, A & B, ~A, A.every(2), [A; B]:period=5",
-            _summaries(topology.listing()),
-        )
-    )
-    console.print(_table("schedulers (--scheduler)", _summaries(schedule.listing())))
-    console.print(_table("codecs (--codec); int4 is quantise:bits=4", _summaries(codec.listing())))
-    console.print(_table("channels (--channel); join with +", _summaries(channel.listing())))
+    for kind in args.kinds or KINDS:
+        title, lines = _list_of(kind)
+        console.print(_table(title, lines))
     return 0
 
 
-def _nothing() -> None:
-    """What there is to choose from."""
-
-
-def _summaries(classes: dict[str, type]) -> dict[str, str]:
-    return {name: first_line(value) for name, value in classes.items()}
+def _list_of(kind: str) -> tuple[str, dict[str, str]]:
+    """The heading of a list, and its names with what they are."""
+    if kind == "environments":
+        summaries = environments.summaries()
+        return "environments (gnncomm train ENV)", {name: plain(text) for name, text in summaries.items()}
+    if kind == "methods":
+        title = "methods (--comm): ready combinations, all trained by one PPO here, without losses of their own"
+        return title, {
+            name: f"{method.line} (in the paper: {method.trained})" if method.trained else method.line
+            for name, method in METHODS.items()
+        }
+    if kind == "layers":
+        layers = {name: line for name, (_, line) in LAYERS.items()}
+        return "layers (--comm): to combine by hand", layers | {NONE: "nothing is sent"}
+    combine = "topologies (--topology); combine: A | B, A & B, ~A, A.every(2), [A; B]:period=5"
+    title, room = {
+        "topologies": (combine, topology),
+        "schedulers": ("schedulers (--scheduler)", schedule),
+        "codecs": ("codecs (--codec); int4 is quantise:bits=4", codec),
+        "channels": ("channels (--channel); join with +", channel),
+    }[kind]
+    return title, {name: first_line(value) for name, value in room.listing().items()}
 
 
 def first_line(value: object) -> str:

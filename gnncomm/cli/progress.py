@@ -38,7 +38,6 @@ class TrainingProgress:
             TextColumn("{task.fields[numbers]}", markup=False),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
         )
         self.task = self.bar.add_task("train", total=total_steps, **self._fitted(0, []))
 
@@ -47,13 +46,15 @@ class TrainingProgress:
         self.console.print(text, soft_wrap=True)
 
     def __enter__(self) -> Self:
-        self.bar.__enter__()
+        if self.console.is_terminal:
+            self.bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.bar.__exit__(kind, error, trace)
+        if self.console.is_terminal:
+            self.bar.stop()
 
     def __call__(self, training: Training, metrics: dict[str, float]) -> None:
         if self.first_step is None:
@@ -70,8 +71,9 @@ class TrainingProgress:
             f"return {self.latest['return']:.2f}",
             f"length {self.latest['length']:.1f}",
         ]
-        self.bar.update(self.task, completed=training.env_steps, **self._fitted(training.env_steps, parts))
-        if not self.console.is_terminal and time.monotonic() - self.last_line > 10:
+        if self.console.is_terminal:
+            self.bar.update(self.task, completed=training.env_steps, **self._fitted(training.env_steps, parts))
+        elif time.monotonic() - self.last_line > 10:
             self.last_line = time.monotonic()
             left = (self.total - training.env_steps) / self.steps_per_second
             text = "  ".join(parts)

@@ -41,7 +41,9 @@ def run(words: list[str]) -> int:
     args = parse(ReplayArgs, words, "gnncomm replay")
     console = make_console()
     trained = load(args.run, trust_env=args.trust_env)
-    figure = output_file(args.figure or str(safe_run_path(args.run) / "trajectories.png"), *figure_suffixes())
+    figure = output_file(
+        args.figure or str(safe_run_path(args.run, parents=True) / "trajectories.png"), *figure_suffixes()
+    )
     kept = output_file(args.episode, ".npz") if args.episode else None
     film = output_file(args.video, ".mp4", ".gif") if args.video else None
     episode = draw(trained, figure, args.seed)

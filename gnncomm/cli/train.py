@@ -49,6 +49,8 @@ class TrainArgs(TrainConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         within(self, threads=(0, most_threads()), episodes=(0, 10**9))
+        if self.resume and self.overwrite:
+            raise ConfigError("Expected --resume or --overwrite, got both: continue the run, or replace it.")
         if self.episodes == 1:
             raise ConfigError("episodes must be 0, for no evaluation, or at least 2, for an interval, got 1.")
 

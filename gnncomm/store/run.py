@@ -107,7 +107,7 @@ class RunDir:
             RunLockedError: ``write`` while another process writes there.
             UnsafePathError: see ``safe_run_path``.
         """
-        path = safe_run_path(path)
+        path = safe_run_path(path, parents=not write)
         if not path.is_dir():
             names = [entry.name for entry in path.parent.iterdir() if entry.is_dir()] if path.parent.is_dir() else []
             hint = did_you_mean(path.name, names) if names else f"{path.parent} holds no runs."

@@ -54,6 +54,8 @@ NAMES = [
     ([*TRAIN, "--out", "nowhere", "--resume"], 66, "There is no run"),
     (["eval", "nowhere"], 66, "There is no run"),
     (["replay", "nowhere"], 66, "There is no run"),
+    (["train", "relay", "--resume", "--overwrite"], 78, "got both"),
+    (["bench", "parity"], 78, "part of a checkout"),
 ]
 
 

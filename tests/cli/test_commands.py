@@ -54,6 +54,12 @@ def test_list_names_everything_there_is(capsys: pytest.CaptureFixture[str]) -> N
     assert NONE in words
 
 
+def test_list_shows_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    text = says(["list", "codecs", "channels"], capsys)
+    assert text.index("codecs (--codec)") < text.index("channels (--channel)")
+    assert "topologies" not in text
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert f"gnncomm {command}" in says([command, "--help"], capsys)

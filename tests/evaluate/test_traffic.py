@@ -7,7 +7,7 @@ import torch
 
 import envs
 from gnncomm import channel, codec
-from gnncomm.evaluate import evaluate
+from gnncomm.evaluate import WireUse, evaluate
 from gnncomm.layers import CommStack, MeanComm
 from gnncomm.policy import CommPolicy, Memory
 from gnncomm.topology import Empty, KNearest, Line, Star, Topology
@@ -37,7 +37,7 @@ def test_traffic_by_hand(topology: Topology, code: str, medium: str, rounds: int
     assert report.wire.edges_per_step == pytest.approx(edges)
     assert report.wire.rounds == rounds
     assert report.to_dict()["wire"] == report.wire.to_dict()
-    assert f"{bits:,.1f} bits per agent and step" in str(report.wire)
+    assert f"{bits:,.0f} bits per agent and step" in str(report.wire)
 
 
 def test_only_counted_episodes_count() -> None:
@@ -51,3 +51,12 @@ def test_only_counted_episodes_count() -> None:
         uses.append(evaluate(policy, env, episodes=30, greedy=False).wire)
     assert uses[0].bits_per_agent_step == pytest.approx(uses[1].bits_per_agent_step, rel=1e-6)
     assert uses[0].edges_per_step == pytest.approx(uses[1].edges_per_step)
+
+
+def test_no_decimals_where_they_are_zero() -> None:
+    assert str(WireUse(12288.0, 5.75, 2)) == (
+        "On the wire: 12,288 bits per agent and step, 5.75 messages read per step, 2 rounds."
+    )
+    assert "0.5 bits" in str(WireUse(0.5, 100.0, 1))
+    assert " 100 messages" in str(WireUse(0.0, 100.0, 1))
+    assert " 0 bits" in str(WireUse(0.0, 100.0, 1))

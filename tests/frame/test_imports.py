@@ -29,6 +29,7 @@ RANKS = (
     ("saved", "run", "multiagent"),
     ("integrations", "testing", "bench"),
     ("cli",),
+    ("__main__",),
 )
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 STRANGERS = frozenset({"topology", "schedule", "codec", "channel"})
@@ -180,3 +181,21 @@ def test_envs_do_not_pay_for_torch_geometric() -> None:
         "    if found.name != 'envs.pettingzoo': importlib.import_module(found.name)"
     )
     assert not loaded_by(everything, unwanted)
+
+
+def test_every_room_is_an_attribute_and_stays_the_same() -> None:
+    """Whatever was imported before: also rooms that are called like a function in them."""
+    rooms = {path.stem for path in (ROOT / "gnncomm").iterdir() if path.is_dir() or path.suffix == ".py"}
+    rooms -= {"__init__", "__main__", "__pycache__", "py"}
+    code = (
+        "import importlib, gnncomm\n"
+        f"for room in {sorted(rooms)}:\n"
+        "    first = getattr(gnncomm, room)\n"
+        "    module = importlib.import_module('gnncomm.' + room)\n"
+        "    if not (first is getattr(gnncomm, room) is module) or room not in dir(gnncomm): print(room)\n"
+        "if not callable(gnncomm.evaluate) or not callable(gnncomm.record): print('not callable')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert not done.stdout

@@ -33,6 +33,7 @@ def test_unsafe_names_are_refused(name: str, tmp_path: Path, monkeypatch: pytest
         ("sweeps/a/b-1.2_c", "sweeps/a/b-1.2_c"),
         ("A" * 64, "runs/" + "A" * 64),
         ("console", "runs/console"),
+        ("lr=0.1,seed=3", "runs/lr=0.1,seed=3"),
     ],
 )
 def test_names_mean_places(given: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,3 +85,16 @@ def test_names_that_differ_only_in_case_are_refused(tmp_path: Path) -> None:
     assert safe_run_path(tmp_path / "Alpha") == tmp_path / "Alpha"
     with pytest.raises(UnsafePathError, match="only in case"):
         safe_run_path(tmp_path / "alpha")
+
+
+def test_a_run_beside_the_current_directory_may_be_read_but_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert safe_run_path("../runs/first", parents=True) == tmp_path.resolve() / "runs" / "first"
+    for name in ("../runs/../x", "runs/../../x", "../" * 40 + "etc/x", "../-rf"):
+        with pytest.raises(UnsafePathError):
+            safe_run_path(name, parents=True)
+    with pytest.raises(UnsafePathError):
+        safe_run_path("../runs/first")

@@ -1,0 +1,203 @@
+"""The tables of the documentation say what the code says: settings, defaults, options, names, keys."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from gnncomm import channel, codec, environments, layers, methods, schedule, topology
+from gnncomm.cli.bench import BenchArgs
+from gnncomm.cli.eval import EvalArgs
+from gnncomm.cli.plot import PlotArgs
+from gnncomm.cli.replay import ReplayArgs
+from gnncomm.cli.train import TrainArgs
+from gnncomm.evaluate import evaluate
+from gnncomm.layers import LAYERS
+from gnncomm.learn import PPOConfig, TrainConfig
+from gnncomm.multiagent import DEFAULT_PPO
+from gnncomm.run import make_env, train
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+LEFT_OUT = {"TrainConfig": {"ppo"}, "layers": {"CommLayer", "Attention"}, "topologies": {"from_function"}}
+"""What is no row: a part with rows of its own, bases, what has no text form."""
+
+
+def page(name: str) -> str:
+    return (DOCS / f"{name}.md").read_text(encoding="utf-8")
+
+
+def section(text: str, heading: str) -> str:
+    found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.S | re.M)
+    assert found, heading
+    return found.group(1)
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of the tables in ``text``, without heads and rules."""
+    lines = [line.replace(r"\|", "\0") for line in text.splitlines() if line.startswith("|")]
+    cells = [[cell.strip().replace("\0", "|") for cell in line.strip("|").split("|")] for line in lines]
+    return [row for number, row in enumerate(cells) if not set(row[0]) <= {"-"} and not _is_head(cells, number)]
+
+
+def _is_head(cells: list[list[str]], number: int) -> bool:
+    return number + 1 < len(cells) and bool(cells[number + 1][0]) and set(cells[number + 1][0]) <= {"-"}
+
+
+def said(value: Any) -> str:
+    """A default as the tables write it."""
+    return "none" if isinstance(value, Mapping) and not value else str(value)
+
+
+def read(cell: str) -> str:
+    """A default of a table as ``said`` writes it."""
+    text = cell.strip().strip("`").replace(" ", "")
+    try:
+        return str(float(text)) if re.search(r"[.e]", text) and text[0].isdigit() else text
+    except ValueError:
+        return text
+
+
+def settings_of(cls: type, prefix: str = "") -> dict[str, str]:
+    return {
+        f"{prefix}{item.name}": said(getattr(cls(), item.name))
+        for item in fields(cls)
+        if item.name not in LEFT_OUT.get(cls.__name__, ())
+    }
+
+
+def test_settings_of_a_training_and_their_defaults() -> None:
+    told = {}
+    for names, defaults, meaning in rows(section(page("training"), "Settings")):
+        found = re.findall(r"`([^`]+)`", names)
+        values = [read(value) for value in defaults.split(", ")]
+        assert len(found) == len(values), names
+        assert meaning or "coef" in names, names
+        told |= dict(zip(found, values, strict=True))
+    assert told == settings_of(TrainConfig) | settings_of(PPOConfig, "ppo.")
+
+
+def test_what_the_reader_of_defaults_reads() -> None:
+    assert [read(text) for text in ("1e-3", "2 000 000", "`gru`", "True", "0.5", "none")] == [
+        "0.001",
+        "2000000",
+        "gru",
+        "True",
+        "0.5",
+        "none",
+    ]
+
+
+OPTIONS = {"train": TrainArgs, "eval": EvalArgs, "replay": ReplayArgs, "plot": PlotArgs, "bench": BenchArgs}
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_options_of_a_command(command: str) -> None:
+    inherited = {item.name for item in fields(TrainConfig)} if command == "train" else set()
+    positional = {"env", "run", "runs", "what"} - ({"env"} if command == "bench" else set())
+    expected = {item.name for item in fields(OPTIONS[command])} - inherited - positional
+    text = section(page("command_line"), command)
+    told = {name for row in rows(text) for name in re.findall(r"`--([a-z-]+)", row[0])}
+    assert told - {name for name in inherited if name in told} == {name.replace("_", "-") for name in expected}
+
+
+def test_every_command_is_in_the_overview() -> None:
+    from gnncomm.cli.main import COMMANDS
+
+    overview = page("command_line").split("```")[1]
+    assert {line.split()[1] for line in overview.strip().splitlines()} == set(COMMANDS)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> tuple[TrainConfig, list[dict[str, float]], Any]:
+    config = TrainConfig(env="relay", num_envs=4, rollout=2, steps=8, hidden=8)
+    logged: list[dict[str, float]] = []
+    training = train(config, observer=lambda _, metrics: logged.append(metrics))
+    return config, logged, training.policy
+
+
+def test_metrics_of_a_training(tiny: tuple[TrainConfig, list[dict[str, float]], Any]) -> None:
+    told = set(re.findall(r"`(\w+)`", section(page("training"), "Metrics").replace("`metrics.jsonl`", "")))
+    assert told == set(tiny[1][0])
+
+
+def keys(value: Any, prefix: str = "") -> set[str]:
+    if not isinstance(value, dict):
+        return {prefix}
+    return {prefix} | {key for name, item in value.items() for key in keys(item, f"{prefix}.{name}")}
+
+
+def test_keys_of_an_evaluation(tiny: tuple[TrainConfig, list[dict[str, float]], Any]) -> None:
+    config, _, policy = tiny
+    told = json.loads(section(page("command_line"), "eval").split("```json\n")[1].split("```")[0])
+    for arm in ("muted", "shuffled", "floor", "ceiling"):
+        assert told[arm] == {}
+        told[arm] = told["trained"]
+    assert keys(told) == keys(evaluate(policy.eval(), make_env(config), episodes=4).to_dict())
+
+
+def test_layers_and_their_names() -> None:
+    text = page("layers")
+    classes = {name for name in layers.__all__ if name.endswith("Comm") or name in ("CommStack", "CommLayer")}
+    table = {match for row in rows(text) for match in re.findall(r"^`(\w+)\(", row[0])}
+    assert table == classes - LEFT_OUT["layers"]
+    assert {row[0].strip("`"): row[1] for row in rows(section(text, "Names"))} == {
+        name: line for name, (_, line) in LAYERS.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "room"), [("topologies", topology), ("schedulers", schedule), ("codecs", codec), ("channels", channel)]
+)
+def test_parts_of_the_wire(name: str, room: ModuleType) -> None:
+    text = page(name)
+    for short, cls in room.listing().items():
+        assert cls.__name__ in text, f"docs/{name}.md says nothing about {cls.__name__}"
+        names = (short, *getattr(cls, "aliases", ()))
+        if short not in LEFT_OUT.get(name, ()):
+            assert any(f"`{each}" in text for each in names), f"docs/{name}.md does not say how to name {cls.__name__}"
+
+
+def test_methods_and_environments() -> None:
+    index = page("methods/index")
+    assert {name for name in methods.METHODS if f"`{name}`" not in index} == set()
+    index = page("envs/index")
+    assert {name for name in environments.summaries() if f"`{name}`" not in index} == set()
+
+
+def test_defaults_of_the_loop_by_hand() -> None:
+    (row,) = [row for row in rows(page("multiagent")) if row[0] == "`ppo`"]
+    told = {name: float(value) for name, value in re.findall(r"`(\w+)` ([\d.e-]+)", row[1])}
+    assert told
+    assert told == {name: getattr(DEFAULT_PPO, name) for name in told}
+
+
+def test_the_front_page_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(docs/([\w/]+)\.md\)", section(readme, "Documentation")))
+    assert {path.stem for path in DOCS.glob("*.md")} <= linked | {"methods/index", "envs/index"}
+
+
+def test_the_changelog_names_every_environment() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert {name for name in environments.summaries() if f"`{name}`" not in text} == set()
+
+
+def test_exit_codes_are_all_in_the_table() -> None:
+    from gnncomm import errors
+    from gnncomm.cli import faults
+
+    kinds = [value for value in vars(errors).values() if isinstance(value, type)]
+    codes = {value.exit_code for value in kinds if issubclass(value, errors.GnnCommError)}
+    codes |= {0, 2, 66, *(value for name, value in vars(faults).items() if name.startswith("EX_")), 129, 130, 143}
+    told = {
+        int(code) for row in rows(section(page("command_line"), "Errors and exit codes")) for code in row[0].split(", ")
+    }
+    assert codes == told
