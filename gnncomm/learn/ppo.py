@@ -183,7 +183,7 @@ class PPO:
             for chunk in draw.argsort().tensor_split(min(config.minibatches, num_envs)):
                 mine = rollout.environments(chunk)
                 evaluation = self.policy.unroll(mine.timestep, mine.action, mine.state, mine.choice)
-                losses = self._losses(evaluation, mine, targets.map(lambda x, chunk=chunk: x[:, chunk]))
+                losses = self._losses(evaluation, mine, targets.select(chunk, dim=1))
                 loss = losses["policy_loss"] + config.value_coef * losses["value_loss"]
                 loss = loss - entropy_coef * losses["entropy"] + losses["wire_cost"]
                 if "choice_loss" in losses:
