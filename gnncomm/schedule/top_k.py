@@ -57,7 +57,8 @@ class TopK(Scheduler):
         weight: Tensor = self.net(h).sigmoid()
         steps = 2**WEIGHT_BITS
         # Never 0, so that there is a logarithm.
-        return (weight.detach() * steps).floor().add(0.5) / steps + (weight - weight.detach())
+        announced: Tensor = (weight.detach() * steps).floor().add(0.5) / steps + (weight - weight.detach())
+        return announced
 
     def forward(
         self,

@@ -198,7 +198,6 @@ def test_laws_hold(choice: dict[str, str]) -> None:
 @pytest.mark.parametrize("name", sorted(COMM.keys() - set(FACTORS["comm"])))
 def test_laws_hold_for_the_other_layers(name: str) -> None:
     """In one policy each; alone they are tried in all layouts (test_layer_laws.py)."""
-    # Most of these convolutions refuse edge weights, which learned edges carry.
     choice = {**COVER[0], "comm": name, "topology": "star", "channel": "loss", "scheduler": "gate, all variants"}
     env = environment(choice["env"])
     check_policy(build(choice, env), env)

@@ -69,7 +69,7 @@ class IC3NetNetwork(Reference):
         self.encoder = nn.Linear(obs_dim, hidden)
         if recurrent:
             self.hidd_encoder = nn.Linear(hidden, hidden)
-            self.f_module = nn.LSTMCell(hidden, hidden)
+            self.f_module: nn.Module = nn.LSTMCell(hidden, hidden)
         else:
             if shared:
                 self.f_module = nn.Linear(hidden, hidden)

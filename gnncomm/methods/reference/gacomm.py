@@ -38,6 +38,7 @@ class GACommNetwork(Reference):
         complete: hear all the living instead of a learned graph (``comm_action_one``).
         silent: nothing is heard (``comm_mask_zero``).
         mended: names of quirks to leave out.
+        passes, shared: how many ``C_modules`` there are, and whether they are one; none of them is ever used.
 
     Shapes:
         obs ``[B, N, D]``, h and cell ``[B, N, H]``, gumbel ``[N-1, B*N, 2]`` (slot of the sender first; or None),
