@@ -89,7 +89,8 @@ def test_numbers_are_those_of_the_environment_itself() -> None:
         simple_spread_v3.parallel_env(max_cycles=5),
     )
     now = env.reset(seed=7)
-    episode_seed = random.bits(random.stream(torch.tensor([8]), "episode"), torch.tensor([0])) & (2**31 - 1)
+    own = random.seeds("environment", 7, torch.tensor([1]))
+    episode_seed = random.bits(random.stream(own, "episode"), torch.tensor([0])) & (2**31 - 1)
     want, _ = raw.reset(seed=int(episode_seed))
     for t in range(5):
         for n, name in enumerate(raw.possible_agents):
@@ -117,7 +118,20 @@ def test_episodes_differ_and_repeat() -> None:
     only = env.reset(where=torch.tensor([False, True, False])).obs
     assert torch.equal(only[1], second[1]), "episode 1 of its seed"  # type: ignore[index]
     assert torch.equal(only[0], first[0])  # type: ignore[index]
-    assert torch.equal(env.reset(seed=torch.tensor([4, 3, 9])).obs[1], first[0])  # type: ignore[index]
+    seed = int(random.seeds("environment", 3, torch.tensor(0)))
+    assert torch.equal(env.reset(seed=torch.tensor([4, seed, 9])).obs[1], first[0])  # type: ignore[index]
+
+
+def test_uses_and_seeds_share_no_episode() -> None:
+    """Among 3 x 5 episodes of each of 8 uses none is met twice, in the 31 bits that a foreign environment gets."""
+    env = make()
+    found: list[float] = []
+    uses = [random.seeds(purpose, s, torch.arange(3)) for purpose in ("train", "evaluate") for s in (0, 1, 4)]
+    for seed in (*uses, 0, 1):
+        env.reset(seed=seed)
+        for _ in range(5):
+            found += env.reset().obs[:, 0, 0].tolist()  # type: ignore[index]
+    assert len(set(found)) == len(found) == 8 * 5 * 3
 
 
 def test_a_step_limit_truncates() -> None:

@@ -16,6 +16,7 @@ from torch import nn
 
 import envs
 import gnncomm
+from gnncomm import random
 from gnncomm.channel import Loss
 from gnncomm.errors import GnnCommError, UnsafePathError
 from gnncomm.layers import AttentionComm, CommStack, MeanComm
@@ -24,6 +25,9 @@ from gnncomm.record import Episode, EpisodeError, record
 from gnncomm.topology import Empty, Ring
 from gnncomm.types import VectorEnv
 from gnncomm.wire import Wire
+
+SEED = random.seeds("record", 3, torch.arange(1))
+"""Of the episode that ``record(seed=3)`` plays."""
 
 
 def policy_for(env: VectorEnv, rounds: int = 1, wire: Wire | None = None) -> CommPolicy:
@@ -44,7 +48,7 @@ def test_the_recorded_trajectory_is_that_of_the_environment() -> None:
     """Playing the recorded actions again gives the recorded states and rewards."""
     episode = prey_episode()
     env = envs.make("predator_prey", num_envs=1)
-    env.reset(seed=3)
+    env.reset(seed=SEED)
     for t in range(episode.length + 1):
         scene = env.scene()
         np.testing.assert_array_equal(episode.agents[t], scene.agents[0])
@@ -64,7 +68,7 @@ def test_the_recorded_trajectory_is_that_of_the_environment() -> None:
 def test_returns_are_summed_over_time_and_averaged_over_agents() -> None:
     episode = prey_episode()
     assert episode.returns == pytest.approx(float(episode.rewards.sum()) / 3)
-    assert -1.0 <= episode.returns < 0.0
+    assert -1.0 - 1e-6 <= episode.returns < 0.0
 
 
 def test_environments_beside_it_change_nothing() -> None:
@@ -98,7 +102,7 @@ def test_attention_is_that_of_the_layer() -> None:
     env = envs.make("predator_prey", num_envs=1)
     policy = policy_for(env)
     episode = record(policy, env, seed=3)
-    decision = policy.act(env.reset(seed=3), policy.initial_state(1, 3))
+    decision = policy.act(env.reset(seed=SEED), policy.initial_state(1, 3))
     (sender, receiver), alpha = policy.comm.rounds[0].attention(decision.talk.rows[0], decision.talk.graphs[0])  # type: ignore[operator]
     expected = torch.zeros(3, 3)
     expected[sender, receiver] = alpha.mean(-1)
