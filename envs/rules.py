@@ -28,7 +28,7 @@ DrawsT = TypeVar("DrawsT", bound=Batch)
 
 
 def ratio(value: Tensor, by: float) -> Tensor:
-    """``value / by`` with the same bits everywhere: GPUs divide by a Python number by multiplying with its reciprocal."""
+    """``value / by``, the same bits everywhere: GPUs divide by a Python number by multiplying with its reciprocal."""
     kind = value.dtype if value.is_floating_point() else torch.float32
     return value / torch.full((), by, dtype=kind, device=value.device)
 
