@@ -1,4 +1,4 @@
-"""pursuit, step by step from its page. Where prey wanted to go is given; clever prey must have picked one of the best."""
+"""pursuit, step by step from its page. Where prey wanted to go is given; if clever, it must be one of the best."""
 
 from __future__ import annotations
 
