@@ -12,6 +12,7 @@ from torch import Tensor
 
 from envs import crowd, inputs
 from envs.base import Flags, Form, Gone, GridEnv
+from envs.rules import ratio
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene
@@ -271,11 +272,11 @@ class Battle(GridEnv[BattleState, BattleDraws]):
 
     def observe(self, state: BattleState, form: Form) -> Observation:
         alive, limbo = state.hp > 0, self.board.limbo
-        share, foe_share = state.hp / self.hit_points, state.foe_hp / self.hit_points
+        share, foe_share = ratio(state.hp, self.hit_points), ratio(state.foe_hp, self.hit_points)
         zero, none = torch.zeros_like(share), torch.zeros_like(foe_share)
         grid = self.board.write(self._seen_ring, torch.where(alive, state.cell, limbo), crowd.pair(share, zero))
         grid.scatter_(1, torch.where(state.foe_hp > 0, state.foe, limbo), crowd.pair(none, foe_share))
-        own = torch.cat([self.positions(state) / (self.size - 1), torch.stack([share, state.gain], -1)], -1)
+        own = torch.cat([ratio(self.positions(state), self.size - 1), torch.stack([share, state.gain], -1)], -1)
         return self.board.see(grid, state.cell, own, form, alive)
 
     def alive(self, state: BattleState) -> Bool[Tensor, "B N"]:

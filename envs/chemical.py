@@ -15,7 +15,7 @@ from envs.base import Flags, Form, Gone, GridEnv
 from envs.chemical_world import LAYOUTS, Ground, build_medium, layout, sense
 from envs.diffusion import diffuse_step, point_source_table
 from envs.meeting import meet
-from envs.rules import Kind
+from envs.rules import Kind, ratio
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
@@ -235,8 +235,8 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         ).unbind(1)
         drift, emits = nothing, nothing.bool()
         if self.source_speed and isinstance(t, Tensor):
-            u = random.uniform(random.stream(key, "drift")[:, None], t[:, None], self._sources) / self.source_speed
-            drift = (4.0 * u).clamp_max(4.0).to(torch.int64)
+            u = random.uniform(random.stream(key, "drift")[:, None], t[:, None], self._sources)
+            drift = (4.0 * ratio(u, self.source_speed)).clamp_max(4.0).to(torch.int64)
         if self.duty < 1.0 and isinstance(t, Tensor):
             emits = random.uniform(random.stream(key, "duty")[:, None], t[:, None], self._sources) < self.duty
         return ChemicalDraws(cells, gain_noise, base_noise, drift, emits)
@@ -289,7 +289,7 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         return sense(true, self.gain, self.noise * draws.gain_noise, self.floor_noise * draws.base_noise)
 
     def observe(self, state: ChemicalState, form: Form) -> Observation:
-        scaled = state.pos.to(torch.float32) / (self.dim - 1)
+        scaled = ratio(state.pos, self.dim - 1)
         acted = state.last_action >= 0
         value = torch.cat([state.reading[..., None], scaled, acted[..., None].to(torch.float32)], -1)
         last = 3 + state.last_action.clamp_min(0)

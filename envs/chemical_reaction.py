@@ -13,6 +13,7 @@ from envs import inputs
 from envs.base import Flags, Form, GridEnv
 from envs.chemical_world import LAYOUTS, Ground, build_medium, layout, sense
 from envs.diffusion import Medium
+from envs.rules import ratio
 from envs.transport import Transport, react
 from gnncomm import random
 from gnncomm.shapes import Float, Int
@@ -239,7 +240,7 @@ class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
         reading = self._read(field, pos, state.site, draws)
         new = ChemicalReactionState(pos, state.site, field, state.supply - releases.long(), total, reading, action)
         done = total >= self.target
-        gained = (total.clamp_max(self.target) - state.made) / self.target
+        gained = ratio(total.clamp_max(self.target) - state.made, self.target)
         reward = (gained - self.time_cost)[:, None].repeat(1, self.num_agents)
         return new, reward, Flags(done, done.clone())
 
@@ -271,8 +272,8 @@ class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
     def observe(self, state: ChemicalReactionState, form: Form) -> Observation:
         shape = state.last_action.shape
         role = torch.ones(*shape, 1, device=self.device)
-        scaled = state.pos.to(torch.float32) / (self.dim - 1)
-        left = state.supply[..., None].to(torch.float32) / self.supply
+        scaled = ratio(state.pos, self.dim - 1)
+        left = ratio(state.supply[..., None], self.supply)
         acted = (state.last_action >= 0)[..., None].to(torch.float32)
         value = torch.cat([state.reading, role, scaled, left, acted], -1)
         index = torch.tensor([0, 1, 2, 3, 4, 6, 7, 8, 9], device=self.device).repeat(*shape, 1)

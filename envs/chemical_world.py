@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs import inputs
 from envs.diffusion import BOUNDARIES, Medium, largest_dt
+from envs.rules import ratio
 from envs.transport import Transport
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import ConfigError
@@ -150,4 +151,4 @@ def sense(
 ) -> Float[Tensor, "*lead"]:
     """What a sensor says of a concentration: ``log(1 + gain c') / log(1 + gain)``, c' = max(0, c (1 + e1) + e2)."""
     noisy = true * (1.0 + relative) + absolute
-    return torch.log1p(gain * noisy.clamp_min(0.0)) / math.log1p(gain)
+    return ratio(torch.log1p(gain * noisy.clamp_min(0.0)), math.log1p(gain))

@@ -13,7 +13,7 @@ from torch import Tensor
 from envs import inputs
 from envs.base import Flags, Form, GridEnv
 from envs.meeting import bottleneck
-from envs.rules import Kind
+from envs.rules import Kind, ratio
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
@@ -185,7 +185,7 @@ class Formation(GridEnv[FormationState, FormationDraws]):
         """The Chamfer distance of team and shape, see above."""
         distance = self._distance(state)
         both = distance.amin(1).sum(1) + distance.amin(2).sum(1)
-        return both.to(torch.float32) / (2 * self.num_agents * (self.dim - 1))
+        return ratio(both, 2 * self.num_agents * (self.dim - 1))
 
     def _on_place(self, state: FormationState) -> Bool[Tensor, "B N P"]:
         cell = state.pos[..., 0] * self.dim + state.pos[..., 1]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from envs import crowd, inputs
 from envs.base import Flags, Form, GridEnv
+from envs.rules import ratio
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene
@@ -220,8 +221,8 @@ class Pursuit(GridEnv[PursuitState, PursuitDraws]):
         grid = self.board.write(self._ring, state.walls, self._wall)
         grid.scatter_(1, state.prey, torch.where(state.tagged, self._tagged, self._fresh))
         grid.scatter_(1, state.cell, self._predator.expand_as(state.cell))
-        elapsed = (state.t / self.max_steps)[:, None].expand_as(state.gain)
-        own = torch.cat([self.positions(state) / (self.size - 1), torch.stack([state.gain, elapsed], -1)], -1)
+        elapsed = ratio(state.t, self.max_steps)[:, None].expand_as(state.gain)
+        own = torch.cat([ratio(self.positions(state), self.size - 1), torch.stack([state.gain, elapsed], -1)], -1)
         return self.board.see(grid, state.cell, own, form)
 
     def positions(self, state: PursuitState) -> Float[Tensor, "B N 2"]:

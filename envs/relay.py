@@ -11,7 +11,7 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, GridEnv
-from envs.rules import Kind
+from envs.rules import Kind, ratio
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
@@ -133,7 +133,7 @@ class Relay(GridEnv[RelayState, RelayDraws]):
         value = [(visible[:, None] & (self._agents == 0)).to(torch.float32), torch.ones(shape, device=self.device)]
         if self.steps > 1:
             index.append(torch.full(shape, self.num_symbols + self.num_agents, device=self.device))
-            value.append((state.t / self.steps)[:, None].expand(shape))
+            value.append(ratio(state.t, self.steps)[:, None].expand(shape))
         sparse = SparseObs(torch.stack(index, -1), torch.stack(value, -1), self.obs_dim)
         return sparse if form == "sparse" else sparse.to_flat()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, GridEnv
-from envs.rules import Kind
+from envs.rules import Kind, ratio
 from gnncomm import random
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
@@ -176,7 +176,7 @@ class Rendezvous(GridEnv[RendezvousState, RendezvousDraws]):
         pos = (state.pos + self._moves_A2[action]).clamp_(0, self.dim - 1)
         before, after = self._extent(state.pos), self._extent(pos)
         met = after.amax(-1) <= self.spread
-        closer = (before - after).sum(-1).to(torch.float32) / (2 * self.dim - 2)
+        closer = ratio((before - after).sum(-1), 2 * self.dim - 2)
         reward = _STEP_REWARD + met.to(torch.float32) + self.shaping * closer
         return RendezvousState(pos), reward[:, None].repeat(1, self.num_agents), Flags(met, met.clone())
 

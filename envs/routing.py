@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, GridEnv
+from envs.rules import ratio
 from gnncomm import random
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
@@ -326,12 +327,12 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
         if self.features == "dgn":
             return self._observe_dgn(state, link_BNP, form)
         flat_link = link_BNP.flatten(1)
-        steps = state.net.length.gather(1, flat_link).view_as(link_BNP) / 10
+        steps = ratio(state.net.length.gather(1, flat_link).view_as(link_BNP), 10)
         load = self._load(state).gather(1, flat_link).view_as(link_BNP)
         there = (link_BNP < self.num_links).to(torch.float32)
         moving = (state.link < self.num_links).to(torch.float32)
         one = torch.ones_like(moving)
-        own = torch.stack([one, one, moving, state.time / 10, state.size], -1)
+        own = torch.stack([one, one, moving, ratio(state.time, 10), state.size], -1)
         value = torch.cat([own, torch.stack([there, steps, load], -1).flatten(2)], -1)
         place = torch.stack([state.now, state.target + self.num_routers], -1)
         rest = torch.arange(2 * self.num_routers, self.obs_dim, device=self.device).expand(*place.shape[:2], -1)

@@ -27,6 +27,12 @@ StateT = TypeVar("StateT", bound=Batch)
 DrawsT = TypeVar("DrawsT", bound=Batch)
 
 
+def ratio(value: Tensor, by: float) -> Tensor:
+    """``value / by``, the same bits everywhere: GPUs divide by a Python number by multiplying with its reciprocal."""
+    kind = value.dtype if value.is_floating_point() else torch.float32
+    return value / torch.full((), by, dtype=kind, device=value.device)
+
+
 @dataclass(frozen=True)
 class Flags(Batch):
     """What a transition says about the episode as a whole."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, Gone, GridEnv
+from envs.rules import ratio
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
@@ -322,7 +323,7 @@ class StagHunt(GridEnv[StagHuntState, StagHuntDraws]):
         if self.coordinates:
             place = torch.arange(self.obs_dim - 2, self.obs_dim, device=self.device).expand_as(state.pos)
             index = torch.cat([index, place], -1)
-            where = state.pos.to(torch.float32) / (self.dim - 1)
+            where = ratio(state.pos, self.dim - 1)
             value = torch.cat([value, torch.where(state.hunting[..., None], where, 0.0)], -1)
         sparse = SparseObs(index, value, self.obs_dim)
         return sparse if form == "sparse" else sparse.to_flat()

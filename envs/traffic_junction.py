@@ -11,6 +11,7 @@ from torch import Tensor
 
 from envs import inputs
 from envs.base import Flags, Form, Gone, GridEnv
+from envs.rules import ratio
 from envs.traffic_roads import LEVELS, add_rate_at, tables
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
@@ -263,9 +264,9 @@ class TrafficJunction(GridEnv[TrafficState, TrafficDraws]):
 
     def central(self, state: TrafficState) -> Float[Tensor, "B S"]:
         """For each slot: alive, row, column, route and share of it done, last action, age; then whether cars met."""
-        pos = self.positions(state) / (self.size - 1)
+        pos = ratio(self.positions(state), self.size - 1)
         progress = self._tables.progress[state.place]
-        rest = [state.place > 0, state.braked, state.wait / self.max_steps]
+        rest = [state.place > 0, state.braked, ratio(state.wait, self.max_steps)]
         parts = torch.cat([pos, progress, torch.stack([x.to(torch.float32) for x in rest], -1)], -1)
         return torch.cat([parts.flatten(1), state.failed.to(torch.float32)[:, None]], 1)
 

@@ -6,7 +6,8 @@
 
 Tensors of ``device`` compute on the CPU but say that they live elsewhere. As on CUDA, an operation refuses tensors of
 two devices, but for a single number without axes from the CPU in an elementwise operation, and there are no matrix
-products of integers. Stricter than CUDA: index tensors have to live where the indexed tensor does, since a copy makes
+products of integers; and a division by a Python number multiplies by its reciprocal, which may cost the last bit.
+Stricter than CUDA: index tensors have to live where the indexed tensor does, since a copy makes
 the GPU wait. ``.to``, ``.cpu``, ``.item``, ``.tolist`` and ``bool`` work as usual; ``.numpy`` does not.
 """
 
@@ -93,6 +94,9 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         if name == "aten::_to_copy":
             kwargs["non_blocking"] = False
     inner_args, inner_kwargs = tree_map(lambda x: x.held if isinstance(x, Elsewhere) else x, (args, kwargs))
+    if ours and name in ("aten::div", "aten::div_") and _by_a_number(*inner_args, **inner_kwargs):
+        inner_args = (inner_args[0], _reciprocal(*inner_args))
+        func = torch.ops.aten.mul.Tensor if name == "aten::div" else torch.ops.aten.mul_.Tensor
     result = func(*inner_args, **inner_kwargs)
     owner = {id(leaf.held): leaf for leaf in ours}  # of what was changed in place
 
@@ -102,6 +106,16 @@ def _compute(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return owner[id(value)] if id(value) in owner else Elsewhere(value)
 
     return tree_map(belongs, result)
+
+
+def _by_a_number(top: Any, below: Any, rounding_mode: Any = None) -> bool:
+    """Whether CUDA takes its short way: a true division by a number that is not on the device."""
+    return rounding_mode is None and isinstance(top, Tensor) and not isinstance(below, Tensor)
+
+
+def _reciprocal(top: Tensor, below: Any) -> Tensor:
+    kind = top.dtype if top.is_floating_point() else torch.get_default_dtype()
+    return torch.ones((), dtype=kind) / below
 
 
 def _judge(func: Any, name: str, tensors: list[Tensor], ours: int) -> None:
