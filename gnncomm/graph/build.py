@@ -31,6 +31,8 @@ class BuiltGraph(StoredGraph):
             GraphError: not square, values other than 0 and 1, weights at edges that are negative or not finite.
             DeviceError: tensors on different devices.
         """
+        checks.as_tensors(adjacency=adjacency, attr=attr, weight=weight)
+        checks.check_values("adjacency", adjacency)
         if adjacency.dim() not in (2, 3) or adjacency.shape[-1] != adjacency.shape[-2]:
             raise GraphError(
                 f"adjacency is square: expected [N, N] or [G, N, N], got {checks.shape_of(adjacency)}. "
@@ -63,6 +65,8 @@ class BuiltGraph(StoredGraph):
             GraphError: senders that are no agents, an edge given twice, features of the wrong shape or value.
             DeviceError: tensors on different devices.
         """
+        checks.as_tensors(neighbors=neighbors, present=present, attr=attr, weight=weight)
+        checks.check_values("neighbors", neighbors)
         if neighbors.dim() not in (2, 3):
             raise GraphError(
                 f"neighbors lists senders per receiver: expected [N, k] or [G, N, k], got {checks.shape_of(neighbors)}."
@@ -129,6 +133,8 @@ class BuiltGraph(StoredGraph):
                 the wrong shape or value.
             DeviceError: tensors on different devices.
         """
+        checks.as_tensors(edge_index=edge_index, attr=attr, weight=weight)
+        checks.check_values("edge_index", edge_index)
         checks.check_counts(num_agents, num_graphs)
         checks.check_edge_shape(edge_index)
         checks.check_same_device(edge_index, attr=attr, weight=weight)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnncomm.errors import DeviceError, GraphError, ShapeError
+from gnncomm.errors import DeviceError, DtypeError, GraphError, ShapeError
 
 
 def shape_of(tensor: Tensor) -> str:
@@ -13,8 +13,35 @@ def shape_of(tensor: Tensor) -> str:
     return str(list(tensor.shape))
 
 
+def as_tensor(name: str, value: object) -> Tensor:
+    """``value`` if it is a tensor of real numbers, side by side: the type is judged before the shape."""
+    if not isinstance(value, Tensor):
+        raise DtypeError(f"{name}: expected a tensor, got {type(value).__name__}. Use torch.as_tensor({name}).")
+    if value.layout != torch.strided:
+        raise DtypeError(f"{name}: expected a dense tensor, got layout {value.layout}. Use {name}.to_dense().")
+    if value.is_complex():
+        raise DtypeError(f"{name}: expected real numbers, got {value.dtype}. Use {name}.real, or {name}.abs().")
+    return value
+
+
+def check_values(name: str, value: Tensor) -> None:
+    """Edges are read."""
+    if type(value) is Tensor and value.is_meta:
+        raise DeviceError(f"{name} is on the device meta, without values: expected numbers. Make it on a real device.")
+
+
+def as_tensors(**values: object) -> None:
+    """``as_tensor`` of each that is not None."""
+    for name, value in values.items():
+        if value is not None:
+            as_tensor(name, value)
+
+
 def check_counts(num_agents: int, num_graphs: int) -> None:
     """At least one agent; no graphs at all are an empty batch."""
+    for name, value in (("num_agents", num_agents), ("num_graphs", num_graphs)):
+        if isinstance(value, bool) or not isinstance(value, (int, torch.SymInt)):
+            raise GraphError(f"{name} is a number of things: expected an int, got {type(value).__name__} {value!r}.")
     if num_agents < 1:
         raise GraphError(f"A graph needs agents: expected num_agents >= 1, got {num_agents}. One agent alone is fine.")
     if num_graphs < 0:

@@ -71,6 +71,7 @@ class CommGraph(BuiltGraph):
 
         Values are trusted (a learned weight is checked by the loss); entries without an edge become 0.
         """
+        checks.as_tensors(attr=attr, weight=weight)
         present = self.adjacency if self.layout is Layout.DENSE else self.neighbor_present
         lead = tuple(self.shape)
         for name, value, axes in (("attr", attr, len(lead) + 1), ("weight", weight, len(lead))):
@@ -125,6 +126,7 @@ class CommGraph(BuiltGraph):
 
         A graph that all environments share stays as it is.
         """
+        checks.as_tensor("index", index)
         if self.num_graphs == 1:
             return self
         rows = index.nonzero().squeeze(-1) if index.dtype == torch.bool else index
@@ -150,6 +152,7 @@ class CommGraph(BuiltGraph):
         ignored). For a graph that all environments share it may have B rows (``[B, N, N]``, ``[B, N, k]``,
         ``[B, E]``), and the result has B graphs.
         """
+        checks.as_tensor("mask", mask)
         if mask.dtype != torch.bool:
             raise GraphError(f"mask says which edges stay: expected bool, got {mask.dtype}.")
         if self.layout is Layout.SPARSE:
@@ -183,6 +186,7 @@ class CommGraph(BuiltGraph):
 
     def among(self, alive: Tensor) -> CommGraph:
         """The edges between two living agents; ``alive`` is bool ``[B, N]``. Unchanged when all are alive."""
+        checks.as_tensor("alive", alive)
         if alive.dtype != torch.bool or alive.dim() != 2 or alive.shape[1] != self.num_agents:
             raise ShapeError(
                 f"alive marks agents: expected bool [B, {self.num_agents}], got {alive.dtype} {checks.shape_of(alive)}."
@@ -198,6 +202,7 @@ class CommGraph(BuiltGraph):
 
     def only(self, on: Tensor) -> CommGraph:
         """The graphs of the environments where ``on`` (bool ``[B]``) is True; no edges elsewhere."""
+        checks.as_tensor("on", on)
         if on.dtype != torch.bool or on.dim() != 1:
             raise ShapeError(f"on marks environments: expected bool [B], got {on.dtype} {checks.shape_of(on)}.")
         checks.check_same_device(self._storage, on=on)
@@ -253,6 +258,8 @@ class CommGraph(BuiltGraph):
 
     def _matched(self, other: CommGraph) -> tuple[CommGraph, CommGraph]:
         """Both with the same number of graphs."""
+        if not isinstance(other, CommGraph):
+            raise GraphError(f"Graphs combine with graphs: expected a CommGraph, got {type(other).__name__}.")
         if other.num_agents != self.num_agents:
             raise GraphError(f"Graphs over other agents: expected {self.num_agents} agents, got {other.num_agents}.")
         checks.check_same_device(self._storage, other=other._storage)
@@ -283,6 +290,7 @@ class CommGraph(BuiltGraph):
         """
         from torch_geometric.data import Batch, Data
 
+        checks.as_tensors(x=x)
         if x is not None and (x.dim() != 3 or x.shape[1] != self.num_agents):
             raise ShapeError(f"x belongs to agents: expected [G, {self.num_agents}, F], got {checks.shape_of(x)}.")
         spread = self if x is None else self.expand(x.shape[0])

@@ -57,13 +57,20 @@ def edges_of_networkx(
     edges_2E = torch.tensor([pair[:2] for pair in pairs], dtype=torch.int64).reshape(-1, 2).t()
     if weight is None:
         return edges_2E, len(order), None
-    for s, r, data in pairs:
-        if not isinstance(data.get(weight), Real):
-            raise GraphError(
-                f"Edge {order[s]!r} -> {order[r]!r} has no weight: expected a number under {weight!r}, got {data}."
-            )
-    strengths = [float(data[weight]) for *_, data in pairs]
+    strengths = [_strength(data, weight, f"Edge {order[s]!r} -> {order[r]!r}") for s, r, data in pairs]
     return edges_2E, len(order), torch.tensor(strengths, dtype=torch.float32)
+
+
+def _strength(data: dict[str, Any], weight: str, edge: str) -> float:
+    if weight not in data:
+        raise GraphError(f"{edge} has no weight: expected a number under {weight!r}, got {data}.")
+    value = data[weight]
+    if isinstance(value, Real):
+        return float(value)
+    raise GraphError(
+        f"{edge} has a weight that is no number but {type(value).__name__} ({value!r}): expected a number under "
+        f"{weight!r}. Use float(...)."
+    )
 
 
 def networkx_of_edges(
@@ -93,6 +100,8 @@ def networkx_of_edges(
 
 def edges_of_data(data: Any) -> tuple[Tensor, int, int, Tensor | None, Tensor | None]:
     """``edge_index``, num_agents, num_graphs, ``edge_attr`` and ``edge_weight`` of a torch_geometric Data or Batch."""
+    if not hasattr(data, "num_nodes") or not hasattr(data, "edge_index"):
+        raise GraphError(f"Expected a torch_geometric Data or Batch with edge_index, got {type(data).__name__}.")
     nodes = int(data.num_nodes or 0)
     batch_V: Tensor | None = getattr(data, "batch", None)
     if batch_V is None:

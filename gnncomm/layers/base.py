@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
@@ -9,6 +11,9 @@ from torch_geometric.typing import OptPairTensor, OptTensor  # noqa: F401  PyG c
 
 from gnncomm.errors import ConfigError, DeviceError, DtypeError, GraphError, ShapeError
 from gnncomm.graph import CommGraph, Layout
+from gnncomm.graph.checks import as_tensor
+from gnncomm.layers.generated import forget_namesake, remove_file
+from gnncomm.layers.inputs import check_edges, check_hooks
 from gnncomm.layers.kernels import Kernel, Linears, fused_round, is_untouched, kernels_fit, speaks_for
 
 Attention = tuple[Tensor, Tensor]
@@ -51,15 +56,22 @@ class CommLayer(MessagePassing):
         for name, value in (("in", in_channels), ("out", out_channels), ("msg", msg_channels)):
             if value < 1:
                 raise ConfigError(f"{type(self).__name__} needs {name}_channels >= 1, got {value}.")
+        forget_namesake(type(self))
         super().__init__(aggr=aggr, node_dim=0)
+        remove_file(type(self))
+        check_hooks(self)
         self._aggregation = type(self.aggr_module)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.msg_channels = msg_channels
 
+    def __setstate__(self, data: dict[str, Any]) -> None:
+        super().__setstate__(data)
+        remove_file(type(self))
+
     def send(self, h: Tensor) -> Tensor:
         """What each agent puts on the wire: ``[..., F] -> [..., M]``, row by row."""
-        raise NotImplementedError
+        raise ConfigError(f"{type(self).__name__} says nothing: write send(self, h) -> [..., M={self.msg_channels}].")
 
     def listen(self, h: Tensor) -> Tensor:
         """What each receiver brings to its inbox: ``[..., F] -> [..., Q]``, row by row."""
@@ -70,7 +82,8 @@ class CommLayer(MessagePassing):
 
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         """The new row from the own row and the inbox: ``[..., F], [..., I] -> [..., F']``."""
-        raise NotImplementedError
+        name, width = type(self).__name__, self.out_channels
+        raise ConfigError(f"{name} makes no new row: write combine(self, h, inbox) -> [..., F'={width}].")
 
     def dense_inbox(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> Tensor | None:
         """What ``message`` and ``aggregate`` say on a dense graph, as matrix products; None if there is no such form.
@@ -108,13 +121,23 @@ class CommLayer(MessagePassing):
     ) -> Tensor:
         if isinstance(graph, CommGraph):
             self.check(h, graph)
+            if edge_attr is not None or edge_weight is not None:
+                raise GraphError("A CommGraph brings its features: use graph.with_features(attr, weight).")
             fast = self._fast(h, None, graph)
-            return self.receive(h, self.send(h), graph) if fast is None else fast
+            return self.receive(h, self._sent(h), graph) if fast is None else fast
         self._check_rows(h)
-        if graph.dim() != 2 or graph.shape[0] != 2:
-            raise GraphError(f"Expected edge_index [2, E] or a CommGraph, got shape {tuple(graph.shape)}.")
-        inbox = self.edge_inbox(self.send(h), self.listen(h), graph, like(edge_attr, h), like(edge_weight, h))
-        return self.combine(h, inbox)
+        edge_index = check_edges(self, h, graph, edge_attr, edge_weight)
+        msg, query = self._sent(h), self.listen(h)
+        return self.combine(h, self.edge_inbox(msg, query, edge_index, like(edge_attr, h), like(edge_weight, h)))
+
+    def _sent(self, h: Tensor) -> Tensor:
+        msg = self.send(h)
+        if msg.shape[:-1] != h.shape[:-1] or msg.shape[-1] != self.msg_channels:
+            raise ShapeError(
+                f"{type(self).__name__}.send says what is on the wire: expected {[*h.shape[:-1]]} rows of "
+                f"M={self.msg_channels} numbers (msg_channels), got {tuple(msg.shape)}."
+            )
+        return msg
 
     def receive(self, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
         """Everything after the wire: ``h [*lead, N, F]`` and delivered messages ``msg [*lead, N, M]``."""
@@ -210,10 +233,16 @@ class CommLayer(MessagePassing):
 
     def _check_rows(self, h: Tensor) -> None:
         name = type(self).__name__
+        as_tensor("h", h)
         if not h.is_floating_point():
             raise DtypeError(f"{name} expected a floating-point h, got {h.dtype}: use h.float().")
         if h.dim() < 1 or h.shape[-1] != self.in_channels:
             raise ShapeError(f"{name} expected h [..., F={self.in_channels}], got {tuple(h.shape)}.")
+        weight = next(self.parameters(), None)
+        if weight is not None and weight.dtype != h.dtype and not torch.is_autocast_enabled(h.device.type):
+            raise DtypeError(
+                f"{name} works in {weight.dtype}, got h in {h.dtype}: use h.to({weight.dtype}), or layer.to({h.dtype})."
+            )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, msg_channels={self.msg_channels})"

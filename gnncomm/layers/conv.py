@@ -12,6 +12,7 @@ from torch_geometric.typing import OptTensor
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers.base import Attention
+from gnncomm.layers.generated import remove_file
 from gnncomm.layers.weighing import WeighingComm, edges_of
 
 
@@ -52,6 +53,7 @@ class ConvComm(WeighingComm):
         sent = width if msg_channels is None else msg_channels
         out_channels = _probe(conv, sent, width, edge_width)
         super().__init__(width, out_channels, sent)
+        remove_file(type(conv))
         self.conv, self.edge_dim = conv, edge_width
         self.lin_send = nn.Identity() if msg_channels is None else nn.Linear(width, msg_channels, bias=False)
 

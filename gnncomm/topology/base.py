@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import wraps
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph
+from gnncomm.errors import ConfigError, DtypeError, ShapeError
+from gnncomm.graph import CommGraph, checks
 from gnncomm.shapes import Bool, Float, Int
 
 DENSE_UP_TO = 64
@@ -46,11 +49,22 @@ class Topology(ABC):
             key: identity of each episode (``gnncomm.random``), for random topologies (GraphError without).
         """
 
+    def __init_subclass__(cls, **settings: Any) -> None:
+        """Whatever a subclass does, what it is given is judged first."""
+        super().__init_subclass__(**settings)
+        if "__call__" in vars(cls):
+            cls.__call__ = _judged(vars(cls)["__call__"])  # type: ignore[method-assign]
+        if "__post_init__" in vars(cls):
+            cls.__post_init__ = _typed(vars(cls)["__post_init__"])  # type: ignore[method-assign]
+
+    def __post_init__(self) -> None:
+        check_types(self)
+
     def __or__(self, other: Topology) -> Topology:
-        return Union(self, other)
+        return Union(self, _other(other))
 
     def __and__(self, other: Topology) -> Topology:
-        return Intersection(self, other)
+        return Intersection(self, _other(other))
 
     def __invert__(self) -> Topology:
         return Complement(self)
@@ -58,6 +72,70 @@ class Topology(ABC):
     def every(self, k: int) -> Topology:
         """These edges at the steps 0, k, 2 k, ...; silence between them."""
         return Every(self, k)
+
+
+def _judged(call: Callable[..., CommGraph]) -> Callable[..., CommGraph]:
+    @wraps(call)
+    def judged(
+        topology: Topology,
+        alive: Tensor,
+        pos: Tensor | None = None,
+        step: int | Tensor = 0,
+        key: Tensor | None = None,
+    ) -> CommGraph:
+        checks.check_values("alive", checks.as_tensor("alive", alive))
+        if alive.dtype != torch.bool or alive.dim() != 2:
+            raise ShapeError(
+                f"alive marks agents: expected bool [B, N], got {str(alive.dtype).removeprefix('torch.')} "
+                f"{checks.shape_of(alive)}."
+            )
+        checks.as_tensors(pos=pos, key=key)
+        for name, value in (("key", key), ("step", step)):
+            if isinstance(value, Tensor):
+                checks.as_tensor(name, value)
+                if value.is_floating_point() or value.dtype == torch.bool:
+                    raise DtypeError(f"{name} counts: expected integers, got {value.dtype}. Use {name}.long().")
+        if not isinstance(step, Tensor) and (isinstance(step, bool) or not isinstance(step, Integral | torch.SymInt)):
+            raise DtypeError(f"step counts: expected an int or a tensor [B], got {type(step).__name__} {step!r}.")
+        return call(topology, alive, pos, step, key)
+
+    return judged
+
+
+def _typed(after: Callable[[Topology], None]) -> Callable[[Topology], None]:
+    @wraps(after)
+    def typed(topology: Topology) -> None:
+        check_types(topology)
+        after(topology)
+
+    return typed
+
+
+def check_types(topology: Topology) -> None:
+    """Numbers are numbers of the kind that the class says, those of numpy included; a bool is none.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    for field in (each for each in fields(topology) if each.init):
+        value, kind = getattr(topology, field.name), str(field.type).removesuffix(" | None")
+        if value is None or kind not in ("int", "float", "bool"):
+            continue
+        number = Integral if kind == "int" else Real
+        fits = isinstance(value, bool) if kind == "bool" else isinstance(value, number) and not isinstance(value, bool)
+        if not fits:
+            raise ConfigError(f"{type(topology).__name__}.{field.name}: expected {kind}, got {value!r}.")
+        if kind == "int":
+            object.__setattr__(topology, field.name, int(value))
+
+
+def _other(value: object) -> Topology:
+    if isinstance(value, Topology):
+        return value
+    raise ConfigError(
+        f"Topologies combine with topologies: expected one, got {type(value).__name__} {value!r}. "
+        "Use gnncomm.topology.resolve('ring') for a name."
+    )
 
 
 @dataclass(frozen=True)

@@ -54,8 +54,8 @@ class Cells:
         extent_A = [int(cell_VA[:, axis].max()) + 2 if len(cell_VA) else 1 for axis in range(axes)]
         stride_A = torch.tensor([math.prod(extent_A[axis + 1 :]) for axis in range(axes)], device=place.device)
         steps_QA = torch.tensor(list(product((-1, 0, 1), repeat=axes - 1)), dtype=torch.int64, device=place.device)
-        self._rows_Q = steps_QA.view(3 ** (axes - 1), axes - 1) @ stride_A[:-1]
-        self._id_V = self.environment_V * math.prod(extent_A) + cell_VA @ stride_A
+        self._rows_Q = (steps_QA.view(3 ** (axes - 1), axes - 1) * stride_A[:-1]).sum(-1)
+        self._id_V = self.environment_V * math.prod(extent_A) + (cell_VA * stride_A).sum(-1)
         self._sorted_V, self._order_V = self._id_V.sort(stable=True)
 
     def stretches(self, receiver: Int[Tensor, " R"]) -> tuple[Int[Tensor, "R Q"], Int[Tensor, "R Q"]]:

@@ -59,7 +59,7 @@ class LineOfSight(Topology):
         else:
             seen_BNN = visible(wall_RC, number_BN.unsqueeze(2), number_BN.unsqueeze(1))
         distance_BNN = distances(alive, place_BNP)
-        heard_BNN = (distance_BNN <= distance_BNN.new_tensor(self.r)) & distance_BNN.isfinite() & seen_BNN
+        heard_BNN = (distance_BNN <= distance_BNN.new_full((), self.r)) & distance_BNN.isfinite() & seen_BNN
         return CommGraph.from_dense(heard_BNN, validate=False)
 
     def _cells(self, alive: Tensor, place_BNP: Tensor, wall_RC: Tensor) -> tuple[Tensor, Tensor]:
@@ -67,7 +67,8 @@ class LineOfSight(Topology):
         if place_BNP.shape[-1] != 2:
             raise GraphError(f"LineOfSight reads a map: expected pos [B, N, 2], got {list(place_BNP.shape)}.")
         cell_BN2 = (place_BNP + 0.5).floor()
-        inside_BN = ((cell_BN2 >= 0) & (cell_BN2 < cell_BN2.new_tensor([rows, columns]))).all(-1)
+        down_BN, right_BN = cell_BN2.unbind(-1)
+        inside_BN = (down_BN >= 0) & (down_BN < rows) & (right_BN >= 0) & (right_BN < columns)
         lost = (alive & ~inside_BN).nonzero()
         if len(lost):
             env, agent = lost[0].tolist()
