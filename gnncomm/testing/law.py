@@ -48,6 +48,17 @@ def require_close(law: str, name: str, got: Tensor, want: Tensor, axes: Sequence
     _report(law, name, got, want, differs, axes, why, f"equal within {near:g}")
 
 
+def require_untouched(law: str, name: str, got: Tensor, want: Tensor, axes: Sequence[str], why: str) -> None:
+    """Equal up to rounding, 64 units in the last place of the larger of 1 and ``want``; NaN equals NaN.
+
+    The same program on the same rows: a processor's library may still round by where in memory a tensor lies.
+    """
+    _require_form(law, name, got, want, why)
+    near = 64 * torch.finfo(want.dtype).eps if want.is_floating_point() else 0.0
+    differs = ~torch.isclose(got, want, rtol=near, atol=near, equal_nan=True)
+    _report(law, name, got, want, differs, axes, why, "untouched")
+
+
 def require_finite(law: str, name: str, values: Tensor, axes: Sequence[str], why: str) -> None:
     """Neither NaN nor infinity."""
     bad = (~values.isfinite()).nonzero()

@@ -14,7 +14,7 @@ from gnncomm.errors import NonFiniteError
 from gnncomm.policy import CommPolicy, PolicyState
 from gnncomm.policy.checks import planted_nan
 from gnncomm.schedule import Decider
-from gnncomm.testing.law import require_bits, require_close
+from gnncomm.testing.law import require_bits, require_close, require_untouched
 from gnncomm.testing.layer import require_heard, require_outside
 from gnncomm.testing.trace import Seen, play, spread
 from gnncomm.types import SparseObs, TimeStep, VectorEnv
@@ -63,7 +63,7 @@ def first_steps(policy: CommPolicy, env: VectorEnv, seed: int = 0, length: int =
 
 @torch.no_grad()
 def check_poison(policy: CommPolicy, moments: Trial, key: int | None = 0) -> None:
-    """Law 2: what agents see and remember that cannot reach i leaves all of i bit-equal, over all steps of the trial.
+    """Law 2: what agents see and remember that cannot reach i leaves all of i untouched, over all steps of the trial.
 
     That is its logits, its memory, what it carries on the wire, its bits, costs and decisions to talk. Who reaches whom
     is told by topology and scheduler alone; a channel may say that less arrived, never more. In the memories of the
@@ -114,7 +114,7 @@ def _reach(policy: CommPolicy, seen: Sequence[Seen]) -> Tensor:
 
 
 def _require_untouched(policy: CommPolicy, clean: Sequence[Seen], spoilt: Sequence[Seen], harmless: Tensor) -> None:
-    """Bit-equal wherever nothing spoilt can have come."""
+    """Equal wherever nothing spoilt can have come."""
     taint = harmless.unsqueeze(-1)
     # A receiver's choice changes what its senders carry and pay.
     own_business = policy.wire.scheduler.decider in (Decider.NOBODY, Decider.SENDER)
@@ -127,7 +127,7 @@ def _require_untouched(policy: CommPolicy, clean: Sequence[Seen], spoilt: Sequen
         for name, want in wants.items():
             rows = want.flatten(2) if want.dim() > 2 else want.unsqueeze(-1)
             got = torch.where(taint, rows, gots[name].view(rows.shape))
-            require_bits("poison", name, got, rows, _ROW, why)
+            require_untouched("poison", name, got, rows, _ROW, why)
 
 
 def _private(seen: Seen, own_business: bool) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ def check_policy(
 ) -> tuple[str, ...]:
     """Laws 2 to 6 for ``policy``, on what ``env`` shows, in training and in evaluation mode.
 
-    Works on copies of the policy, in float64, and for what is exact to the bit in its own type as well. ``env`` is
+    Works on copies of the policy, in float64, and for poison in its own type as well. ``env`` is
     reset with ``seed`` and is left somewhere else.
 
     Args:

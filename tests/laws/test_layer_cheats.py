@@ -178,7 +178,7 @@ def test_hooks_that_pyg_does_not_run_are_caught() -> None:
 def test_the_message_names_tensor_agent_and_environment() -> None:
     with pytest.raises(LawError) as caught:
         check_layer(SubtractsTheMean(4, 4))
-    for words in ("output of agent", "environment 0", "bit-equal", "cannot reach agent"):
+    for words in ("output of agent", "environment 0", "untouched", "cannot reach agent"):
         assert words in str(caught.value)
 
 
