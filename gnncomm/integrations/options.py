@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 
 from gnncomm import random
-from gnncomm.errors import ActionError, ConfigError, DeviceError, DtypeError, ShapeError, StateError
+from gnncomm.errors import (
+    ActionError,
+    CheckpointMismatchError,
+    ConfigError,
+    DeviceError,
+    DtypeError,
+    ShapeError,
+    StateError,
+)
 
 _SLICE = re.compile(r"observation\[(\d+):(\d+)\]")
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
@@ -91,6 +99,22 @@ def saved_state(state: Mapping[str, Tensor], blank: Mapping[str, Tensor], id: st
         if state[name].dtype != want.dtype:
             raise DtypeError(
                 f"load_state_dict: expected {name} of {want.dtype}, got {state[name].dtype}. Load it as saved."
+            )
+
+
+def replayable(state: Mapping[str, Tensor], max_steps: int, counts_N: Tensor, id: str) -> None:
+    """Counters and actions that an episode can have; whoever replays it counts on them."""
+    step_B, actions_BTN = state["step"], state["actions"]
+    bad = {
+        "seed": (state["seed"] < 0).any(),
+        "episode": (state["episode"] < 0).any(),
+        "step": ((step_B < 0) | (step_B > max_steps)).any(),
+        "actions": ((actions_BTN < 0) | (actions_BTN >= counts_N)).any(),
+    }
+    for name, wrong in bad.items():
+        if bool(wrong):
+            raise CheckpointMismatchError(
+                f"load_state_dict: expected {name} of {id!r} in its range, got one outside. Load the state as saved."
             )
 
 

@@ -277,10 +277,14 @@ class ForeignEnv:
             StateError: Missing or unknown names, or the environment gives something else than it did: it depends on
                 more than its seed and its actions, and cannot be continued.
             ShapeError, DtypeError: A tensor of another shape or type; names it.
+            CheckpointMismatchError: A counter or action that no episode has; nothing is replayed.
         """
         blank = {"seed": self._seed, "episode": self._episode, "step": self._step, "actions": self._actions_BTN}
         blank |= {name: self._read(name) for name in ("obs", "reward", "alive")}
         options.saved_state(state, blank, self.id)
+        options.replayable(
+            {name: value.cpu() for name, value in state.items()}, self.max_steps, self._counts_N, self.id
+        )
         mine = {name: value.cpu().clone() for name, value in state.items()}
         self._seed, self._episode = mine["seed"], mine["episode"]
         self._renew(torch.ones(self.num_envs, dtype=torch.bool))

@@ -62,11 +62,12 @@ class Worker:
             self._begin(number, "start")
             self.slots.append(Slot(build(task), task))
         first = self.slots[0]
-        self._begin(0, "reset")
-        form = Form(**{**vars(first.form), "coordinates": first.measure_positions()})
         for number, slot in enumerate(self.slots):
             self._begin(number, "start")
             slot.require_form(first.form)
+        self._begin(0, "reset")
+        form = Form(**{**vars(first.form), "coordinates": first.measure_positions()})
+        for slot in self.slots:
             slot.form = form
         return form
 

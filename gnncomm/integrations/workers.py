@@ -85,8 +85,13 @@ class Workers:
 
     @property
     def processes(self) -> list[int]:
-        """Identities of the processes: of each worker, and of its guard."""
-        return [pid for worker in self._workers for pid in (worker.pid, worker.process.pid)]
+        """Process numbers of the workers."""
+        return [worker.pid for worker in self._workers]
+
+    @property
+    def guards(self) -> list[int]:
+        """Process numbers of their guards, see ``gnncomm.integrations.guard``."""
+        return [worker.process.pid for worker in self._workers]
 
     def reset(self, seeds: NDArray[np.int64]) -> None:
         """Begin an episode in each environment whose ``seeds [B]`` is not ``NO_SEED``."""

@@ -166,7 +166,7 @@ def test_declared_newcomers() -> None:
         ("outside", "mid_0", "observation", r"entry 1 in \[-100.0, 100.0\], got 101.0"),
         ("nan", "mid_0", "observation", "got nan at 2"),
         ("no_view", "mid_0", "observation", "got none"),
-        ("reward_nan", "mid_0", "reward", "finite number, got nan"),
+        ("reward_nan", "mid_0", "reward", "finite number .*got nan"),
         ("reward_text", "mid_0", "reward", "expected a number, got str 'much'"),
         ("no_reward", "mid_0", "reward", "got none"),
         ("reward_of_unknown", "ghost_0", "reward", "possible_agents"),

@@ -14,7 +14,15 @@ from mpe2 import simple_spread_v3
 
 import envs
 from gnncomm import environments, random
-from gnncomm.errors import ActionError, ConfigError, DeviceError, DtypeError, ShapeError, StateError
+from gnncomm.errors import (
+    ActionError,
+    CheckpointMismatchError,
+    ConfigError,
+    DeviceError,
+    DtypeError,
+    ShapeError,
+    StateError,
+)
 from gnncomm.integrations.pettingzoo import ForeignEnv
 from gnncomm.run import default_config, load, train
 from gnncomm.testing import env as laws
@@ -314,6 +322,19 @@ def test_bad_states(toy: ForeignEnv) -> None:
         toy.load_state_dict(state | {"actions": state["actions"][:, :3]})
     with pytest.raises(DtypeError, match="step"):
         toy.load_state_dict(state | {"step": state["step"].float()})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("step", 2**40), ("step", -1), ("actions", -7), ("actions", 99), ("seed", -1), ("episode", -2)]
+)
+def test_states_that_no_episode_has(name: str, value: int) -> None:
+    """Not replayed for ever, and not sent to the environment."""
+    env = make(num_envs=2)
+    env.reset(seed=0)
+    state = env.state_dict()
+    state[name].view(-1)[0] = value
+    with pytest.raises(CheckpointMismatchError, match=f"expected {name} .* in its range"):
+        env.load_state_dict(state)
 
 
 def test_recipe() -> None:

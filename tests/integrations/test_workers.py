@@ -50,6 +50,10 @@ def nobody(processes: list[int], seconds: float = 0.0) -> bool:
     return True
 
 
+def everybody(env: ForeignEnv) -> list[int]:
+    return env.workers.processes + env.workers.guards
+
+
 def ones(env: ForeignEnv) -> torch.Tensor:
     return torch.ones(env.num_envs, env.num_agents, dtype=torch.int64)
 
@@ -68,7 +72,7 @@ def ones(env: ForeignEnv) -> torch.Tensor:
 )
 def test_failures(fault: str, error: type[Exception], words: str, limit: float) -> None:
     env = make(fault=fault, timeout=1.5)
-    processes = env.workers.processes
+    processes = everybody(env)
     assert all(map(is_there, processes))
     env.reset(seed=0)
     env.step(ones(env))
@@ -96,7 +100,7 @@ def test_failure_in_reset() -> None:
     env = make(fault="raise_reset")
     with pytest.raises(WorkerError, match=r"environment [01], reset.*no reset today"):
         env.reset(seed=0)
-    assert nobody(env.workers.processes)
+    assert nobody(everybody(env))
 
 
 @pytest.mark.parametrize(
@@ -170,7 +174,7 @@ def test_what_an_environment_started_ends_with_it(end: str) -> None:
     with pytest.raises((WorkerError, StateError)):
         several_steps(env)
     assert gone(0.5), "nothing is left when the error arrives"
-    assert nobody(env.workers.processes)
+    assert nobody(everybody(env))
 
 
 def test_a_fork_that_holds_the_pipe_hides_no_death() -> None:
@@ -196,7 +200,7 @@ def test_what_is_no_answer(content: str) -> None:
     with pytest.raises(WorkerError, match=r"(step|answer): expected worker 0 .* (something else|no sign of life|died)"):
         several_steps(env)
     assert time.monotonic() - begin < 8
-    assert nobody(env.workers.processes)
+    assert nobody(everybody(env))
 
 
 def test_what_it_prints_is_no_output_of_ours(capfd: pytest.CaptureFixture[str]) -> None:
@@ -272,7 +276,7 @@ def test_close(tmp_path: Path) -> None:
     """Environments are closed, processes end, and closing again does nothing."""
     path = str(tmp_path / "closed.txt")
     env = make(fault=path)
-    processes = env.workers.processes
+    processes = everybody(env)
     env.close()
     env.close()
     assert nobody(processes)
@@ -285,13 +289,13 @@ def test_an_environment_that_does_not_close_is_killed() -> None:
     env = make(num_workers=1, fault="slow_close")
     begin = time.monotonic()
     env.close()
-    assert nobody(env.workers.processes), "reaped, too"
+    assert nobody(everybody(env)), "reaped, too"
     assert 1.9 < time.monotonic() - begin < 5
 
 
 def test_what_is_forgotten_is_closed() -> None:
     env = make()
-    processes = env.workers.processes
+    processes = everybody(env)
     del env
     assert nobody(processes)
 
@@ -305,7 +309,7 @@ def test_interrupt_in_the_middle_of_a_step() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     with pytest.raises(KeyboardInterrupt):
         env.step(ones(env))
-    assert nobody(env.workers.processes)
+    assert nobody(everybody(env))
     with pytest.raises(StateError, match="KeyboardInterrupt"):
         env.step(ones(env))
 
@@ -322,7 +326,7 @@ PARENT = """
     from gnncomm.integrations.workers import Workers
     task = Task("pettingzoo", "strange_envs", dict(fault={fault!r}), 0, 0, None, None, True, False, False)
     workers = Workers(task, 2, 2, 60.0)
-    print(*workers.processes, flush=True)
+    print(*workers.processes, *workers.guards, flush=True)
     workers.reset(np.arange(2))
     def step(): workers.step(np.ones(2, bool), np.ones((2, 3), np.int64))
     step()
