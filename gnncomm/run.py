@@ -91,12 +91,7 @@ class Trained:
 
 
 def make_env(config: TrainConfig) -> VectorEnv:
-    """The environments that ``config`` names.
-
-    Raises:
-        ResourceError: a training with so many of them cannot fit into memory.
-    """
-    require_memory(config)
+    """The environments that ``config`` names."""
     return environments.make(
         config.env, config.num_envs, config.device, config.observation, **dict(config.env_settings)
     )
@@ -142,7 +137,9 @@ def train(
     Raises:
         RunExistsError: ``out`` is taken. RunLockedError: another process trains there.
         CheckpointMismatchError: ``resume`` with another configuration than the run has.
+        ResourceError: such a training cannot fit into memory; nothing was allocated.
     """
+    require_memory(config)
     if out is None:
         training = Training(config, make_env(config))
         _run(training, None, observer, stop)
