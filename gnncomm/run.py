@@ -106,16 +106,7 @@ class Trained:
 
 
 def make_env(config: TrainConfig) -> VectorEnv:
-    """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``load``.
-
-    Raises:
-        ConfigError: a setting that is not the environment's own.
-        ResourceError: a training with so many of them cannot fit into memory.
-    """
-    taken = sorted({"id", "num_envs", "device", "observation"} & config.env_settings.keys())
-    if taken:
-        raise ConfigError(f"env_settings: expected settings of the environment alone, got {taken[0]!r}. Set it itself.")
-    require_memory(config)
+    """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``load``."""
     return environments.make(
         config.env, config.num_envs, config.device, config.observation, **dict(config.env_settings)
     )
@@ -165,9 +156,11 @@ def train(
         CheckpointMismatchError: ``resume`` with another configuration than the run has.
         CheckpointError: ``resume`` of a run that has lost its checkpoints, or has no good one; nothing is touched.
         ConfigError: ``resume`` together with ``overwrite``, or with fewer ``steps`` than are done.
+        ResourceError: such a training cannot fit into memory; nothing was allocated.
     """
     if resume and overwrite:
         raise ConfigError("Expected resume or overwrite, got both: continue the run, or replace it.")
+    require_memory(config)
     if out is None:
         training = Training(config, make_env(config))
         _run(training, None, observer, stop)

@@ -1,4 +1,4 @@
-"""The command line: ``gnncomm list | train | eval | replay``."""
+"""The command line: ``gnncomm list | train | eval | replay | plot | bench``."""
 
 from gnncomm.cli.main import main
 

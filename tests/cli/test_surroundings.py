@@ -54,12 +54,10 @@ CASES = (
         "ascii, dumb", {"PYTHONIOENCODING": "ascii", "TERM": "dumb", "NO_COLOR": "1", "MPLBACKEND": "nonsense"}
     ),
     Surroundings("narrow, brackets", {"COLUMNS": "40"}, folder="[bold]a[/b] $x", figure="curves[final]"),
-    Surroundings("no home, private", {"HOME": None, "USER": None}, shell="umask 077; {}"),
+    Surroundings("no home, private, stderr closed", {"HOME": None, "USER": None}, shell="umask 077; {} 2>&-"),
     Surroundings("stdout closed", shell="{} >&-"),
-    Surroundings("stderr closed", shell="{} 2>&-"),
     Surroundings("disk full", shell="{} >/dev/full", codes=(74, 0, 0, 0)),
-    Surroundings("reader left", shell="{} | true"),
-    Surroundings("folder for reading only", shell="cd /proc && {}", figure="PLACE/cwd/figure"),
+    Surroundings("folder for reading only, reader left", shell="cd /proc && {} | true", figure="PLACE/cwd/figure"),
 )
 
 
