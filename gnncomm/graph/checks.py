@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from torch import Tensor
 
 from gnncomm.errors import DeviceError, DtypeError, GraphError, ShapeError
+
+MOST_BYTES = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**63
+"""Memory of this machine."""
 
 
 def shape_of(tensor: Tensor) -> str:
@@ -22,6 +27,15 @@ def as_tensor(name: str, value: object) -> Tensor:
     if value.is_complex():
         raise DtypeError(f"{name}: expected real numbers, got {value.dtype}. Use {name}.real, or {name}.abs().")
     return value
+
+
+def check_memory(what: str, num_bytes: int, remedy: str) -> None:
+    """Refuse what this machine cannot hold, before it is taken."""
+    if num_bytes > MOST_BYTES:
+        raise GraphError(
+            f"{what} takes {num_bytes / 2**30:,.1f} GiB: expected at most the {MOST_BYTES / 2**30:,.1f} GiB of this "
+            f"machine. {remedy}"
+        )
 
 
 def check_values(name: str, value: Tensor) -> None:

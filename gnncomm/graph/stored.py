@@ -63,6 +63,8 @@ class StoredGraph:
         """``[G, N, N]`` bool (sender, receiver)."""
         if self.adjacency is not None:
             return self.adjacency
+        pairs = self.num_graphs * self.num_agents**2
+        checks.check_memory(f"A dense graph of {self.num_agents} agents", pairs, "Keep the layout sparse or regular.")
         if self.neighbor_index is not None:
             return views.dense_of_neighbors(self.neighbor_index, self.neighbor_present)
         return views.dense_of_edges(self.edge_index, self.num_graphs, self.num_agents)

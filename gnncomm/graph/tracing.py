@@ -12,7 +12,7 @@ def is_tracing() -> bool:
     """Whether operations are recorded, and what they give has no values or must not outlive the record."""
     if torch.compiler.is_compiling():
         return True
-    if torch.jit.is_tracing():  # type: ignore[no-untyped-call]  # torch
+    if torch.jit.is_tracing():  # type: ignore[no-untyped-call, attr-defined]  # torch
         return True
     # torch has no public name for: make_fx is tracing, tensors are made without values
     return any(torch._C._get_dispatch_mode(key) is not None for key in _TRACING)

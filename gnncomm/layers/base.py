@@ -14,7 +14,7 @@ from gnncomm.graph import CommGraph, Layout
 from gnncomm.graph.checks import as_tensor
 from gnncomm.layers.generated import forget_namesake, remove_file
 from gnncomm.layers.inputs import check_edges, check_hooks
-from gnncomm.layers.kernels import Kernel, Linears, fused_round, is_untouched, kernels_fit, speaks_for
+from gnncomm.layers.kernels import Kernel, Linears, fused_round, is_untouched, kernels_fit, remember, speaks_for
 
 Attention = tuple[Tensor, Tensor]
 """``(edge_index [2, E], alpha [E, heads])``, as PyG's attention layers return it."""
@@ -60,6 +60,7 @@ class CommLayer(MessagePassing):
         super().__init__(aggr=aggr, node_dim=0)
         remove_file(type(self))
         check_hooks(self)
+        remember(self)
         self._aggregation = type(self.aggr_module)
         self.in_channels = in_channels
         self.out_channels = out_channels

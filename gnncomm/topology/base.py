@@ -9,6 +9,7 @@ from functools import wraps
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,7 +56,7 @@ class Topology(ABC):
         if "__call__" in vars(cls):
             cls.__call__ = _judged(vars(cls)["__call__"])  # type: ignore[method-assign]
         if "__post_init__" in vars(cls):
-            cls.__post_init__ = _typed(vars(cls)["__post_init__"])  # type: ignore[method-assign]
+            cls.__post_init__ = _typed(vars(cls)["__post_init__"])  # type: ignore[method-assign, assignment]
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -95,7 +96,7 @@ def _judged(call: Callable[..., CommGraph]) -> Callable[..., CommGraph]:
                 checks.as_tensor(name, value)
                 if value.is_floating_point() or value.dtype == torch.bool:
                     raise DtypeError(f"{name} counts: expected integers, got {value.dtype}. Use {name}.long().")
-        if not isinstance(step, Tensor) and (isinstance(step, bool) or not isinstance(step, Integral | torch.SymInt)):
+        if isinstance(step, bool) or not isinstance(step, (Tensor, int, np.integer, torch.SymInt)):
             raise DtypeError(f"step counts: expected an int or a tensor [B], got {type(step).__name__} {step!r}.")
         return call(topology, alive, pos, step, key)
 

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor
 
 from gnncomm.errors import GraphError, ShapeError
-from gnncomm.graph import CommGraph
+from gnncomm.graph import CommGraph, checks
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.topology.base import DENSE_UP_TO, Topology
+
+BYTES_PER_PAIR = 32
+"""At the peak of a draw."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,12 @@ def _graph(adjacency_UNN: Tensor) -> CommGraph:
     return graph if graph.num_agents <= DENSE_UP_TO else graph.to_layout("sparse")
 
 
+def _check_size(topology: DrawnTopology, num_agents: int, draws: int) -> None:
+    """Draws are counters of 8 bytes and numbers made of them, a few at a time for every pair."""
+    what = f"{type(topology).__name__} of {num_agents} agents in {draws} episode(s)"
+    checks.check_memory(what, BYTES_PER_PAIR * draws * num_agents**2, "Take fewer episodes or agents, or one seed=.")
+
+
 class _Memory:
     """The graphs of the episodes of the last call: the next step of an episode need not draw them again."""
 
@@ -83,6 +92,7 @@ class _Memory:
         if bool(found_U.all()):
             return links_KNN[place_U]
         with torch.inference_mode(False):  # what is remembered outlives the caller's mode
+            _check_size(self.topology, self.num_agents, len(key_U))
             missing_M = (~found_U).nonzero().squeeze(-1)
             links_UNN = links_KNN.new_empty(len(key_U), self.num_agents, self.num_agents)
             links_UNN[found_U.clone()] = links_KNN[place_U[found_U].clone()]
@@ -98,5 +108,6 @@ def _memory(topology: DrawnTopology, num_agents: int, device: torch.device) -> _
 
 @lru_cache(maxsize=256)
 def _seeded(topology: DrawnTopology, num_agents: int, device: torch.device) -> CommGraph:
+    _check_size(topology, num_agents, 1)
     with torch.inference_mode(False):  # it outlives the caller's mode
         return _graph(topology.draw(torch.tensor([topology.seed], device=device), num_agents))

@@ -60,12 +60,13 @@ def separation(here: Float[Tensor, "*A P"], there: Float[Tensor, "*C P"]) -> Ten
     """Euclidean distance of places that broadcast against each other.
 
     Axis by axis: a matrix product or a vectorised sum would round by the shape of the batch, and equal distances
-    would no longer be equal.
+    would no longer be equal. Squares are made in float64, where those of no float32 are too large or too small; what
+    is further than float32 reaches is as far as it reaches.
     """
-    square = here.new_zeros(())
-    for mine, theirs in zip(here.unbind(-1), there.unbind(-1), strict=True):
+    square = here.new_zeros((), dtype=torch.float64)
+    for mine, theirs in zip(here.double().unbind(-1), there.double().unbind(-1), strict=True):
         square = square + (mine - theirs).square()
-    return square.sqrt()
+    return square.sqrt().clamp(max=torch.finfo(here.dtype).max).to(here.dtype)
 
 
 def distances(alive: Bool[Tensor, "B N"], place: Float[Tensor, "B N P"]) -> Float[Tensor, "B N N"]:

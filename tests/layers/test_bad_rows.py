@@ -44,7 +44,7 @@ def test_rows_that_do_not_fit_are_refused(layer: CommLayer, h: Tensor, kind: typ
 def test_graphs_that_do_not_fit_are_refused(layer: CommLayer) -> None:
     with pytest.raises(ShapeError, match=r"each of the 2 leading entries of h \(2, 3, 4\), or one for all; got 5"):
         layer(torch.ones(2, 3, F), full(num_envs=5))
-    with pytest.raises(GraphError, match=r"edge_index \[2, E\] or a CommGraph, got shape \(3, 2\)"):
+    with pytest.raises(GraphError, match=r"edge_index .*\[2, E\], got \[3, 2\]"):
         layer(torch.ones(3, F), torch.zeros(3, 2, dtype=torch.int64))
 
 

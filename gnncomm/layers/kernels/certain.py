@@ -23,13 +23,16 @@ def speaks_for(layer: MessagePassing, form: str) -> bool:
         return False
     if layer.flow != "source_to_target" or layer.node_dim != 0:
         return False
-    for name, value in vars(layer).items():
-        if name.endswith("_hooks"):
-            if value and name not in _OF_EVERY_MODULE:  # torch calls those around the whole layer
-                return False
-        elif hasattr(cls, name):
-            return False
-    return True
+    names, hooks = cls._written
+    return names.isdisjoint(vars(layer)) and not any(getattr(layer, name) for name in hooks)
+
+
+def remember(layer: MessagePassing) -> None:
+    """Once for each class: its names, and where PyG keeps its hooks. Torch's are called around the whole layer."""
+    cls = type(layer)
+    if "_written" not in vars(cls):
+        hooks = (name for name in vars(layer) if name.endswith("_hooks") and name not in _OF_EVERY_MODULE)
+        cls._written = frozenset(dir(cls)), tuple(hooks)
 
 
 def is_untouched(part: nn.Module, *kinds: type[nn.Module]) -> bool:
