@@ -108,6 +108,7 @@ class Training:
         self.learner.updates = int(counters["updates"])
         self.curriculum.apply(self.env, max(self.learner.updates - 1, 0) / self.config.updates)
         shown = self.env.load_state_dict(groups["env"])
-        self.carry = self.carry.with_tensors(groups["carry"])
-        self.tally.running_return = groups["carry"]["running_return"].clone()
+        carry = {name: value.to(self.env.device, copy=True) for name, value in groups["carry"].items()}
+        self.carry = self.carry.with_tensors(carry)
+        self.tally.running_return = carry["running_return"]
         return shown
