@@ -1,0 +1,37 @@
+"""A training on a device that is not the CPU goes on from what a file holds, which lies on the CPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import envs
+from gnncomm.learn import TrainConfig, Training, collect
+
+
+@pytest.mark.filterwarnings(
+    "ignore:for .*copying from a non-meta parameter:UserWarning"
+)  # the device stands in for one
+def test_a_training_is_restored(device: torch.device) -> None:
+    config = TrainConfig(
+        "relay",
+        num_envs=4,
+        rollout=2,
+        steps=64,
+        hidden=8,
+        scheduler="gate",
+        observation="flat",
+        memory="none",
+        device=str(device),
+    )
+
+    def begun() -> Training:
+        return Training(config, envs.make("relay", num_envs=4, observation="flat", device=device))
+
+    training, again = begun(), begun()
+    groups, counters = training.state()
+    held = {name: {key: value.cpu() for key, value in group.items()} for name, group in groups.items()}
+    again.restore(held, counters)
+    assert again.carry.timestep.obs.device == again.tally.running_return.device == device
+    rollout, _ = collect(again.env, again.policy, again.carry, 2, config.seed, again.tally)
+    assert rollout.value.device == device
