@@ -74,6 +74,7 @@ _ROOMS = (
     "record",
     "registry",
     "run",
+    "saved",
     "schedule",
     "shapes",
     "store",

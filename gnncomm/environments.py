@@ -21,7 +21,8 @@ from gnncomm.errors import TrustError
 from gnncomm.types import ConfigError, EnvContractError, VectorEnv, did_you_mean
 
 _GROUP = "gnncomm.envs"
-_COMMON = ("num_envs", "device", "observation")
+COMMON = ("num_envs", "device", "observation")
+"""What every factory takes; whatever else it takes is a setting of its environment."""
 _FOREIGN = {  # prefix of an id -> what makes a factory from the rest; a name, as this room stands below that one
     "pettingzoo": "gnncomm.integrations.factory:pettingzoo_source",
     "gymnasium": "gnncomm.integrations.factory:gymnasium_source",
@@ -123,7 +124,7 @@ def _settings(factory: Factory) -> list[str] | None:
     parameters = inspect.signature(factory).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
-    return [p.name for p in parameters if p.name not in _COMMON]
+    return [p.name for p in parameters if p.name not in COMMON]
 
 
 def make(

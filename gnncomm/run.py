@@ -24,7 +24,7 @@ from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
-from gnncomm.store import Checkpoint, RunDir, from_json, list_checkpoints
+from gnncomm.store import Checkpoint, RunDir, list_checkpoints
 from gnncomm.store.files import EX_NOINPUT, with_exit_code
 from gnncomm.types import VectorEnv
 
@@ -272,8 +272,7 @@ def _change_end(training: Training, old: TrainConfig, run: RunDir, notice: Notic
 
 
 def _config_of(run: RunDir) -> TrainConfig:
-    """The settings of a run. Those of version 1 did not say so."""
-    return from_json(TrainConfig, {"version": 1} | run.config())
+    return run.config(TrainConfig)
 
 
 def _check_same(old: TrainConfig, new: TrainConfig) -> None:

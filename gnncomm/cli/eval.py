@@ -85,16 +85,15 @@ def measure(
 
 
 def show(report: Report, console: Console) -> None:
-    """The table, or a line for each policy where it does not fit, and the verdict."""
+    """The table, or a line for each policy where it does not fit, and the remarks."""
     table = report.table()
     table.caption = None
     if console.width >= (table.min_width or 0):
         console.print(table)
     else:
-        console.print(f"{report.env}, {report.episodes} episodes", soft_wrap=True)
+        console.print(report.title(), soft_wrap=True)
         for name, arm in report.arms.items():
-            console.print(
-                f"{name}: {arm.success.mean:.1%} success, {arm.length.mean:.2f} steps, return {arm.returns.mean:+.3f}"
-            )
-    console.print(report.verdict(), soft_wrap=True)
-    console.print(str(report.wire), soft_wrap=True)
+            numbers = f"{arm.success.mean:.1%} success, {arm.length.mean:.2f} steps, return {arm.returns.mean:+.3f}"
+            console.print(f"{report.label(name)}: {numbers}", soft_wrap=True)
+    for remark in report.remarks():
+        console.print(remark, soft_wrap=True)

@@ -115,18 +115,14 @@ class Report:
 
     def table(self) -> Table:
         """One row for each policy; +- is half of the 95 % interval."""
-        title, below = f"{self.env}, {self.episodes} episodes", [self.verdict(), str(self.wire)]
-        if self.without_partner:
-            share = f"{100 * self.without_partner:.1f} %"
-            below.append(f"{share} of the shuffled messages had no partner in another episode and stayed as they were.")
-        table = Table(title=title, caption="\n".join(below), min_width=72)
+        table = Table(title=self.title(), caption="\n".join(self.remarks()), min_width=72)
         table.add_column("policy")
         for column in ("success", "95 %", "steps", "return"):
             table.add_column(column, justify="right")
         order = ("ceiling", "trained", "shuffled", "muted", "floor")
         for name, arm in ((name, self.arms[name]) for name in order if name in self.arms):
             table.add_row(
-                "reference (sees all)" if (name, self.ceiling_kind) == ("ceiling", "reference") else _NAMES[name],
+                self.label(name),
                 f"{100 * arm.success.mean:.1f} %",
                 f"{100 * arm.success.low:.1f} – {100 * arm.success.high:.1f}",
                 f"{arm.length.mean:.2f} ± {arm.length.half_width:.2f}",
@@ -134,6 +130,22 @@ class Report:
                 style="bold" if name == "trained" else "",
             )
         return table
+
+    def title(self) -> str:
+        """What was played."""
+        return f"{self.env}, {self.episodes} episodes"
+
+    def label(self, arm: str) -> str:
+        """What ``arm`` is called where people read it."""
+        return "reference (sees all)" if (arm, self.ceiling_kind) == ("ceiling", "reference") else _NAMES[arm]
+
+    def remarks(self) -> list[str]:
+        """The sentences that belong to the table: the verdict, the wire, and what could not be shuffled."""
+        found = [self.verdict(), str(self.wire)]
+        if self.without_partner:
+            share = f"{100 * self.without_partner:.1f} %"
+            found.append(f"{share} of the shuffled messages had no partner in another episode and stayed as they were.")
+        return found
 
     def verdict(self) -> str:
         """Whether the messages matter, in one sentence."""

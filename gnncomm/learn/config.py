@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gnncomm import environments
 from gnncomm.errors import ConfigError
 from gnncomm.learn.ppo import PPOConfig
 from gnncomm.learn.settings import require_ranges, require_types
@@ -22,8 +23,8 @@ _RANGES = {
     "save_every": (1, MAX_STEPS),
     "seed": (0, MAX_SEED - 1),
 }
-_OF_THE_TRAINING = ("id", "num_envs", "device", "observation")
-"""What ``environments.make`` takes beside the settings of an environment."""
+_OF_THE_TRAINING = {"id": "env", **{name: name for name in environments.COMMON}}
+"""What ``environments.make`` takes beside the settings of an environment -> what it is called here."""
 
 Setting = bool | int | float | str
 
@@ -92,8 +93,8 @@ class TrainConfig:
                 )
             if name in _OF_THE_TRAINING:
                 raise ConfigError(
-                    f"env_settings: {name!r} is no setting of an environment. It is one of the training: "
-                    f"{'env' if name == 'id' else name}."
+                    f"env_settings: expected settings of the environment, got {name!r}, which is one of the training. "
+                    f"Set {_OF_THE_TRAINING[name]!r} instead."
                 )
         if not 1 <= self.version <= VERSION:
             raise ConfigError(

@@ -119,6 +119,7 @@ def check_report(report: dict[str, Any], env: str, episodes: int) -> None:
         "communication_gain_interval",
         "wire",
         "without_partner",
+        "ceiling_kind",
     }
     assert set(report["wire"]) == {"bits_per_agent_step", "edges_per_step", "rounds"}
     for arm in ARMS:

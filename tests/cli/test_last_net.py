@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import pytest
@@ -187,19 +188,40 @@ def test_a_hangup_saves_and_one_that_is_ignored_is_ignored(before: str, code: in
     assert list((tmp_path / "runs" / "run" / "checkpoints").glob("step_*"))
 
 
+def chained(*objects: str) -> str:
+    """Lines of a log as docs/store.md describes them, by somebody who knows how."""
+    lines, before = [], "00000000"
+    for text in objects:
+        before = f"{zlib.crc32((before + text).encode()):08x}"
+        lines.append(f'{text[:-1]}, "crc32": "{before}"}}\n')
+    return "".join(lines)
+
+
 @pytest.mark.parametrize(
     ("value", "said"),
-    [("null", "1"), ('"much"', "str"), ("[1]", "list"), ("true", "bool"), ("1" + "0" * 400, "too large")],
+    [
+        ("null", "got nothing"),
+        ('"much"', "got str"),
+        ("[1]", "got list"),
+        ("true", "got bool"),
+        ("1" + "0" * 301, "line 2"),
+        ("1e308", "too large"),
+        ("1e999", "1e999"),
+        ("NaN", "NaN"),
+    ],
 )
 @pytest.mark.parametrize("place", ["env_steps", "success"])
 def test_a_foreign_log_is_named_as_bad_data(
     value: str, said: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Every hash is right, and what is written is no number."""
     with RunDir.create(tmp_path / "team", {"env": "relay"}) as store:
         store.log({"env_steps": 10, "success": 0.5})
+    log = tmp_path / "team" / "metrics.jsonl"
+    good = '{"env_steps": 10, "success": 0.5}'
+    assert log.read_text() == chained(good)
     numbers = {"env_steps": "20", "success": "0.5"} | {place: value}
-    with (tmp_path / "team" / "metrics.jsonl").open("a") as file:
-        file.write(f'{{"env_steps": {numbers["env_steps"]}, "success": {numbers["success"]}}}\n')
+    log.write_text(chained(good, f'{{"env_steps": {numbers["env_steps"]}, "success": {numbers["success"]}}}'))
     code = main(["plot", str(tmp_path / "team"), "--figure", str(tmp_path / "c.png")])
     if (place, value) == ("success", "null"):
         assert code == 0
@@ -207,7 +229,19 @@ def test_a_foreign_log_is_named_as_bad_data(
     assert code == 65
     line = capsys.readouterr().err
     assert "line 2" in line
-    assert said in line or "nothing" in line
+    assert said in line
+    assert not (tmp_path / "c.png").exists()
+
+
+def test_a_log_without_hashes_is_not_one_that_gnncomm_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunDir.create(tmp_path / "team", {"env": "relay"}) as store:
+        store.log({"env_steps": 10, "success": 0.5})
+    with (tmp_path / "team" / "metrics.jsonl").open("a") as file:
+        file.write('{"env_steps": 20, "success": 0.5}\n')
+    assert main(["plot", str(tmp_path / "team"), "--figure", str(tmp_path / "c.png")]) == 65
+    line = capsys.readouterr().err
+    assert "damaged in line 2" in line
+    assert "not what was written" in line
     assert not (tmp_path / "c.png").exists()
 
 

@@ -50,7 +50,8 @@ def _report() -> Report:
     ones = Interval(1.0, 0.9, 1.0)
     arm = Arm(ones, ones, ones)
     arms = dict.fromkeys(("trained", "muted", "shuffled", "floor", "ceiling"), arm)
-    return Report("relay", 10, 0, True, gain=Difference(0.5, 0.1, ones), wire=WireUse(32.0, 1.0, 1), **arms)
+    gain, wire = Difference(0.5, 0.1, ones), WireUse(32.0, 1.0, 1)
+    return Report("relay", 10, 0, True, gain=gain, without_partner=0.012, wire=wire, **arms)
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 80])
@@ -59,5 +60,13 @@ def test_the_table_of_an_evaluation_is_whole_at_any_width(width: int) -> None:
     show(_report(), Console(file=screen, width=width, force_terminal=True, color_system=None))
     text = " ".join(screen.getvalue().split())
     assert "\u2026" not in text, "cut"
-    for word in ("ceiling", "muted", "100.0", "Communication gains", "32 bits per agent and step"):
+    said = (
+        "reference (sees all)",
+        "muted",
+        "100.0",
+        "Communication gains",
+        "32 bits per agent and step",
+        "1.2 % of the",
+    )
+    for word in said:
         assert word in text

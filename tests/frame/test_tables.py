@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -125,7 +125,10 @@ def tiny() -> tuple[TrainConfig, list[dict[str, float]], Any]:
 
 def test_metrics_of_a_training(tiny: tuple[TrainConfig, list[dict[str, float]], Any]) -> None:
     told = set(re.findall(r"`(\w+)`", section(page("training"), "Metrics").replace("`metrics.jsonl`", "")))
-    assert told == set(tiny[1][0])
+    sampled: list[dict[str, float]] = []
+    train(replace(tiny[0], scheduler="gate"), observer=lambda _, metrics: sampled.append(metrics))
+    assert set(sampled[0]) - set(tiny[1][0]) == {"choice_loss", "baseline_loss"}
+    assert told == set(sampled[0])
 
 
 def keys(value: Any, prefix: str = "") -> set[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from gnncomm.cli.main import main
 from gnncomm.errors import (
     CheckpointError,
     CheckpointMismatchError,
@@ -63,14 +64,35 @@ def test_another_configuration_is_refused(
     assert state_of(tmp_path / "run") == before
 
 
-def test_a_run_of_the_first_version_is_loaded_but_not_resumed(tiny: Tiny, tmp_path: Path, state_of: StateOf) -> None:
-    """Its environments had the seeds ``seed + b``; its ``config.json`` says no version."""
+def test_a_run_in_the_first_format_is_refused_by_its_version_and_not_touched(
+    tiny: Tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither config nor log had hashes, and its environments had the seeds ``seed + b``."""
+    run = tmp_path / "run"
+    train(tiny(steps=24), run)
+    envelope = json.loads((run / "config.json").read_text())
+    del envelope["config_sha256"], envelope["config"]["version"]
+    (run / "config.json").write_text(json.dumps(envelope | {"format_version": 1}))
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["crc32"]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for command in (["eval"], ["replay"], ["plot"], ["train", "--resume", "--out"], ["train", "--overwrite", "--out"]):
+        assert main([*command, str(run)]) == 65
+        said = capsys.readouterr().err
+        assert "expected 'gnncomm.run' of format version 2, got 'gnncomm.run' of version 1" in said
+        assert "with the version of gnncomm that wrote it" in said
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_settings_of_an_earlier_version_are_loaded_but_not_resumed(
+    tiny: Tiny, tmp_path: Path, state_of: StateOf, forge: Any
+) -> None:
     config = tiny(steps=24)
     train(config, tmp_path / "run")
     file = tmp_path / "run" / "config.json"
-    envelope = json.loads(file.read_text())
-    assert envelope["config"].pop("version") == 2
-    file.write_text(json.dumps(envelope))
+    forge.config(tmp_path / "run", version=1)
     before = state_of(tmp_path / "run"), file.read_bytes()
     with pytest.raises(CheckpointMismatchError, match=r"settings of version 1, .* trains version 2") as caught:
         train(config, tmp_path / "run", resume=True)

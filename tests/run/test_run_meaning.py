@@ -12,7 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnncomm.errors import CheckpointCorruptError, CheckpointError, CheckpointMismatchError, ConfigError
+from gnncomm.errors import (
+    CheckpointCorruptError,
+    CheckpointError,
+    CheckpointMismatchError,
+    ConfigError,
+    ResourceError,
+)
 from gnncomm.learn import TrainConfig
 from gnncomm.run import config_of, load, train
 from gnncomm.store import RunDir
@@ -152,14 +158,25 @@ def test_the_error_has_a_type_where_nothing_is_left(tiny: Tiny, run: Path, forge
         train(tiny(steps=36), run, resume=True)
 
 
-def test_environments_are_counted_before_they_are_made(tiny: Tiny, run: Path, forge: Any) -> None:
-    """A configuration from elsewhere that asks for more than any machine has."""
-    forge.config(run, num_envs=2**40, rollout=1)
+def test_environments_are_counted_before_they_are_made(run: Path, forge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A configuration from elsewhere that asks for more than there were."""
+    forge.config(run, num_envs=4096, rollout=1)
     for path in (run / "checkpoints").iterdir():
-        step = 2**40
-        forge.state(path, updates=1, env_steps=step)
-        forge.step(path, step)
-    with pytest.raises(CheckpointMismatchError, match=r"running_return \[num_envs=1099511627776\].*got \[4\]"):
+        forge.state(path, updates=1, env_steps=4096)
+        forge.step(path, 4096)
+    monkeypatch.setattr("gnncomm.run.make_env", None)
+    with pytest.raises(CheckpointMismatchError, match=r"running_return \[num_envs=4096\].*got \[4\]"):
+        train(config_of(run), run, resume=True)
+
+
+@pytest.mark.parametrize(("num_envs", "error"), [(2**40, ConfigError), (2**24, ResourceError)])
+def test_more_environments_than_any_machine_has_are_not_made(
+    num_envs: int, error: type[Exception], run: Path, forge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused by number, or by the memory that they would take; never taken."""
+    forge.config(run, num_envs=num_envs, rollout=2**10)
+    monkeypatch.setattr("gnncomm.run.make_env", None)
+    with pytest.raises(error):
         train(config_of(run), run, resume=True)
 
 
