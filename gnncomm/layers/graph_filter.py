@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch_geometric.typing import OptTensor
-from torch_geometric.utils import scatter
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
@@ -23,9 +22,9 @@ class GraphFilterComm(CommLayer):
     .. math::
         h'_i = H_0 h_i + H_1 \sum_{j \in \mathcal{N}(i)} S_{ji} h_j + b
 
-    The edge weights of the graph are :math:`S`: ``symmetric_weights(graph)`` gives them the values of
-    :math:`D^{-1/2} A D^{-1/2}`, for teams that know their degrees. A graph without weights has
-    :math:`S_{ji} = 1 / |\mathcal{N}(i)|`, which a receiver knows from its inbox. K taps take K - 1 exchanges:
+    With the edge weights :math:`w_{ji} = 1` unless the graph has some, :math:`S_{ji} = w_{ji} / |\mathcal{N}(i)|`,
+    which a receiver knows from its inbox; or :math:`S_{ji} = w_{ji}` where not ``mean``, for teams that know degrees:
+    ``symmetric_weights(graph)`` gives the weights of :math:`D^{-1/2} A D^{-1/2}`. K taps take K - 1 exchanges:
     ``GraphFilterComm.stack`` builds :math:`\sum_{k<K} H_k S^k h` out of layers that hand on the shifted signal beside
     the sum.
 
@@ -37,10 +36,16 @@ class GraphFilterComm(CommLayer):
         out_channels: F'; and G more where not ``last``.
         signal_channels: G; None: F, the layer being the first.
         last: whether the shifted signal is dropped.
+        mean: whether what was heard is averaged; else summed.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, signal_channels: int | None = None, last: bool = True
+        self,
+        in_channels: int,
+        out_channels: int,
+        signal_channels: int | None = None,
+        last: bool = True,
+        mean: bool = True,
     ) -> None:
         signal = in_channels if signal_channels is None else signal_channels
         sums = in_channels - signal
@@ -50,8 +55,8 @@ class GraphFilterComm(CommLayer):
                 f"GraphFilterComm: expected a row of the signal alone, or of {filtered} sums and the signal; got "
                 f"in_channels={in_channels} with signal_channels={signal_channels}, out_channels={out_channels}."
             )
-        super().__init__(in_channels, out_channels, signal, aggr="sum")
-        self.first, self.last = sums == 0, last
+        super().__init__(in_channels, out_channels, signal, aggr="mean" if mean else "sum")
+        self.first, self.last, self.mean = sums == 0, last, mean
         self.lin_self = nn.Linear(signal, filtered) if self.first else nn.Identity()
         self.lin_inbox = nn.Linear(signal, filtered, bias=False)
 
@@ -67,18 +72,15 @@ class GraphFilterComm(CommLayer):
     def listen(self, h: Tensor) -> Tensor:
         return h[..., :0]
 
-    def message(self, msg_j: Tensor, edge_weight: OptTensor, index: Tensor, size_i: int | None) -> Tensor:
-        if edge_weight is None:
-            edge_weight = (1.0 / scatter(torch.ones_like(msg_j[:, 0]), index, 0, size_i, reduce="sum"))[index]
-        shifted: Tensor = edge_weight.view(-1, 1) * msg_j
-        return shifted
+    def message(self, msg_j: Tensor, edge_weight: OptTensor) -> Tensor:
+        return msg_j if edge_weight is None else edge_weight.view(-1, 1) * msg_j
 
     def dense_inbox(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> Tensor:
         hears_GNN = graph.dense.transpose(1, 2).to(msg_GNM.dtype)
-        if graph.weight is None:
-            return torch.matmul(hears_GNN, msg_GNM) / hears_GNN.sum(-1, keepdim=True).clamp(min=1.0)
         # Weights mean nothing where there is no edge: choose, since 0 * nan = nan.
-        return torch.matmul(torch.where(graph.dense, graph.weight, 0.0).transpose(1, 2), msg_GNM)
+        weight_GNN = hears_GNN if graph.weight is None else torch.where(graph.dense, graph.weight, 0.0).transpose(1, 2)
+        shifted = torch.matmul(weight_GNN, msg_GNM)
+        return shifted / hears_GNN.sum(-1, keepdim=True).clamp(min=1.0) if self.mean else shifted
 
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         so_far = self.lin_self(h) if self.first else h[..., : -self.msg_channels]
@@ -86,7 +88,7 @@ class GraphFilterComm(CommLayer):
         return filtered if self.last else torch.cat([filtered, inbox], -1)
 
     def kernel(self, graph: CommGraph, h: Tensor) -> Kernel | None:
-        return mean_kernel(graph, h) if graph.weight is None else None
+        return mean_kernel(graph, h) if self.mean else None
 
     def linears(self) -> Linears | None:
         if not isinstance(self.lin_self, nn.Linear) or not self.last:
@@ -94,13 +96,14 @@ class GraphFilterComm(CommLayer):
         return Linears(None, None, self.lin_self, self.lin_inbox)
 
     @classmethod
-    def stack(cls, in_channels: int, out_channels: int, taps: int) -> CommStack:
+    def stack(cls, in_channels: int, out_channels: int, taps: int, mean: bool = True) -> CommStack:
         r"""The filter :math:`\sum_{k < K} H_k S^k h + b` as K - 1 rounds, each with one exchange of the signal.
 
         Args:
             in_channels: G.
             out_channels: F'.
             taps: K.
+            mean: as for the layers.
 
         Raises:
             ConfigError: fewer than two taps.
@@ -112,7 +115,7 @@ class GraphFilterComm(CommLayer):
         for k in range(1, taps):
             first, last = k == 1, k == taps - 1
             widths = in_channels if first else between, out_channels if last else between
-            layers.append(cls(*widths, in_channels, last))
+            layers.append(cls(*widths, in_channels, last, mean))
         return CommStack(layers, residual=False)
 
 

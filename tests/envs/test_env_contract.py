@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from math import comb
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ LIMIT = 6
 IDS = envs.names()
 ENDLESS = ("traffic_junction",)
 """Environments that end by their time limit only."""
+CHANCE = {"switch/4": 818_520 / 4**10, "switch": 540 / 3**6}
+"""Where luck decides, how often the ceiling succeeds: sequences of days on which every prisoner is called."""
 
 
 def build(id: str, num_envs: int = 5, observation: str = "flat", **more: Any) -> Any:
@@ -153,8 +156,32 @@ def test_scene(id: str) -> None:
     assert scene.field is None or scene.field.shape == (B, *scene.size)
 
 
+def least(chance: float, trials: int) -> int:
+    """Fewer successes than this have a probability of at most 1e-4."""
+    below, count = 0.0, 0
+    while (below := below + comb(trials, count) * chance**count * (1 - chance) ** (trials - count)) <= 1e-4:
+        count += 1
+    return count
+
+
 @pytest.mark.parametrize("id", IDS)
-def test_ceiling_succeeds_and_floor_is_uniform(id: str) -> None:
+def test_ceiling_succeeds(id: str) -> None:
+    """Nearly always, so that one success in four episodes is certain enough; or as often as luck allows."""
+    chance, trials = next(((c, 64) for name, c in CHANCE.items() if id.startswith(name)), (0.9, 4))
+    env = envs.make(id, num_envs=trials)
+    step = env.reset(seed=8)
+    ended, success, terminated = (torch.zeros_like(step.done) for _ in range(3))
+    while not bool(ended.all()):
+        step = env.step(env.ceiling_action())
+        first = step.done & ~ended
+        ended, success, terminated = ended | first, success | first & step.success, terminated | first & step.terminated
+        step = env.reset(where=step.done) if bool(step.done.any()) else step
+    assert int(success.sum()) >= least(chance, trials) > 0
+    assert bool((terminated != id.startswith(ENDLESS)).all())
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_floor_is_uniform(id: str) -> None:
     env = envs.make(id, num_envs=64)
     step = env.reset(seed=8)
     counts = torch.zeros(env.num_actions)
@@ -166,12 +193,6 @@ def test_ceiling_succeeds_and_floor_is_uniform(id: str) -> None:
     share = counts / counts.sum()
     spread = (env.num_actions / counts.sum()) ** 0.5
     assert bool(((share * env.num_actions - 1).abs() < 5 * spread).all())
-    single = envs.make(id, num_envs=1)
-    step = single.reset(seed=8)
-    while not bool(step.done):
-        step = single.step(single.ceiling_action())
-    assert bool(step.success)
-    assert bool(step.terminated) != id.startswith(ENDLESS)
 
 
 @pytest.mark.parametrize("id", IDS)

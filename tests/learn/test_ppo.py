@@ -227,18 +227,25 @@ def test_the_normaliser_takes_in_the_returns_of_the_living(setup: Setup) -> None
 
 
 def test_the_entropy_bonus_is_that_of_the_living(setup: Setup) -> None:
-    """Invariance to junk does not see it where the dead are averaged in with numbers of their own."""
-    made = setup(ppo={"epochs": 1, "minibatches": 1, "entropy": 0.5, "entropy_end": 0.5, "value_coef": 0.0})
+    """Nothing else is in the loss. The dead have one action left and an entropy of 0, which would lower any mean."""
+    coef = 0.5
+    ppo = {"epochs": 1, "minibatches": 1, "entropy": coef, "entropy_end": coef, "value_coef": 0.0, "shared_reward": 0.0}
+    made = setup(ppo=ppo | {"normalise_returns": False})
     rollout, dead = with_deaths(made.rollout)
-    policy = made.learner.policy
-    with torch.no_grad():
-        policy.actor.weight.mul_(200)  # entropies differ between rows
-        now = policy.unroll(rollout.timestep, rollout.action, rollout.state, rollout.choice)
-    rollout = replace(rollout, log_prob=now.log_prob)
-    living, all_rows = now.entropy[~dead].mean().item(), now.entropy.mean().item()
-    assert abs(living - all_rows) > 1e-3
-    metrics = made.learner.update(rollout)
-    assert metrics["entropy"] == pytest.approx(living, abs=1e-6)
+    policy, zero = made.learner.policy, torch.zeros_like(rollout.reward)
+    taken = torch.nn.functional.one_hot(rollout.action, policy.num_actions).bool()
+    mask = taken | ~dead.unsqueeze(-1)
+    rollout = replace(rollout, reward=zero, value=zero, next_value=zero)
+    rollout = replace(rollout, timestep=replace(rollout.timestep, action_mask=mask))
+    now = policy.unroll(rollout.timestep, rollout.action, rollout.state, rollout.choice)
+    assert now.entropy[dead].abs().max() == 0
+    bonus = now.entropy[~dead].mean()
+    gradients = torch.autograd.grad(coef * bonus, list(policy.parameters()), allow_unused=True)
+    norm = torch.cat([g.flatten() for g in gradients if g is not None]).norm()
+    metrics = made.learner.update(replace(rollout, log_prob=now.log_prob.detach()))
+    assert metrics["entropy"] == pytest.approx(bonus.item(), rel=1e-5)
+    assert metrics["grad_norm"] == pytest.approx(norm.item(), rel=1e-4)
+    assert dead.float().mean() > 0.1, "a mean over all differs by a tenth at least"
 
 
 def test_targets_are_normalised_with_moments_that_know_them(setup: Setup) -> None:

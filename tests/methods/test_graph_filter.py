@@ -24,7 +24,7 @@ def graph_of(shift_BNN: Tensor) -> CommGraph:
 
 
 def copied(network: GraphFilterNetwork, taps: int) -> CommStack:
-    stack = GraphFilterComm.stack(5, 5, taps).double()
+    stack = GraphFilterComm.stack(5, 5, taps, mean=False).double()
     for k, layer in enumerate(stack.rounds, 1):
         assert isinstance(layer, GraphFilterComm)
         layer.lin_inbox.weight.data = network.weight1.data[:, 0, k]
@@ -48,17 +48,18 @@ def test_the_stack_is_the_released_filter_with_its_bias(taps: int) -> None:
     assert (want - network(x_BGN, shift_BNN.transpose(1, 2)).transpose(1, 2)).abs().max() > 0.01
 
 
-def test_two_numbers_by_hand() -> None:
-    layer = GraphFilterComm(1, 1)
+@pytest.mark.parametrize(("mean", "heard"), [(True, 1.5), (False, 3.0)])
+def test_numbers_by_hand(mean: bool, heard: float) -> None:
+    layer = GraphFilterComm(1, 1, mean=mean)
     layer.lin_self.weight.data.fill_(1.0)
     layer.lin_self.bias.data.fill_(0.5)
     layer.lin_inbox.weight.data.fill_(10.0)
     h = torch.tensor([[[1.0], [2.0], [4.0]]])
     hears = torch.tensor([[[False, False, True], [False, False, True], [False, False, False]]])
-    mean = layer(h, CommGraph.from_dense(hears))
-    assert mean.flatten().tolist() == [1.5, 2.5, 4 + 10 * 1.5 + 0.5]
-    weighted = layer(h, CommGraph.from_dense(hears, weight=torch.full((1, 3, 3), 0.25)))
-    assert weighted.flatten().tolist() == [1.5, 2.5, 4 + 10 * 0.75 + 0.5]
+    for weight in (None, 1.0, 0.25):
+        tensor = None if weight is None else torch.full((1, 3, 3), weight)
+        out = layer(h, CommGraph.from_dense(hears, weight=tensor))
+        assert out.flatten().tolist() == [1.5, 2.5, 4 + 10 * heard * (weight or 1.0) + 0.5]
 
 
 @pytest.mark.parametrize("layout", ["dense", "regular", "sparse"])
@@ -88,10 +89,12 @@ def test_symmetric_weights_know_sender_from_receiver() -> None:
     assert scaled.tolist() == pytest.approx([0.0, 2**-0.5, 2**-0.5])
 
 
-def test_laws() -> None:
-    check_layer(GraphFilterComm(4, 3), weighted=True)
-    check_layer(GraphFilterComm.stack(4, 3, taps=3))
-    check_layer(GraphFilterComm.stack(4, 3, taps=3), weighted=True)
+@pytest.mark.parametrize("mean", [True, False])
+def test_laws(mean: bool) -> None:
+    check_layer(GraphFilterComm(4, 3, mean=mean))
+    check_layer(GraphFilterComm(4, 3, mean=mean), weighted=True)
+    check_layer(GraphFilterComm.stack(4, 3, taps=3, mean=mean))
+    check_layer(GraphFilterComm.stack(4, 3, taps=3, mean=mean), weighted=True)
 
 
 def test_rows_that_do_not_fit_are_refused() -> None:

@@ -51,7 +51,7 @@ def test_how_the_paper_trains_a_method_is_said_where_it_is_offered(
         monkeypatch.setenv("COLUMNS", "250")
         assert list_choices([]) == 0
         shown = capsys.readouterr().out
-        assert "all trained by PPO" in shown
+        assert "all trained by one PPO here" in shown
         assert f"(in the paper: {how})" in shown
 
 

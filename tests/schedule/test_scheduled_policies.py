@@ -14,7 +14,7 @@ from gnncomm.policy import GRU, CentralCritic, CommPolicy, Decision, LocalCritic
 from gnncomm.schedule import EventTriggered, Gate, GumbelEdges, HardSoft, LearnedStatic, Request, Scheduler, TopK
 from gnncomm.testing import check_policy
 from gnncomm.testing.law import LawError
-from gnncomm.testing.policy import check_poison, check_split_brain, situation
+from gnncomm.testing.locality import check_poison, check_split_brain, trial
 from gnncomm.topology import Full, Ring, Topology
 from gnncomm.types import VectorEnv
 from gnncomm.wire import Wire
@@ -95,7 +95,7 @@ def test_the_excused_do_break_the_laws() -> None:
             policy, env = team(scheduler, Ring(1), num_agents=6)
             policy = policy.double()
             try:
-                check_poison(policy, *situation(policy, env, seed))
+                check_poison(policy, trial(policy, env, seed))
             except LawError as error:
                 broken += error.law == "poison"
         assert broken, type(scheduler).__name__
