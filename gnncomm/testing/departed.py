@@ -52,6 +52,7 @@ def check_departed(factory: EnvFactory, num_envs: int = 16, steps: int | None = 
     name = type(env).__name__
     require(isinstance(env, Departing), _LAW, f"{name} has no departed(): expected who is gone, and their state.")
     now, overwritten = env.reset(seed=seed), 0
+    best = _best(env)
     twin.reset(seed=seed)
     for count in range(env.max_steps + 2 if steps is None else steps):
         assert isinstance(env, Departing)
@@ -59,13 +60,15 @@ def check_departed(factory: EnvFactory, num_envs: int = 16, steps: int | None = 
         state = env.state_dict()
         spoilt = _overwritten(state, theirs, seed + count)
         overwritten += sum(int(rows.sum()) for rows in theirs.values())
-        _require_same(env, twin, now, twin.load_state_dict(spoilt), "their state was overwritten")
-        action = _some_actions(env, now, seed + count)
+        _require_same(env, twin, now, twin.load_state_dict(spoilt), best, "their state was overwritten")
+        action = _some_actions(env, now, best, seed + count)
         other = torch.where(gone, _draw(now.key, env.num_actions, count, gone.shape[1]), action)
         now = env.step(action)
-        _require_same(env, twin, now, twin.step(other), "their state was overwritten a step before")
+        best = _best(env)
+        _require_same(env, twin, now, twin.step(other), best, "their state was overwritten a step before")
         if bool(now.done.any()):
             now = env.reset(where=now.done)
+            best = _best(env)
     return overwritten
 
 
@@ -85,7 +88,7 @@ def check_masked_actions(factory: EnvFactory, no_op: int, num_envs: int = 16, st
         assert now.action_mask is not None
         action = torch.where(
             _draw(now.key, 2, count, env.num_agents, "ceiling") == 0,
-            _some_actions(env, now, seed + count),
+            _some_actions(env, now, _best(env), seed + count),
             _draw(now.key, env.num_actions, count, env.num_agents),
         )
         masked = ~now.action_mask.gather(2, action[..., None]).squeeze(-1) & now.alive
@@ -105,15 +108,19 @@ def _draw(key: Tensor, below: int, count: int, agents: int, stream: str = "depar
     return random.integers(random.stream(key, stream)[:, None], below, count, numbers)
 
 
-def _some_actions(env: VectorEnv, now: TimeStep, count: int) -> Tensor:
-    """Two of three agents do what is best: otherwise few would ever leave."""
-    shape = now.alive.shape
-    drawn = _draw(now.key, env.num_actions, count, shape[1])
+def _best(env: VectorEnv) -> Tensor | None:
+    """The ceiling action; None where nobody knows it. Planning is most of a trial's time: once for each state."""
     try:
-        best = env.ceiling_action()
+        return env.ceiling_action()
     except StateError:
-        return drawn
-    return torch.where(_draw(now.key, 3, count, shape[1], "share") > 0, best, drawn)
+        return None
+
+
+def _some_actions(env: VectorEnv, now: TimeStep, best: Tensor | None, count: int) -> Tensor:
+    """Two of three agents do what is best: otherwise few would ever leave."""
+    agents = now.alive.shape[1]
+    drawn = _draw(now.key, env.num_actions, count, agents)
+    return drawn if best is None else torch.where(_draw(now.key, 3, count, agents, "share") > 0, best, drawn)
 
 
 def _overwritten(state: Mapping[str, Tensor], theirs: Mapping[str, Tensor], salt: int) -> dict[str, Tensor]:
@@ -132,8 +139,10 @@ def _overwritten(state: Mapping[str, Tensor], theirs: Mapping[str, Tensor], salt
     return found
 
 
-def _require_same(env: VectorEnv, twin: VectorEnv, now: TimeStep, other: TimeStep, why: str) -> None:
-    """All but the rows of the gone: time steps, states, ceiling actions and pictures."""
+def _require_same(
+    env: VectorEnv, twin: VectorEnv, now: TimeStep, other: TimeStep, best: Tensor | None, why: str
+) -> None:
+    """All but the rows of the gone: time steps, states, ceiling actions (``best`` is that of ``env``) and pictures."""
     assert isinstance(env, Departing)
     assert isinstance(twin, Departing)
     gone, theirs = env.departed()
@@ -147,11 +156,10 @@ def _require_same(env: VectorEnv, twin: VectorEnv, now: TimeStep, other: TimeSte
         hidden = rows.view(*rows.shape, *[1] * (before[name].dim() - 2))
         before[name], after[name] = (x.masked_fill(hidden, 0) for x in (before[name], after[name]))
     require_same_tensors(_LAW, after, before, _ROW, why)
-    try:
-        best, best_too = env.ceiling_action(), twin.ceiling_action()
-    except StateError:
-        best = best_too = torch.zeros_like(gone, dtype=torch.int64)
-    require_bits(_LAW, "ceiling_action", best_too.masked_fill(gone, 0), best.masked_fill(gone, 0), _ROW, why)
+    best_too = _best(twin)
+    require((best is None) == (best_too is None), _LAW, f"ceiling_action is known to one of two only: {why}.")
+    if best is not None and best_too is not None:
+        require_bits(_LAW, "ceiling_action", best_too.masked_fill(gone, 0), best.masked_fill(gone, 0), _ROW, why)
     require_same_tensors(_LAW, _drawn(twin.scene(), other.alive), _drawn(env.scene(), now.alive), _ROW, why)
 
 

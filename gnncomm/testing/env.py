@@ -56,7 +56,7 @@ def check_env(factory: EnvFactory, num_envs: int = 3, steps: int | None = None, 
     check_contract(factory, num_envs, steps, seed)
     check_trajectory_determinism(factory, num_envs, steps, seed)
     for more in SEEDS:
-        check_trajectory_determinism(factory, num_envs, min(steps, 8), seed + more)
+        check_trajectory_determinism(factory, num_envs, min(steps, 8), seed + more, look_every=4)
     check_independent_slots(factory, num_envs, steps, seed)
     check_no_aliasing(factory, num_envs, steps, seed)
     check_reset(factory, num_envs, seed)

@@ -332,7 +332,7 @@ def test_floor_and_ceiling() -> None:
 
 @pytest.mark.parametrize("form", ["flat", "sparse"])
 def test_laws(form: str) -> None:
-    check_env(lambda num_envs: Battle(num_envs=num_envs, observation=form, num_agents=4, damage=40, max_steps=12))
+    check_env(lambda n: Battle(num_envs=n, observation=form, num_agents=4, damage=40, max_steps=12), long=0)
 
 
 def test_strength_can_be_a_curriculum() -> None:

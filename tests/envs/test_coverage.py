@@ -258,7 +258,7 @@ def test_the_ceiling_covers_everything(settings: dict[str, Any]) -> None:
     ],
 )
 def test_contract(form: str, settings: dict[str, Any]) -> None:
-    check_env(lambda num_envs: Coverage(num_envs=num_envs, observation=form, **settings))
+    check_env(lambda num_envs: Coverage(num_envs=num_envs, observation=form, **settings), long=0)
 
 
 def test_protocols_carry_the_published_numbers() -> None:

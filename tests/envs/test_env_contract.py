@@ -111,8 +111,9 @@ def overwrite(tensors: dict[str, Tensor]) -> None:
         value.fill_(True if value.dtype == torch.bool else 77)
 
 
-@pytest.mark.parametrize("id", IDS)
-@pytest.mark.parametrize("form", ["flat", "sparse"])
+@pytest.mark.parametrize(
+    ("id", "form"), [(name, form) for form in ("flat", "sparse") for name in IDS if form == "flat" or "/" not in name]
+)
 def test_what_is_returned_shares_no_memory_with_the_environment(id: str, form: str) -> None:
     """Whoever writes into time steps, scenes, saved states or actions changes nothing that follows."""
     untouched, abused = build(id, observation=form), build(id, observation=form)

@@ -332,7 +332,7 @@ def test_the_ceiling_brings_everybody_home(settings: dict[str, Any]) -> None:
 @pytest.mark.parametrize("form", ["flat", "sparse"])
 @pytest.mark.parametrize("settings", SETTINGS[:3])
 def test_contract(form: str, settings: dict[str, Any]) -> None:
-    check_env(lambda num_envs: PathFinding(num_envs=num_envs, observation=form, max_steps=7, **settings))
+    check_env(lambda n: PathFinding(num_envs=n, observation=form, max_steps=7, **settings), long=0)
 
 
 def test_sparse_is_the_same_vector_in_the_dcc_layout() -> None:

@@ -330,7 +330,7 @@ def test_a_lonely_packet_takes_the_fastest_way() -> None:
     "settings", [{"deliveries": 2}, {"features": "dgn", "arrival": "start", "deliveries": None}, {"network": None}]
 )
 def test_contract(form: str, settings: dict[str, Any]) -> None:
-    check_env(lambda num_envs: Routing(num_envs=num_envs, observation=form, max_steps=9, num_agents=6, **settings))
+    check_env(lambda n: Routing(num_envs=n, observation=form, max_steps=9, num_agents=6, **settings), long=0)
 
 
 def test_the_protocol_carries_the_published_numbers() -> None:

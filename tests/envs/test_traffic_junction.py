@@ -368,7 +368,7 @@ def test_adjust_changes_the_rate_and_nothing_else() -> None:
 @pytest.mark.parametrize("settings", [{}, {"faithful": False}, {"vocabulary": "scalar"}, {"level": "medium"}])
 @pytest.mark.parametrize("form", ["flat", "sparse"])
 def test_laws(settings: dict[str, Any], form: str) -> None:
-    check_env(lambda num_envs: TrafficJunction(num_envs, observation=form, max_steps=15, add_rate=0.4, **settings))
+    check_env(lambda n: TrafficJunction(n, observation=form, max_steps=15, add_rate=0.4, **settings), long=0)
 
 
 def test_central_state_and_scene() -> None:

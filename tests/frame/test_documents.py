@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -35,20 +37,63 @@ def quick_start() -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
-def run_python(arguments: list[str], folder: Path, seconds: float) -> None:
-    """Run in ``folder``, on this checkout, without a window system."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "PYTHONUTF8": "1"}
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=seconds,
+class Server:
+    """Runs programs on this checkout, without a window system; see ``served.py``."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, *STRICT, str(Path(__file__).with_name("served.py"))],
+            env=os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "PYTHONUTF8": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, program: Path, folder: Path, seconds: float) -> str:
+        """What ``program`` says in ``folder``; fails if it fails, or takes more than ``seconds``."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        output = folder / "output.txt"
+        asked = {"program": str(program), "folder": str(folder), "output": str(output), "seconds": seconds}
+        print(json.dumps(asked), file=self._process.stdin, flush=True)
+        status = self._process.stdout.readline().strip()
+        said = output.read_text(encoding="utf-8")
+        assert status == "0", f"ended with {status}\n{said}"
+        return said
+
+    def close(self) -> None:
+        with self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.close()
+
+
+def test_a_served_program_is_alone_strict_and_watched(server: Server, tmp_path: Path) -> None:
+    """As if each had a Python of its own: what one leaves behind, the next does not see; faults are seen."""
+
+    def said(*lines: str, seconds: float = 60) -> str:
+        (tmp_path / "program.py").write_text("\n".join(lines))
+        return server.run(tmp_path / "program.py", tmp_path, seconds)
+
+    assert said("import gnncomm, os, sys", "gnncomm.left = 1", "os.environ['LEFT'] = '1'", "print(__name__)") == (
+        "__main__\n"
     )
-    assert done.returncode == 0, done.stdout
+    alone = "import os, sys; assert 'gnncomm' not in sys.modules; assert 'LEFT' not in os.environ"
+    assert said(alone, "print(os.getcwd() == sys.path[0], len(sys.argv))", "print(sys.stdin.read() == '')") == (
+        "True 1\nTrue\n"
+    )
+    with pytest.raises(AssertionError, match=r"(?s)ended with 1\n.*UserWarning: strict"):
+        said("import warnings; warnings.warn('strict')")
+    with pytest.raises(AssertionError, match="ended with 3"):
+        said("raise SystemExit(3)")
+    with pytest.raises(AssertionError, match="ended with -14"):
+        said("while True: pass", seconds=0.2)
 
 
 def test_quick_start_is_two_lines_with_environments_of_their_own() -> None:
@@ -76,11 +121,11 @@ def test_ci_runs_the_line_of_the_readme() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
-def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
+def test_python_blocks_run(page: Path, tmp_path: Path, server: Server) -> None:
     """The blocks of one page, in order, as one program."""
     program = tmp_path / f"page_{page.stem}.py"
     program.write_text("\n".join(PYTHON.findall(page.read_text(encoding="utf-8"))), encoding="utf-8")
-    run_python([*STRICT, str(program)], tmp_path, seconds=120)
+    server.run(program, tmp_path, seconds=120)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +141,8 @@ def test_python_blocks_run(page: Path, tmp_path: Path) -> None:
         for path in EXAMPLES
     ],
 )
-def test_example_runs(example: Path, tmp_path: Path) -> None:
-    run_python([*STRICT, str(example)], tmp_path, SLOW_EXAMPLES.get(example.name, 60))
+def test_example_runs(example: Path, tmp_path: Path, server: Server) -> None:
+    server.run(example, tmp_path, SLOW_EXAMPLES.get(example.name, 60))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
