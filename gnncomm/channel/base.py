@@ -52,6 +52,11 @@ class Channel:
         """How many arrivals ``pass_on`` gives."""
         return 1
 
+    @property
+    def max_age(self) -> int:
+        """How many steps a message is under way at most: the largest ``age`` that ``pass_on`` gives."""
+        return 0
+
     def state_dim(self, msg_channels: int, num_agents: int) -> int:
         """Q, numbers in flight for each sender and round; zeros at the beginning of an episode."""
         return 0
@@ -109,6 +114,10 @@ class Series(Channel):
     def copies(self) -> int:
         return self.left.copies * self.right.copies
 
+    @property
+    def max_age(self) -> int:
+        return self.left.max_age + self.right.max_age
+
     def state_dim(self, msg_channels: int, num_agents: int) -> int:
         first, then = (part.state_dim(msg_channels, num_agents) for part in (self.left, self.right))
         return first + self.left.copies * then
@@ -144,6 +153,10 @@ class _Redrawn(Channel):
     @property
     def copies(self) -> int:
         return self.inner.copies
+
+    @property
+    def max_age(self) -> int:
+        return self.inner.max_age
 
     def state_dim(self, msg_channels: int, num_agents: int) -> int:
         return self.inner.state_dim(msg_channels, num_agents)

@@ -32,6 +32,10 @@ class Delay(Channel):
         if self.steps < 0:
             raise ConfigError(f"Delay.steps: expected a whole number >= 0, got {self.steps}.")
 
+    @property
+    def max_age(self) -> int:
+        return self.steps
+
     def state_dim(self, msg_channels: int, num_agents: int) -> int:
         return self.steps * _width(msg_channels, num_agents)
 
@@ -65,6 +69,10 @@ class Jitter(Channel):
     @property
     def copies(self) -> int:
         return self.max + 1
+
+    @property
+    def max_age(self) -> int:
+        return self.max
 
     def state_dim(self, msg_channels: int, num_agents: int) -> int:
         return self.max * _width(msg_channels, num_agents)

@@ -105,6 +105,10 @@ class Overheard(Channel):
     def copies(self) -> int:
         return self.inner.copies
 
+    @property
+    def max_age(self) -> int:
+        return self.inner.max_age
+
     def state_dim(self, msg_channels: int, num_agents: int) -> int:
         return self.inner.state_dim(msg_channels, num_agents)
 

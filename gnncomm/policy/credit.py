@@ -26,7 +26,7 @@ class Offer:
 
     arrivals: tuple[Arrival, ...]
     weighted: bool  # whether the topology gave its edges weights, which then multiply
-    trades: Trades | None
+    trades: tuple[Trades | None, ...]  # of each arrival, made when it was sent
 
     @cached_property
     def used(self) -> tuple[Arrival, ...]:
@@ -76,7 +76,7 @@ class _Trial:
         self.layout, self.weighted = graph.layout, offer.weighted
         self.slots = graph.expand(len(h)).to_layout(Layout.REGULAR)
         assert self.slots.weight is not None
-        self.weight, self.present, self.trades = self.slots.weight, self.slots.present, offer.trades  # [B, N, k]
+        self.weight, self.present, self.trades = self.slots.weight, self.slots.present, offer.trades[place]  # [B, N, k]
         if self.trades is not None and self.trades.own is not None:  # a choice for all, oneself excepted
             own_BN1 = self.trades.own.to(self.weight.dtype).unsqueeze(-1)
             self.weight = torch.cat([self.weight, own_BN1], -1)

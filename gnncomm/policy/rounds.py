@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from gnncomm.channel import Arrival, Delivery
+from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.moment import Moment
 from gnncomm.policy.credit import Offer, credited
+from gnncomm.schedule.base import Trades
 from gnncomm.schedule.edges import Candidates, talkers
 from gnncomm.types import Batch
 from gnncomm.wire import Wire
@@ -33,7 +35,7 @@ class WireState(Batch):
     def shapes(wire: Wire, comm: CommStack, num_envs: int, num_agents: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """``[B, N, K, Z]`` of ``schedule`` and ``[B, N, K, Q]`` of ``flight``."""
         layers = comm.rounds
-        schedule = max(wire.scheduler.state_dim(layer.msg_channels) for layer in layers)
+        schedule = max(wire.scheduler.state_dim(layer.msg_channels) for layer in layers) + _remembered(wire)
         flight = max(wire.channel.state_dim(layer.msg_channels, num_agents) for layer in layers)
         rows = (num_envs, num_agents, len(layers))
         return (*rows, schedule), (*rows, flight)
@@ -99,13 +101,15 @@ def talk(
     zero = h.new_zeros(h.shape[:-1])
     entropy, cost, bits = zero, zero, zero
     rows, arrivals, spoke, choices, log_probs, schedules, flights = [], [], [], [], [], [], []
-    width = wire.scheduler.num_choices
+    width, own = wire.scheduler.num_choices, state.schedule.shape[-1] - _remembered(wire)
     for number, layer in enumerate(comm.rounds):
         rows.append(h)
         moment = Moment(key, step, number)
         coded = wire.codec(layer.send(h), moment)
         recorded = None if choice is None else choice[..., number * width : (number + 1) * width]
-        schedule = wire.scheduler(h, coded.msg, reachable, state.schedule[:, :, number], moment, draw, recorded)
+        before, past = state.schedule[:, :, number].tensor_split([own], -1)
+        schedule = wire.scheduler(h, coded.msg, reachable, before, moment, draw, recorded)
+        trades, past = _trades(schedule.trades, past)
         carried = schedule.graph if schedule.candidates is None else schedule.candidates
         delivery = _carried(wire, schedule.msg, carried, state.flight[:, :, number], moment)
         arrived = tuple(_read_by(arrival, schedule.deaf) for arrival in delivery.arrivals)
@@ -113,7 +117,7 @@ def talk(
         if schedule.candidates is None:
             h = receive(h, arrived)
         else:
-            offer = Offer(arrived, reachable.weight is not None, schedule.trades)
+            offer = Offer(arrived, reachable.weight is not None, tuple(_of_then(trades, item) for item in arrived))
             h, arrived = credited(receive, h, offer), offer.used
         sent = (talkers(schedule.graph) if schedule.sent is None else schedule.sent).expand(zero.shape)
         bits = _add(bits + torch.where(sent, coded.bits, 0.0), schedule.bits)
@@ -124,12 +128,42 @@ def talk(
             log_probs.append(_add(zero, schedule.log_prob))
         arrivals.append(arrived)
         spoke.append(sent)
-        schedules.append(schedule.state)
+        schedules.append(torch.cat([schedule.state, past], -1))
         flights.append(delivery.state)
     after = WireState(torch.stack(schedules, 2), torch.stack(flights, 2))
     chosen = torch.cat(choices, -1) if choices else zero.new_zeros(*zero.shape, 0).long()
     log_prob = torch.stack(log_probs, -1) if log_probs else zero.new_zeros(*zero.shape, 0)
     return Talk(h, after, chosen, log_prob, entropy, cost, bits, tuple(rows), tuple(arrivals), tuple(spoke))
+
+
+def _remembered(wire: Wire) -> int:
+    """Numbers of each agent that say who traded places when what is under way was sent."""
+    return 3 * wire.channel.max_age if wire.scheduler.trades else 0
+
+
+def _trades(now: Trades | None, past: Tensor) -> tuple[list[Trades | None], Tensor]:
+    """The trades of this step and of those before it, the newest first; and what the next step finds of them."""
+    steps = past.shape[-1] // 3
+    if now is None:  # nobody learns
+        return [None] * (steps + 1), torch.zeros_like(past)
+    if not steps:
+        return [now], past
+    own = torch.zeros_like(past[..., 0]) if now.own is None else now.own.to(past.dtype)
+    kept = torch.stack([now.last.to(past.dtype), now.first.to(past.dtype), own], -1)
+    found: list[Trades | None] = [now]
+    for last, first, weight in (each.unbind(-1) for each in past.split(3, -1)):
+        found.append(Trades(last.long(), first.long(), None if now.own is None else weight))
+    return found, torch.cat([kept, past[..., :-3]], -1)
+
+
+def _of_then(trades: list[Trades | None], arrival: Arrival) -> Trades | None:
+    """Those that were made when it was sent."""
+    if trades[0] is not None and arrival.age >= len(trades):
+        raise ConfigError(
+            f"A channel delivered a message of age {arrival.age}: expected max_age={len(trades) - 1} at most, as it "
+            "says itself. Override Channel.max_age beside pass_on."
+        )
+    return trades[arrival.age] if trades[0] is not None else None
 
 
 def _carried(wire: Wire, msg: Tensor, graph: CommGraph, flight: Tensor, moment: Moment) -> Delivery:

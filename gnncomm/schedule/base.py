@@ -73,6 +73,8 @@ class Scheduler(nn.Module, ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
     num_choices: ClassVar[int] = 0
     """C, sampled decisions of each agent in a round."""
+    trades: ClassVar[bool] = False
+    """Whether an edge opens only as another closes, so that its schedules have ``trades``."""
     in_channels: int | None = None
     """F, width of the rows that it reads; None: any."""
     decider: Decider = Decider.SENDER

@@ -43,6 +43,7 @@ class LearnedStatic(Scheduler):
     """
 
     aliases = ("commformer",)
+    trades = True
     decider = Decider.NOBODY
     needs = "everyone: the learned graph"
 

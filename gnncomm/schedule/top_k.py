@@ -44,6 +44,7 @@ class TopK(Scheduler):
     """
 
     aliases = ("top_k", "schednet")
+    trades = True
     decider = Decider.ANNOUNCED
     needs = "every agent: the announced weights of all others (or a medium with contention)"
 

@@ -13,6 +13,7 @@ from torch_geometric.nn import GATv2Conv, GraphConv
 
 from gnncomm import schedule
 from gnncomm.channel import Channel, Delay, Ideal
+from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import (
     AggregatorComm,
@@ -171,7 +172,7 @@ def round_of(
     comm, wire = CommStack([layer], residual=False), Wire(scheduler=scheduler, channel=channel)
     state = WireState.fresh(wire, comm, h, len(h), h.shape[1])
     key = torch.arange(first, first + len(h))
-    for step in range(2 if isinstance(channel, Delay) else 1):
+    for step in range(channel.max_age + 1):
         talked = talk(comm, wire, h, graph, state, key, torch.full((len(h),), step))
         state = talked.state
     return talked.h
@@ -249,9 +250,20 @@ def test_whatever_the_layer(layer: str) -> None:
     require_same(*gradients(LEARNED["request"], MORE_LAYERS[layer], squared))
 
 
-@pytest.mark.parametrize("name", ["request", "learned_static"])
-def test_also_of_messages_that_arrive_late(name: str) -> None:
-    require_same(*gradients(LEARNED[name], LAYERS["mean"], squared, Delay(1)))
+@pytest.mark.parametrize(
+    ("name", "steps"), [("request", 1), ("learned_static", 1), ("topk", 1), ("topk, one", 1), ("topk", 2)]
+)
+def test_also_of_messages_that_arrive_late(name: str, steps: int) -> None:
+    """Who traded places is known from the step at which they were sent: another draw than that of their arrival."""
+    require_same(*gradients(LEARNED[name], LAYERS["mean"], squared, Delay(steps)))
+
+
+def test_a_channel_says_how_old_its_messages_may_be() -> None:
+    class Slow(Delay):
+        max_age = 0
+
+    with pytest.raises(ConfigError, match="max_age"):
+        gradients(LEARNED["topk"], LAYERS["mean"], squared, Slow(1))
 
 
 def test_also_where_the_topology_weighs_its_edges() -> None:
