@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 from torch_geometric.nn import GATConv, GATv2Conv, GraphConv, SAGEConv, TransformerConv
@@ -24,6 +25,9 @@ from gnncomm.layers.maic import IncentiveComm
 from gnncomm.layers.masia import AggregatorComm
 from gnncomm.layers.mean import MeanComm
 from gnncomm.layers.transformer_block import TransformerComm
+
+MAX_SETTING = 2**20
+"""Of heads and widths."""
 
 NONE = "none"
 """The name for no communication at all."""
@@ -152,20 +156,24 @@ def make_layer(spec: str, channels: int) -> CommLayer:
     """The layer that ``spec`` names, from ``channels`` to ``channels``: ``name`` or ``name:key=value,key=value``.
 
     Raises:
-        ConfigError: an unknown name or setting, or a value that is no integer.
+        ConfigError: an unknown name or setting, or a value that is no integer in its range.
     """
     name, _, settings = spec.partition(":")
     if name not in LAYERS:
         raise ConfigError(f"Expected the name of a layer, got {name!r}. {did_you_mean(name, [*LAYERS, NONE])}")
     factory, _ = LAYERS[name]
-    known = list(factory.__annotations__)[1:-1]
+    known = {key: item.default for key, item in list(inspect.signature(factory).parameters.items())[1:]}
     chosen: dict[str, int] = {}
     for part in filter(None, settings.split(",")):
         key, _, value = part.partition("=")
         if key not in known:
             raise ConfigError(f"The layer {name!r} has no setting {key!r}. {did_you_mean(key, known)}")
-        if not (value.isascii() and value.isdigit()):
-            raise ConfigError(f"The setting {key!r} of the layer {name!r} must be a whole number, got {value!r}.")
+        low = min(1, known[key])  # 0 means something only where it is the default
+        if not (value.isascii() and value.isdigit()) or len(value) > 9 or not low <= int(value) <= MAX_SETTING:
+            raise ConfigError(
+                f"The setting {key!r} of the layer {name!r} must be a whole number from {low} to {MAX_SETTING:,}, got "
+                f"{value[:20]!r}."
+            )
         chosen[key] = int(value)
     return factory(channels, **chosen)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from gnncomm.testing.law import require, require_bits, require_finite
 from gnncomm.types import SparseObs, TimeStep, VectorEnv
+
+EnvFactory = Callable[[int], VectorEnv]
+"""``factory(num_envs) -> VectorEnv``."""
 
 _LAW = "the contract"
 _ROW = ("environment", "agent")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import StateError
-from gnncomm.testing.env import EnvFactory
+from gnncomm.testing.contract import EnvFactory
 from gnncomm.testing.law import require, require_bits, require_same_tensors
 from gnncomm.types import Scene, TimeStep, VectorEnv
 

@@ -15,12 +15,10 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.policy.policy import choose_action
-from gnncomm.testing.contract import check_reset_flags, check_step_flags, check_timestep
+from gnncomm.testing.contract import EnvFactory, check_reset_flags, check_step_flags, check_timestep
+from gnncomm.testing.departed import Departing, check_departed
 from gnncomm.testing.law import require, require_bits, require_same_tensors
 from gnncomm.types import SparseObs, StateError, TimeStep, VectorEnv
-
-EnvFactory = Callable[[int], VectorEnv]
-"""``factory(num_envs) -> VectorEnv``."""
 
 T = TypeVar("T")
 
@@ -28,6 +26,9 @@ _SLOTS = ("environment", "agent")
 _LOOKS = ("look.", "scene.")
 SEEDS = (1_000_003, 2**31 + 11)
 """Added to the seed of further trials: some environments are different where seeds are large."""
+
+DEPARTED = 24
+"""Steps of that law in ``check_env``: what the state says of those who have left is overwritten."""
 
 
 @runtime_checkable
@@ -38,7 +39,7 @@ class Formed(Protocol):
 
 
 def check_env(factory: EnvFactory, num_envs: int = 3, steps: int | None = None, seed: int = 0, long: int = 120) -> None:
-    """The contract of ``VectorEnv`` and law 6, with random actions.
+    """The contract of ``VectorEnv`` and law 6, with random actions; the law of the departed, where some are declared.
 
     Args:
         factory: builds the same environment for any number of slots, for instance
@@ -63,6 +64,10 @@ def check_env(factory: EnvFactory, num_envs: int = 3, steps: int | None = None, 
     check_state_dict(factory, num_envs, steps, seed)
     if long > steps:
         check_trajectory_determinism(factory, 2, long, seed + 1, look_every=10)
+    env = factory(num_envs)
+    env.reset(seed=seed)
+    if isinstance(env, Departing) and env.departed()[1]:
+        check_departed(factory, num_envs, min(steps, DEPARTED), seed)
 
 
 def _trial_actions(env: VectorEnv, now: TimeStep, identity: Tensor, count: int) -> Tensor:

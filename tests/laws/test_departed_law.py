@@ -14,8 +14,7 @@ from envs.battle import Battle, BattleState
 from envs.predator_prey import PredatorPrey
 from envs.stag_hunt import StagHunt, StagHuntState
 from envs.traffic_junction import TrafficJunction
-from gnncomm.testing import LawError
-from gnncomm.testing.departed import check_departed, check_masked_actions
+from gnncomm.testing import LawError, check_departed, check_env, check_masked_actions
 
 CROWDED: list[tuple[str, dict[str, Any]]] = [
     ("battle", {"num_agents": 4, "hit_points": 40, "max_steps": 40}),
@@ -154,3 +153,11 @@ def test_the_habit_of_the_reference_is_not_declared() -> None:
         env.reset(seed=0)
     assert "state.braked" not in habit.departed()[1]
     assert "state.braked" in clean.departed()[1]
+
+
+def test_check_env_includes_the_law_where_some_are_declared() -> None:
+    """A user's one call finds it; hunters whose ghosts want a cell break nothing else."""
+    settings = {"dim": 6, "num_stags": 3, "max_steps": 30}
+    with pytest.raises(LawError) as broken:
+        check_env(lambda num_envs: GhostRivals(num_envs=num_envs, **settings))  # type: ignore[arg-type]
+    assert broken.value.law == "the departed"

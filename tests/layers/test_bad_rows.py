@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,11 +11,17 @@ from torch_geometric.nn import GATv2Conv
 
 from gnncomm.errors import ConfigError, DeviceError, DtypeError, GnnCommError, GraphError, ShapeError
 from gnncomm.graph import CommGraph
-from gnncomm.layers import AttentionComm, CommLayer, CommStack, ConvComm, MeanComm
+from gnncomm.layers import AttentionComm, CommLayer, CommStack, ConvComm, MeanComm, names
 from gnncomm.topology import Full, Ring
 
 F = 4
 LAYERS = [MeanComm(F, F), AttentionComm(F, F), ConvComm(GATv2Conv(F, F, add_self_loops=False))]
+
+SETTINGS = {
+    (name, key): parameter.default
+    for name, (factory, _) in names.LAYERS.items()
+    for key, parameter in list(inspect.signature(factory).parameters.items())[1:]
+}
 
 
 def full(num_agents: int = 3, num_envs: int = 1) -> CommGraph:
@@ -79,3 +87,17 @@ def test_one_broken_row_reaches_its_hearers_only(layer: CommLayer) -> None:
 def test_settings_out_of_range_are_refused(build: object, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         build()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    "spec", [f"{name}:{key}={value}" for name, key in SETTINGS for value in ("0", "9" * 400, "-1")]
+)
+def test_a_setting_of_a_named_layer_is_in_its_range(spec: str) -> None:
+    """``gat:heads=0`` divided by zero; 0 means something only where it is the default."""
+    name, _, setting = spec.partition(":")
+    key, _, value = setting.partition("=")
+    if value == "0" and SETTINGS[name, key] == 0:
+        names.make_layer(spec, 8)
+        return
+    with pytest.raises(ConfigError, match=f"setting '{key}' of the layer '{name}' must be a whole number"):
+        names.make_layer(spec, 8)

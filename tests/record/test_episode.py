@@ -21,7 +21,7 @@ from gnncomm.channel import Loss
 from gnncomm.errors import GnnCommError, UnsafePathError
 from gnncomm.layers import AttentionComm, CommStack, MeanComm
 from gnncomm.policy import GRU, CommPolicy
-from gnncomm.record import Episode, EpisodeError, record
+from gnncomm.record import Episode, EpisodeError, npz, record
 from gnncomm.topology import Empty, Ring
 from gnncomm.types import VectorEnv
 from gnncomm.wire import Wire
@@ -268,6 +268,57 @@ def test_a_header_that_lies_about_its_size(saved: Path) -> None:
         archive.writestr("agents.npy", header.getvalue())
     with pytest.raises(EpisodeError, match="size"):
         Episode.load(saved)
+
+
+def member(header: str, data: bytes = bytes(4)) -> bytes:
+    """A ``.npy`` array of format 1.0 with any header."""
+    raw = header.encode("latin1")
+    return b"\x93NUMPY\x01\x00" + len(raw).to_bytes(2, "little") + raw + data
+
+
+FLOAT = "{'descr': '<f4', 'fortran_order': False, 'shape': %s, }\n"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "(" * 3000,
+        "-" * 9000 + "1",
+        "{'descr':",
+        "'''",
+        "{[1]: 2}",
+        FLOAT % "(True,)",
+        FLOAT % "(-1, -1)",
+        FLOAT % "(1L,)",
+        FLOAT % "()" + " " * 9 + "x",
+        (FLOAT % "(1,)").replace("<f4", "<f3"),
+        (FLOAT % "(1,)").replace("<f4", "|O8"),
+    ],
+)
+def test_a_header_is_matched_and_never_evaluated(saved: Path, header: str) -> None:
+    """``ast.literal_eval``, by which numpy reads it, raises what it likes: TokenError, MemoryError, TypeError."""
+    with zipfile.ZipFile(saved, "w") as archive:
+        archive.writestr("agents.npy", member(header))
+    with pytest.raises(EpisodeError, match=r"episode\.npz"):
+        Episode.load(saved)
+
+
+def test_other_compression_is_refused_before_it_is_unpacked(saved: Path) -> None:
+    with zipfile.ZipFile(saved, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("agents.npy", member(FLOAT % "(64,)", bytes(256)))
+    raw = bytearray(saved.read_bytes())
+    raw[60] ^= 0x55  # within the stream: LZMAError is none of zipfile's errors
+    saved.write_bytes(raw)
+    with pytest.raises(EpisodeError, match="compression"):
+        Episode.load(saved)
+
+
+@pytest.mark.parametrize("array", [np.arange(6, dtype=">i4").reshape(2, 3).T, np.zeros((), "?"), np.zeros((0, 2))])
+def test_arrays_come_back_in_any_order_of_bytes_and_axes(array: np.ndarray[Any, Any]) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, array=array)
+    found = npz.read(buffer.getvalue(), 1000)["array"]
+    np.testing.assert_array_equal(found, array, strict=True)
 
 
 @pytest.mark.parametrize("key", ["format", "version", "env", "size", "entities"])
