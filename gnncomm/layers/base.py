@@ -14,7 +14,7 @@ from gnncomm.graph import CommGraph, Layout
 from gnncomm.graph.checks import as_tensor
 from gnncomm.layers.generated import forget_namesake, remove_file
 from gnncomm.layers.inputs import check_edges, check_hooks
-from gnncomm.layers.kernels import Kernel, Linears, fused_round, is_untouched, kernels_fit, remember, speaks_for
+from gnncomm.layers.kernels import Kernel, Linears, fused_round, is_untouched, kernels_fit, record, remember, speaks_for
 
 Attention = tuple[Tensor, Tensor]
 """``(edge_index [2, E], alpha [E, heads])``, as PyG's attention layers return it."""
@@ -51,6 +51,10 @@ class CommLayer(MessagePassing):
         ShapeError, DtypeError, DeviceError, GraphError: the row width, the number of agents or graphs, the type or
             the device of ``h`` does not fit the layer or the graph.
     """
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        record(cls)
 
     def __init__(self, in_channels: int, out_channels: int, msg_channels: int, aggr: str = "sum") -> None:
         for name, value in (("in", in_channels), ("out", out_channels), ("msg", msg_channels)):
