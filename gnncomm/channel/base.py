@@ -12,11 +12,11 @@ from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.moment import Moment
 from gnncomm.random import bits, stream
-from gnncomm.types import Batch
+from gnncomm.types import Batch, Passed
 
 
 @dataclass(frozen=True)
-class Arrival(Batch):
+class Arrival(Passed):
     """Messages that arrive together: one of each sender, over the edges of ``graph``."""
 
     msg: Tensor  # [B, N, M]; rows without an edge mean nothing
@@ -71,7 +71,8 @@ class Channel:
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         """Both, and what is in flight: a channel with memory overrides this one. ``graph`` has no self-loops."""
-        return Delivery((Arrival(self.transmit(msg, moment), self.deliver(graph, moment)),), state)
+        arrival = Arrival(self.transmit(msg, moment), self.deliver(graph, moment))
+        return Delivery((arrival.as_it_came() if type(self).transmit is Channel.transmit else arrival,), state)
 
     def carry(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         """One round: what is sent by B teams arrives.
@@ -86,7 +87,7 @@ class Channel:
         delivery = self.pass_on(msg, others, state, moment)
         if own is None:
             return delivery
-        return replace(delivery, arrivals=(*delivery.arrivals, Arrival(msg, own)))
+        return replace(delivery, arrivals=(*delivery.arrivals, Arrival(msg, own).as_it_came()))
 
     def __add__(self, other: Channel) -> Channel:
         return Series(self, other)
@@ -130,9 +131,9 @@ class Series(Channel):
         arrivals, states = [], [delivery.state]
         for arrival, flight in zip(delivery.arrivals, theirs, strict=True):
             late = self.right.pass_on(arrival.msg, arrival.graph, flight, moment)
-            arrivals += [
-                replace(item, fresh=item.fresh and arrival.fresh, age=item.age + arrival.age) for item in late.arrivals
-            ]
+            for item in late.arrivals:
+                both = replace(item, fresh=item.fresh and arrival.fresh, age=item.age + arrival.age)
+                arrivals.append(both.as_it_came() if item.unchanged and arrival.unchanged else both)
             states.append(late.state)
         return Delivery(tuple(arrivals), torch.cat(states, -1))
 

@@ -41,7 +41,7 @@ class Delay(Channel):
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         if self.steps == 0:
-            return Delivery((Arrival(msg, graph),), state)
+            return Delivery((Arrival(msg, graph).as_it_came(),), state)
         flight = _Flight(msg, graph, state, self.steps)
         everyone = torch.ones((), dtype=torch.bool, device=msg.device)
         return Delivery((flight.arrival(self.steps, everyone),), flight.after())
@@ -79,13 +79,13 @@ class Jitter(Channel):
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         if self.max == 0:
-            return Delivery((Arrival(msg, graph),), state)
+            return Delivery((Arrival(msg, graph).as_it_came(),), state)
         flight = _Flight(msg, graph, state, self.max)
         links = Links(graph, moment)
         at_once = graph.keep((self._steps(links.uniform("jitter")) == 0).expand(links.shape))
         agent = torch.arange(msg.shape[1], device=msg.device)
         key_B11, step_B11 = stream(moment.key, "jitter").view(-1, 1, 1), moment.step.view(-1, 1, 1)
-        arrivals = [Arrival(msg, at_once)]
+        arrivals = [Arrival(msg, at_once).as_it_came()]
         for age in range(1, self.max + 1):
             draw_BNN = uniform(key_B11, step_B11 - age, agent.unsqueeze(-1), agent)
             arrivals.append(flight.arrival(age, self._steps(draw_BNN) == age))

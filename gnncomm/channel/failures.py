@@ -104,12 +104,12 @@ class Byzantine(_Failing):
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         if self.agents == 0:
-            return Delivery((Arrival(msg, graph),), state)
+            return Delivery((Arrival(msg, graph).as_it_came(),), state)
         links = Links(graph, moment)
         lies = self.failing(graph.num_agents, moment)[links.environment, links.sender].expand(links.shape)
         if self.kind == "replay":
             state = torch.where((moment.step == 0).view(-1, 1, 1), msg, state)
-        honest = Arrival(msg, graph.keep(~lies))
+        honest = Arrival(msg, graph.keep(~lies)).as_it_came()
         lie = Arrival(self._lie(msg, state), graph.keep(lies), fresh=self.kind in ("flip", "scale"))
         return Delivery((honest, lie), state)
 

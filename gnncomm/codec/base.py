@@ -9,11 +9,11 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from gnncomm.moment import Moment
-from gnncomm.types import Batch
+from gnncomm.types import Passed
 
 
 @dataclass(frozen=True)
-class Coded(Batch):
+class Coded(Passed):
     """Messages as the receivers read them, and what they cost."""
 
     msg: Tensor  # [B, N, M]

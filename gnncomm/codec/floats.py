@@ -16,7 +16,7 @@ class Float32(Codec):
     """Every number as it is: 32 bits (64 in a float64 policy)."""
 
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
-        return Coded(msg, constant_bits(msg, bits_per_number(msg) * msg.shape[-1]))
+        return Coded(msg, constant_bits(msg, bits_per_number(msg) * msg.shape[-1])).as_it_came()
 
 
 class _Short(Codec):

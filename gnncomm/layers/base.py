@@ -14,7 +14,7 @@ from gnncomm.graph import CommGraph, Layout
 from gnncomm.graph.checks import as_tensor
 from gnncomm.layers.generated import forget_namesake, remove_file
 from gnncomm.layers.inputs import check_edges, check_hooks
-from gnncomm.layers.kernels import Kernel, Linears, fused_round, is_untouched, kernels_fit, remember, speaks_for
+from gnncomm.layers.kernels import Kernel, Linears, fused_round, is_untouched, kernels_fit, record, remember, speaks_for
 
 Attention = tuple[Tensor, Tensor]
 """``(edge_index [2, E], alpha [E, heads])``, as PyG's attention layers return it."""
@@ -51,6 +51,10 @@ class CommLayer(MessagePassing):
         ShapeError, DtypeError, DeviceError, GraphError: the row width, the number of agents or graphs, the type or
             the device of ``h`` does not fit the layer or the graph.
     """
+
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        record(cls)
 
     def __init__(self, in_channels: int, out_channels: int, msg_channels: int, aggr: str = "sum") -> None:
         for name, value in (("in", in_channels), ("out", out_channels), ("msg", msg_channels)):
@@ -140,9 +144,12 @@ class CommLayer(MessagePassing):
             )
         return msg
 
-    def receive(self, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
-        """Everything after the wire: ``h [*lead, N, F]`` and delivered messages ``msg [*lead, N, M]``."""
-        fast = self._fast(h, msg, graph)
+    def receive(self, h: Tensor, msg: Tensor, graph: CommGraph, unchanged: bool = False) -> Tensor:
+        """Everything after the wire: ``h [*lead, N, F]`` and delivered messages ``msg [*lead, N, M]``.
+
+        ``unchanged``: the word that ``msg`` is ``send(h)``. Where that is the row itself, a kernel reads ``h`` only.
+        """
+        fast = self._fast(h, msg, graph, unchanged)
         if fast is not None:
             return fast
         inbox = self._inbox(msg.flatten(0, -2), self.listen(h).flatten(0, -2), graph)
@@ -164,7 +171,7 @@ class CommLayer(MessagePassing):
         kept = self.aggr_module is None or is_untouched(self.aggr_module, self._aggregation)
         return kept and speaks_for(self, form)
 
-    def _fast(self, h: Tensor, msg: Tensor | None, graph: CommGraph) -> Tensor | None:
+    def _fast(self, h: Tensor, msg: Tensor | None, graph: CommGraph, unchanged: bool = False) -> Tensor | None:
         """The round by a kernel; None where there is none, or where it is not certain to be right."""
         if not kernels_fit(h, *(() if msg is None else (msg,))) or not self._says("kernel"):
             return None
@@ -174,7 +181,8 @@ class CommLayer(MessagePassing):
         kernel = self.kernel(graph, h)
         if kernel is None:
             return None
-        rows, sent = h.flatten(0, -2), None if msg is None else msg.flatten(0, -2)
+        said = None if unchanged and linears.sends_rows else msg
+        rows, sent = h.flatten(0, -2), None if said is None else said.flatten(0, -2)
         out = fused_round(kernel, linears, rows, sent, graph, lambda said, query: self._inbox(said, query, graph))
         return out.view(*h.shape[:-1], out.shape[-1])
 

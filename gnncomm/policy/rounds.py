@@ -113,7 +113,7 @@ def talk(
         carried = schedule.graph if schedule.candidates is None else schedule.candidates
         delivery = _carried(wire, schedule.msg, carried, state.flight[:, :, number], moment)
         arrived = tuple(_read_by(arrival, schedule.deaf) for arrival in delivery.arrivals)
-        receive = partial(_receive, comm, layer)
+        receive = partial(_receive, comm, layer, coded.unchanged and schedule.unchanged)
         if schedule.candidates is None:
             h = receive(h, arrived)
         else:
@@ -173,12 +173,16 @@ def _carried(wire: Wire, msg: Tensor, graph: CommGraph, flight: Tensor, moment: 
     return replace(delivery, state=torch.cat([delivery.state, flight[..., width:]], -1))
 
 
-def _receive(comm: CommStack, layer: CommLayer, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tensor:
-    """The rows after ``layer``, where one sender may be heard with several messages at once."""
+def _receive(comm: CommStack, layer: CommLayer, unchanged: bool, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tensor:
+    """The rows after ``layer``, where one sender may be heard with several messages at once.
+
+    ``unchanged``: what was given to the channel is what ``layer.send`` says.
+    """
     if len(arrivals) > 1:
         arrivals = tuple(arrival for arrival in arrivals if arrival.graph.num_edges) or arrivals[:1]
     if len(arrivals) == 1:
-        return comm.merge(h, layer.receive(h, arrivals[0].msg, arrivals[0].graph))
+        (one,) = arrivals
+        return comm.merge(h, layer.receive(h, one.msg, one.graph, unchanged=unchanged and one.unchanged))
     num_envs, num_agents = h.shape[:2]
     graphs = [arrival.graph.expand(num_envs) for arrival in arrivals]
     sender_E = torch.cat([graph.edge_index[0] + d * num_envs * num_agents for d, graph in enumerate(graphs)])
@@ -203,7 +207,8 @@ def _read_by(arrival: Arrival, deaf: Tensor | None) -> Arrival:
     if deaf is None:
         return arrival
     edges = Candidates(arrival.graph, len(deaf))
-    return replace(arrival, graph=edges.kept(~edges.of_receiver(deaf)))
+    heard = replace(arrival, graph=edges.kept(~edges.of_receiver(deaf)))
+    return heard.as_it_came() if arrival.unchanged else heard
 
 
 def _union(graphs: list[CommGraph]) -> CommGraph:

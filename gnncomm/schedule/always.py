@@ -25,4 +25,4 @@ class Always(Scheduler):
         choice: Tensor | None,
         announced: Tensor | None = None,
     ) -> Schedule:
-        return Schedule(graph, msg, state)
+        return Schedule(graph, msg, state).as_it_came()

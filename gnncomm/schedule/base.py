@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
-from gnncomm.types import Batch
+from gnncomm.types import Batch, Passed
 
 
 class Decider(StrEnum):
@@ -41,7 +41,7 @@ class Trades(Batch):
 
 
 @dataclass(frozen=True)
-class Schedule(Batch):
+class Schedule(Passed):
     """Who talks in one round; what is None does not occur."""
 
     graph: CommGraph  # the edges that are used

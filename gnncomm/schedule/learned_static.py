@@ -81,7 +81,7 @@ class LearnedStatic(Scheduler):
         place = edges.environment, edges.receiver, edges.sender
         used = edges.kept(chosen_BNN[place])
         if not self.learns_edges:
-            return Schedule(used, msg, state)
+            return Schedule(used, msg, state).as_it_came()
         return Schedule(used, msg, state, candidates=edges.weighed(weight_BNN[place]), trades=trades)
 
     def _noise(self, moment: Moment) -> Tensor:

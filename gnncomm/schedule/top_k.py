@@ -80,7 +80,7 @@ class TopK(Scheduler):
         used = edges.kept(edges.of_sender(talks_BN))
         bits_BN = torch.where(competes_BN, float(WEIGHT_BITS), weight_BN.new_zeros(()))
         if not self.learns_edges:
-            return Schedule(used, msg, state, bits=bits_BN)
+            return Schedule(used, msg, state, bits=bits_BN).as_it_came()
         last_BN, first_BN = (end.unsqueeze(-1).expand_as(talks_BN) for end in (ends.last, ends.first))
         candidates = edges.weighed(edges.of_sender(learned_BN))
         trades = Trades(last_BN, first_BN, learned_BN)

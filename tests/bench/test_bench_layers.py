@@ -53,7 +53,7 @@ def test_less_memory_than_stock(kind: str) -> None:
 
 
 def test_a_wrong_kernel_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def louder(self: MeanComm, h: Tensor, msg: Tensor | None, graph: CommGraph) -> Tensor:
+    def louder(self: MeanComm, h: Tensor, msg: Tensor | None, graph: CommGraph, *_: bool) -> Tensor:
         return 1.001 * self.receive(h, h, graph) if msg is None else None  # type: ignore[return-value]
 
     monkeypatch.setattr(MeanComm, "_fast", louder)

@@ -259,3 +259,30 @@ def test_an_aggregation_of_the_same_kind_changes_nothing(monkeypatch: pytest.Mon
     assert kernel_calls(layer, monkeypatch) == 1
     layer.aggr_module = MeanAggregation()
     assert kernel_calls(layer, monkeypatch) == 0
+
+
+@pytest.mark.parametrize("hook", ["message", "aggregate", "send", "combine"])
+@pytest.mark.parametrize("name", [*LAYERS])
+def test_a_method_replaced_on_a_class(name: str, hook: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the layer or of what it derives from, after a layer was made and used."""
+    layer, h = build(name), rows()
+    before = edge_form(layer, h, graph_of("sparse"))
+    for owner in (type(layer), next(kind for kind in type(layer).__mro__ if hook in vars(kind))):
+        method = getattr(owner, hook)
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, hook, lambda *args, method=method, **named: 3 * method(*args, **named))
+            if not isinstance(layer, ConvComm) or hook in ("send", "combine"):
+                assert_honoured(layer, before)
+    for layout in Layout:
+        torch.testing.assert_close(layer(h, graph_of(layout)), before, rtol=0, atol=1e-10)
+
+
+def test_a_fast_form_is_used_again_once_a_class_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, h, calls, apply = build("attention"), rows(), [], Round.apply
+    monkeypatch.setattr(Round, "apply", lambda *args: calls.append(1) or apply(*args))
+    with monkeypatch.context() as patch:
+        patch.setattr(AttentionComm, "weights_inside", True)
+        layer(h, graph_of("dense"))
+        assert not calls
+    layer(h, graph_of("dense"))
+    assert calls

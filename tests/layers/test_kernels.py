@@ -422,3 +422,21 @@ def test_only_asked_for_gradients() -> None:
     (gradient,) = torch.autograd.grad(layer(h, graph).sum(), layer.lin_query.weight)
     want = torch.autograd.grad(edge_form(layer, h, graph).sum(), layer.lin_query.weight)[0]
     torch.testing.assert_close(gradient, want)
+
+
+@pytest.mark.parametrize("case", [case for case in GRAPHS if case != "nobody, sparse"])
+def test_scores_beyond_all_numbers_are_no_empty_inbox(case: str) -> None:
+    """Scores of minus infinity to everyone: undefined shares on every path, not silence."""
+    graph = GRAPHS[case][0]()
+    layer = AttentionComm(F, 8, heads=1, key_channels=1, value_channels=5).double()
+    h = torch.ones(B, graph.num_agents, F, dtype=torch.float64)
+    with torch.no_grad():
+        layer.lin_query.weight.fill_(1e200)
+        layer.lin_send.weight[:1].fill_(-1e200)
+    out = layer(h, graph)
+    with plain_forms():
+        want = layer(h, graph)
+    hears = (graph.in_degree.expand(B, -1) > 0).unsqueeze(-1).expand_as(want)
+    assert want[hears].isnan().all()
+    assert want[~hears].isfinite().all()
+    torch.testing.assert_close(out, want, equal_nan=True)

@@ -1,6 +1,6 @@
 """Fast forms of the layers: a whole round of communication with its derivative written out, for each layout."""
 
-from gnncomm.layers.kernels.certain import is_untouched, remember, speaks_for
+from gnncomm.layers.kernels.certain import is_untouched, record, remember, speaks_for
 from gnncomm.layers.kernels.dense import DenseAttention, DenseMean
 from gnncomm.layers.kernels.full import FullMean
 from gnncomm.layers.kernels.gather import GatherAttention, GatherMean
@@ -25,6 +25,7 @@ __all__ = [
     "is_untouched",
     "kernels_fit",
     "plain_forms",
+    "record",
     "remember",
     "speaks_for",
 ]

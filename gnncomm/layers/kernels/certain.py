@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.modules import module as torch_modules
 from torch_geometric.nn import MessagePassing
 
+_HOOKS_OF_PYG = ("message", "aggregate", "update", "message_and_aggregate")
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 _CALLED_AROUND = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _CALLED_AROUND_ALL = tuple(f"_global{name}" for name in _CALLED_AROUND)
@@ -16,7 +17,7 @@ def speaks_for(layer: MessagePassing, form: str) -> bool:
 
     It does for the class in whose body it is named, not for those below, and while the layer is as it was made: PyG's
     ways to change it (hooks, ``explain``, ``aggr_module``, ``flow``, ``node_dim``, ``decomposed_layers``) are not used
-    and nothing of the class is replaced on the instance.
+    and nothing of the class is replaced, on the instance or on a class.
     """
     cls = type(layer)
     if form not in vars(cls) or layer.explain or layer.decomposed_layers != 1:
@@ -24,7 +25,19 @@ def speaks_for(layer: MessagePassing, form: str) -> bool:
     if layer.flow != "source_to_target" or layer.node_dim != 0:
         return False
     names, hooks = cls._written
-    return names.isdisjoint(vars(layer)) and not any(getattr(layer, name) for name in hooks)
+    if not names.isdisjoint(vars(layer)) or any(getattr(layer, name) for name in hooks):
+        return False
+    return all(getattr(cls, name) is value for name, value in cls._made)
+
+
+def record(cls: type[MessagePassing]) -> None:
+    """When a class is made: what stands under each of its names, so that a replacement is noticed."""
+    below = cls.__mro__[: cls.__mro__.index(MessagePassing)]
+    names = {name for each in below for name in vars(each) if not name.startswith("__")}
+    names -= {"_made", "_written", "propagate", "edge_updater"}  # PyG writes the last two with the first instance
+    found = {name: getattr(cls, name) for name in (*names, *_HOOKS_OF_PYG)}
+    # a class method is another object each time
+    cls._made = tuple((name, value) for name, value in found.items() if getattr(cls, name) is value)
 
 
 def remember(layer: MessagePassing) -> None:

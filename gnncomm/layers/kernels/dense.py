@@ -18,6 +18,8 @@ class DenseAttention(Kernel):
         self.heads, self.key_channels, self.value_channels = heads, key_channels, value_channels
         self.scale = 1 / math.sqrt(key_channels)
         self.hears_G1NN = adjacency_GNN.transpose(1, 2).unsqueeze(1)  # receiver, sender
+        nobody_G1N1 = ~self.hears_G1NN.any(-1, keepdim=True)
+        self.nobody_G1N1 = nobody_G1N1 if bool(nobody_G1N1.any()) else None
         self.bias_11NN = None
         if len(adjacency_GNN) == 1:
             zeros_11NN = torch.zeros(self.hears_G1NN.shape, dtype=like.dtype, device=like.device)
@@ -29,10 +31,13 @@ class DenseAttention(Kernel):
         query_BNK.mul_(self.scale)
         alpha_BNN = torch.bmm(query_BNK, key_BNK.transpose(1, 2))
         self._mask(alpha_BNN.unflatten(0, (-1, self.heads)), first)
-        # the largest score of an empty inbox is minus infinity: any finite number makes its shares 0
-        tiny = torch.finfo(alpha_BNN.dtype)
-        alpha_BNN.sub_(alpha_BNN.amax(-1, keepdim=True).clamp_(min=tiny.min)).exp_()
-        alpha_BNN.div_(alpha_BNN.sum(-1, keepdim=True).clamp_(min=tiny.tiny))
+        top_BN1 = alpha_BNN.amax(-1, keepdim=True)
+        if self.nobody_G1N1 is not None:
+            # the largest score of an empty inbox is minus infinity: any finite number makes its shares 0
+            graphs = slice(first, first + len(alpha_BNN) // self.heads) if len(self.nobody_G1N1) > 1 else slice(None)
+            top_BN1.unflatten(0, (-1, self.heads)).masked_fill_(self.nobody_G1N1[graphs], 0.0)
+        alpha_BNN.sub_(top_BN1).exp_()
+        alpha_BNN.div_(alpha_BNN.sum(-1, keepdim=True).clamp_(min=torch.finfo(alpha_BNN.dtype).tiny))
         inbox_VI = query_VQ.new_empty(len(query_VQ), value.shape[1])
         self._from_heads(torch.bmm(alpha_BNN, value_BND), inbox_VI)
         return inbox_VI, (query_BNK, key_BNK, value_BND, alpha_BNN)

@@ -68,8 +68,11 @@ class GatherAttention(Kernel):
                 torch.mm(key_VQ.index_select(0, sender_R).mul_(query_VQ[rows]), self.sum_keys, out=score_RH)
             if present_kV is not None:
                 score_kRH.masked_fill_(~present_kV[:, rows].unsqueeze(-1), -torch.inf)
-            # the largest score of an empty inbox is minus infinity: any finite number makes its shares 0
-            score_kRH.sub_(score_kRH.amax(0).clamp_(min=tiny.min)).exp_()
+            top_RH = score_kRH.amax(0)
+            if present_kV is not None:
+                # the largest score of an empty inbox is minus infinity: any finite number makes its shares 0
+                top_RH.masked_fill_(~present_kV[:, rows].any(0).unsqueeze(-1), 0.0)
+            score_kRH.sub_(top_RH).exp_()
             score_kRH.div_(score_kRH.sum(0).clamp_(min=tiny.tiny))
             inbox_RHD = inbox_VI[rows].unflatten(1, (self.heads, -1))
             for alpha_RH, sender_R in zip(score_kRH, sender_kV[:, rows], strict=True):
