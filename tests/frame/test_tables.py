@@ -117,7 +117,7 @@ def test_every_command_is_in_the_overview() -> None:
 
 @pytest.fixture(scope="module")
 def tiny() -> tuple[TrainConfig, list[dict[str, float]], Any]:
-    config = TrainConfig(env="relay", num_envs=4, rollout=2, steps=8, hidden=8, scheduler="gate")
+    config = TrainConfig(env="relay", num_envs=4, rollout=2, steps=8, hidden=8)
     logged: list[dict[str, float]] = []
     training = train(config, observer=lambda _, metrics: logged.append(metrics))
     return config, logged, training.policy
