@@ -23,14 +23,6 @@ T = TypeVar("T")
 _NUMBERS = ConstructorRegistry()
 
 
-def within(options: object, **ranges: tuple[int, int]) -> None:
-    """``ConfigError`` where an option is outside of its range, both ends included."""
-    for name, (low, high) in ranges.items():
-        value = getattr(options, name)
-        if not low <= value <= high:
-            raise ConfigError(f"{name} must be a whole number from {low} to {high:,}, got {value}.")
-
-
 def most_threads() -> int:
     """Threads beyond this are refused: far more than processors, and runtimes fall over in their own ways."""
     return max(64, 4 * (os.cpu_count() or 1))
@@ -84,7 +76,8 @@ def _cause(error: BaseException | None) -> GnnCommError | None:
 
 def _text_of(box: str) -> str:
     """The text of tyro's boxed message: frames and rules removed, the hint about --help kept short."""
-    lines = [re.sub(r"[\u2500-\u257f]+", " ", line).strip() for line in box.splitlines()]
+    frame = r"[\u2500-\u257f]+|-{4,}|^[|+]|[|+]$"  # the latter where the locale has no lines to draw with
+    lines = [re.sub(frame, " ", line.strip()).strip() for line in box.splitlines()]
     text = " ".join(line for line in lines if line and line != "Unrecognized options")
     text = re.sub(r"Error parsing \w+: ", "", text)  # the name of a class says nothing to who typed the options
     return text.removeprefix("Value error ").removeprefix("Required options ").strip()

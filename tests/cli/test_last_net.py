@@ -80,6 +80,31 @@ def test_any_text_is_one_bounded_line(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["eval", "run", "--seed", "9" * 4200],
+            "seed must be a whole number from 0 to 4,611,686,018,427,387,903, got a number",
+        ),
+        (["replay", "run", "--seed", "9" * 4200], "seed must be"),
+        (["bench", "--repeats", "9" * 4200], "repeats must be"),
+        (["eval", "run", "--episodes", "1e3"], "--episodes: expected a whole number in plain digits, got '1e3'"),
+        (["eval", "run", "--episodes", "9" * 5000], "--episodes: expected a whole number in plain digits, got '9999"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_numbers_of_every_command_are_refused_in_few_words(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One rule for all of them: the one of the settings of a training."""
+    assert main(words) in (2, 78)
+    line = capsys.readouterr().err
+    assert said in line
+    assert "---" not in line, "a frame"
+    assert len(line) < 400
+
+
 def test_a_fault_of_ours_is_one_line_and_the_traceback_is_to_be_had(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
