@@ -32,11 +32,14 @@ def output_file(name: str, *suffixes: str) -> Path:
     """``name`` as a path whose directory exists: better refused before an hour of work than after it.
 
     Raises:
-        ConfigError: a directory lies there, or the name ends in none of ``suffixes``, where there are any.
+        ConfigError: something else than a file lies there, no file can have the name, or it ends in none of ``suffixes``, where there are any.
     """
     path = Path(name)
-    if path.is_dir():
-        raise ConfigError(f"Expected the name of a file to write, got the directory {name!r}.")
+    if "\0" in name:
+        raise ConfigError(f"Expected the name of a file to write, got {name!r}, which no file can have.")
+    if path.exists() and not path.is_file():  # a device would be replaced by the file
+        what = "directory" if path.is_dir() else "device, pipe or socket"
+        raise ConfigError(f"Expected the name of a file to write, got the {what} {name!r}.")
     if suffixes and path.suffix.lower() not in suffixes:
         raise ConfigError(f"Expected a file name that ends in {' or '.join(suffixes)}, got {name!r}.")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,9 @@ import torch
 
 from gnncomm.cli import faults, main
 from gnncomm.cli.output import Output
+from gnncomm.cli.parse import output_file
 from gnncomm.cli.plot import short_names
+from gnncomm.errors import ConfigError
 from gnncomm.store import RunDir
 
 NEST = "(" * 300 + "ring" + ")" * 300
@@ -268,6 +271,17 @@ def test_a_log_without_hashes_is_not_one_that_gnncomm_wrote(tmp_path: Path, caps
     assert "damaged in line 2" in line
     assert "not what was written" in line
     assert not (tmp_path / "c.png").exists()
+
+
+@pytest.mark.parametrize("name", ["pipe", "\0.json", "folder"])
+def test_what_is_no_file_is_not_replaced_by_one(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--json /dev/null`` by a superuser took the device away from the whole machine; here a pipe stands for it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="name of a file to write"):
+        output_file(name)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("name", ["x.exe", "folder", "new"])
