@@ -32,7 +32,8 @@ def output_file(name: str, *suffixes: str) -> Path:
     """``name`` as a path whose directory exists: better refused before an hour of work than after it.
 
     Raises:
-        ConfigError: something else than a file lies there, no file can have the name, or it ends in none of ``suffixes``, where there are any.
+        ConfigError: something else than a file lies there, no file can have the name, or it ends in none of
+            ``suffixes``, where there are any.
     """
     path = Path(name)
     if "\0" in name:
