@@ -35,9 +35,10 @@ from gnncomm.bench import (
     scaling_table,
 )
 from gnncomm.cli.console import make_console
-from gnncomm.cli.parse import most_threads, output_file, parse, within
+from gnncomm.cli.parse import most_threads, output_file, parse
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.learn import MAX_SEED, MAX_STEPS, Training, collect
+from gnncomm.learn.settings import require_ranges
 from gnncomm.methods import METHODS, resolve
 from gnncomm.run import default_config, make_env
 
@@ -78,13 +79,8 @@ class BenchArgs:
     """envs, layers, parity, methods: also write the numbers to this file."""
 
     def __post_init__(self) -> None:
-        within(
-            self,
-            repeats=(1, 10**6),
-            threads=(0, most_threads()),
-            steps=(0, MAX_STEPS),
-            seed=(0, MAX_SEED - 1),
-        )
+        ranges = {"repeats": (1, 10**6), "threads": (0, most_threads()), "steps": (0, MAX_STEPS)}
+        require_ranges(self, ranges | {"seed": (0, MAX_SEED - 1)})
         for name in self.methods:
             resolve(name)
         ids = [case.id for case in CASES]

@@ -11,9 +11,10 @@ import tyro
 from rich.console import Console
 
 from gnncomm.cli.console import make_console
-from gnncomm.cli.parse import output_file, parse, within
+from gnncomm.cli.parse import output_file, parse
 from gnncomm.evaluate import DEFAULT_SEED, Report, evaluate
 from gnncomm.learn import MAX_SEED
+from gnncomm.learn.settings import require_ranges
 from gnncomm.run import Trained, load
 from gnncomm.store import write_json_atomic
 
@@ -44,7 +45,7 @@ class EvalArgs:
     """Run code of another package that the run names as its environment."""
 
     def __post_init__(self) -> None:
-        within(self, episodes=(2, 10**9), seed=(0, MAX_SEED - 1))
+        require_ranges(self, {"episodes": (2, 10**9), "seed": (0, MAX_SEED - 1)})
 
 
 def run(words: list[str]) -> int:

@@ -23,14 +23,6 @@ T = TypeVar("T")
 _NUMBERS = ConstructorRegistry()
 
 
-def within(options: object, **ranges: tuple[int, int]) -> None:
-    """``ConfigError`` where an option is outside of its range, both ends included."""
-    for name, (low, high) in ranges.items():
-        value = getattr(options, name)
-        if not low <= value <= high:
-            raise ConfigError(f"{name} must be a whole number from {low} to {high:,}, got {value}.")
-
-
 def most_threads() -> int:
     """Threads beyond this are refused: far more than processors, and runtimes fall over in their own ways."""
     return max(64, 4 * (os.cpu_count() or 1))
@@ -40,11 +32,15 @@ def output_file(name: str, *suffixes: str) -> Path:
     """``name`` as a path whose directory exists: better refused before an hour of work than after it.
 
     Raises:
-        ConfigError: a directory lies there, or the name ends in none of ``suffixes``, where there are any.
+        ConfigError: something else than a file lies there, no file can have the name, or it ends in none of
+            ``suffixes``, where there are any.
     """
     path = Path(name)
-    if path.is_dir():
-        raise ConfigError(f"Expected the name of a file to write, got the directory {name!r}.")
+    if "\0" in name:
+        raise ConfigError(f"Expected the name of a file to write, got {name!r}, which no file can have.")
+    if path.exists() and not path.is_file():  # a device would be replaced by the file
+        what = "directory" if path.is_dir() else "device, pipe or socket"
+        raise ConfigError(f"Expected the name of a file to write, got the {what} {name!r}.")
     if suffixes and path.suffix.lower() not in suffixes:
         raise ConfigError(f"Expected a file name that ends in {' or '.join(suffixes)}, got {name!r}.")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +80,8 @@ def _cause(error: BaseException | None) -> GnnCommError | None:
 
 def _text_of(box: str) -> str:
     """The text of tyro's boxed message: frames and rules removed, the hint about --help kept short."""
-    lines = [re.sub(r"[\u2500-\u257f]+", " ", line).strip() for line in box.splitlines()]
+    frame = r"[\u2500-\u257f]+|-{4,}|^[|+]|[|+]$"  # the latter where the locale has no lines to draw with
+    lines = [re.sub(frame, " ", line.strip()).strip() for line in box.splitlines()]
     text = " ".join(line for line in lines if line and line != "Unrecognized options")
     text = re.sub(r"Error parsing \w+: ", "", text)  # the name of a class says nothing to who typed the options
     return text.removeprefix("Value error ").removeprefix("Required options ").strip()

@@ -9,8 +9,9 @@ from typing import Annotated
 import tyro
 
 from gnncomm.cli.console import make_console
-from gnncomm.cli.parse import output_file, parse, within
+from gnncomm.cli.parse import output_file, parse
 from gnncomm.learn import MAX_SEED
+from gnncomm.learn.settings import require_ranges
 from gnncomm.record import Episode, episode_video, figure_suffixes, record, trajectory_figure
 from gnncomm.run import Trained, load
 from gnncomm.store import safe_run_path
@@ -34,7 +35,7 @@ class ReplayArgs:
     """Run code of another package that the run names as its environment."""
 
     def __post_init__(self) -> None:
-        within(self, seed=(0, MAX_SEED - 1))
+        require_ranges(self, {"seed": (0, MAX_SEED - 1)})
 
 
 def run(words: list[str]) -> int:

@@ -15,12 +15,13 @@ from gnncomm import environments
 from gnncomm.cli import faults
 from gnncomm.cli.console import make_console
 from gnncomm.cli.eval import measure, show
-from gnncomm.cli.parse import most_threads, parse, within
+from gnncomm.cli.parse import most_threads, parse
 from gnncomm.cli.progress import TrainingProgress
 from gnncomm.cli.replay import draw
 from gnncomm.cli.signals import StopSignal
 from gnncomm.errors import ConfigError
 from gnncomm.learn import VERSION, TrainConfig
+from gnncomm.learn.settings import require_ranges
 from gnncomm.methods import METHODS
 from gnncomm.run import Trained, config_of, default_config, load, train
 from gnncomm.store import safe_run_path
@@ -48,7 +49,7 @@ class TrainArgs(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        within(self, threads=(0, most_threads()), episodes=(0, 10**9))
+        require_ranges(self, {"threads": (0, most_threads()), "episodes": (0, 10**9)})
         if self.resume and self.overwrite:
             raise ConfigError("Expected --resume or --overwrite, got both: continue the run, or replace it.")
         if self.episodes == 1:

@@ -30,9 +30,13 @@ def plain_number(text: str, kind: type[int] | type[float]) -> Any:
     Raises:
         ValueError: no such number, or one of too many digits.
     """
-    if not text.isascii() or "_" in text or text != text.strip():
-        raise ValueError(f"invalid literal for {kind.__name__}: {text!r}")
-    return kind(text)
+    try:
+        if text.isascii() and "_" not in text and text == text.strip():
+            return kind(text)
+    except ValueError:
+        pass
+    got = repr(text) if len(text) <= 40 else f"{text[:40]!r} and {len(text) - 40:,} letters more"
+    raise ValueError(f"expected a {'whole number' if kind is int else 'number'} in plain digits, got {got}")
 
 
 def _options(hint: Any) -> list[Any]:

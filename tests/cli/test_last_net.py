@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,7 +17,9 @@ import torch
 
 from gnncomm.cli import faults, main
 from gnncomm.cli.output import Output
+from gnncomm.cli.parse import output_file
 from gnncomm.cli.plot import short_names
+from gnncomm.errors import ConfigError
 from gnncomm.store import RunDir
 
 NEST = "(" * 300 + "ring" + ")" * 300
@@ -78,6 +81,31 @@ def test_any_text_is_one_bounded_line(
     assert len(line) < 1_200
     assert said in line
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["eval", "run", "--seed", "9" * 4200],
+            "seed must be a whole number from 0 to 4,611,686,018,427,387,903, got a number",
+        ),
+        (["replay", "run", "--seed", "9" * 4200], "seed must be"),
+        (["bench", "--repeats", "9" * 4200], "repeats must be"),
+        (["eval", "run", "--episodes", "1e3"], "--episodes: expected a whole number in plain digits, got '1e3'"),
+        (["eval", "run", "--episodes", "9" * 5000], "--episodes: expected a whole number in plain digits, got '9999"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_numbers_of_every_command_are_refused_in_few_words(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One rule for all of them: the one of the settings of a training."""
+    assert main(words) in (2, 78)
+    line = capsys.readouterr().err
+    assert said in line
+    assert "---" not in line, "a frame"
+    assert len(line) < 400
 
 
 def test_a_fault_of_ours_is_one_line_and_the_traceback_is_to_be_had(
@@ -243,6 +271,17 @@ def test_a_log_without_hashes_is_not_one_that_gnncomm_wrote(tmp_path: Path, caps
     assert "damaged in line 2" in line
     assert "not what was written" in line
     assert not (tmp_path / "c.png").exists()
+
+
+@pytest.mark.parametrize("name", ["pipe", "\0.json", "folder"])
+def test_what_is_no_file_is_not_replaced_by_one(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``--json /dev/null`` by a superuser took the device away from the whole machine; here a pipe stands for it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="name of a file to write"):
+        output_file(name)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 @pytest.mark.parametrize("name", ["x.exe", "folder", "new"])
