@@ -88,7 +88,13 @@ def write_all(handle: int, data: bytes) -> None:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """``data`` under the name ``path``: at any moment the old content is there, or the new one, never a mixture."""
+    """``data`` under the name ``path``: at any moment the old content is there, or the new one, never a mixture.
+
+    Raises:
+        UnsafePathError: a directory, device, pipe or socket lies there, which the file would replace.
+    """
+    if path.exists():
+        _require_regular(path, path.stat(), "Not replaced")
     draft = path.with_name(scratch_name(f".tmp-{path.name}"))
     try:
         write_durable(draft, data)
@@ -118,9 +124,9 @@ def sweep(*directories: Path) -> None:
                 entry.unlink()
 
 
-def _require_regular(path: Path, status: os.stat_result) -> None:
+def _require_regular(path: Path, status: os.stat_result, consequence: str = "Not opened") -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise UnsafePathError(f"{path}: expected a regular file, got {_describe(status.st_mode)}. Not opened.")
+        raise UnsafePathError(f"{path}: expected a regular file, got {_describe(status.st_mode)}. {consequence}.")
 
 
 def _describe(mode: int) -> str:

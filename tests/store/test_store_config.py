@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnncomm.errors import ConfigError
+from gnncomm.errors import ConfigError, UnsafePathError
 from gnncomm.store import from_json, read_json, to_json, write_json_atomic
 
 
@@ -195,6 +195,18 @@ def test_places_that_are_no_files(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="expected a regular file") as caught:
             read_json(place)
         assert caught.value.exit_code == 65
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    for name in ("fifo", "link", "folder"):
+        before = (tmp_path / name).lstat()
+        with pytest.raises(UnsafePathError, match=r"expected a regular file.*Not replaced"):
+            write_json_atomic(tmp_path / name, {"a": 1})
+        assert (tmp_path / name).lstat() == before
+    assert sorted(os.listdir(tmp_path)) == ["fifo", "folder", "link"]
 
 
 def test_writing_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
