@@ -18,10 +18,11 @@ def line(num_agents: int = 2) -> CommGraph:
 
 
 def lost(subject: Burst, num_envs: int, steps: int) -> Tensor:
-    """``[steps, B]``: whether the edge 0 -> 1 is lost, all steps asked at once."""
+    """``[steps, B]``: whether the edge 0 -> 1 is lost, all steps asked at once; no other edge is drawn for."""
     key = torch.arange(num_envs).repeat(steps)
     step = torch.arange(steps).repeat_interleave(num_envs)
-    return ~subject.deliver(line(), Moment(key, step)).dense[:, 0, 1].view(steps, num_envs)
+    left = subject.deliver(line().to_layout("sparse"), Moment(key, step)).to_layout("dense")
+    return ~left.dense[:, 0, 1].view(steps, num_envs)
 
 
 @pytest.mark.parametrize(("p", "length"), [(0.2, 2.0), (0.2, 5.0), (0.2, 10.0), (0.5, 4.0)])

@@ -1,7 +1,8 @@
 """The oldest versions that pyproject.toml allows work, and so does the core without any extra.
 
-A real virtual environment, from a package index. torch is the tested release of ``constraints.txt`` and not the oldest
-one: the index that a machine has may hold only one build for its processor, and an old one weighs gigabytes.
+A real virtual environment, from a package index. torch is the one that runs here, and not the oldest one: the index
+that a machine has may hold only one build for its processor, and an old one weighs gigabytes. The environment sees it
+and what it alone needs through links; nothing else that is installed here can be imported there.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -35,11 +38,38 @@ def oldest(requirements: Iterable[str]) -> list[str]:
     return found
 
 
+def torch_and_its_needs() -> list[Distribution]:
+    """What is installed of them here, but for what the project declares: of that, the oldest version is wanted."""
+    own = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]} - {"torch"}
+    found: dict[str, Distribution] = {}
+    wanted = ["torch"]
+    while wanted:
+        name = canonicalize_name(wanted.pop())
+        if name in found or name in own:
+            continue
+        found[name] = distribution(name)
+        needs = map(Requirement, found[name].requires or [])
+        wanted += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
+    return list(found.values())
+
+
 class Installation:
     def __init__(self, folder: Path) -> None:
         self.bin = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
         self.folder = folder
         subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
+        # Not in the environment itself: pip touches nothing that is outside of it.
+        self._link(torch_and_its_needs(), folder / "linked")
+        (site,) = (folder / "venv").glob("[Ll]ib/**/site-packages")
+        (site / "linked.pth").write_text(f"{folder / 'linked'}\n", encoding="utf-8")
+
+    @staticmethod
+    def _link(distributions: Iterable[Distribution], place: Path) -> None:
+        place.mkdir()
+        for each in distributions:
+            tops = {file.parts[0] for file in each.files or [] if file.parts[0] not in ("..", "__pycache__")}
+            for top in tops:
+                (place / top).symlink_to(Path(str(each.locate_file(top))).resolve())
 
     def pip(self, *words: str) -> None:
         done = self._run("python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *words)

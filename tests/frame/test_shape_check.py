@@ -35,6 +35,13 @@ def passes_on(a: Tensor, calls: list[str]) -> None:
     calls.append("once")
     outer(a, a)
 
+def sometimes(a: Float[Tensor, "B N"], wrong: bool, calls: list[bool]) -> Float[Tensor, "B N"]:
+    calls.append(wrong)
+    return a.sum(-1) if wrong else a
+
+def maybe(a: Float[Tensor, "B N"], b: Float[Tensor, "N"] | None = None) -> None:
+    pass
+
 def plain(a: int) -> str:
     return a
 
@@ -77,6 +84,26 @@ def test_wrong_argument_is_caught(shaped: Any) -> None:
 def test_wrong_result_is_caught(shaped: Any) -> None:
     with pytest.raises(TypeCheckError):
         shaped.wrong_result(torch.ones(2, 3))
+
+
+def test_what_was_right_once_is_looked_at_again_where_it_differs(shaped: Any) -> None:
+    calls: list[bool] = []
+    for _ in range(2):
+        shaped.sometimes(torch.ones(2, 3), False, calls)
+        shaped.sometimes(torch.ones(2, 3), wrong=False, calls=calls)
+        with pytest.raises(TypeCheckError):
+            shaped.sometimes(torch.ones(2, 3), True, calls)
+        with pytest.raises(TypeCheckError):
+            shaped.sometimes(torch.ones(2, 3).long(), False, calls)
+        with pytest.raises(TypeCheckError):
+            shaped.sometimes(torch.ones(2), False, calls)
+        shaped.maybe(torch.ones(2, 3))
+        shaped.maybe(torch.ones(2, 3), torch.ones(3))
+        with pytest.raises(TypeCheckError):
+            shaped.maybe(torch.ones(2, 3), torch.ones(4))
+        with pytest.raises(TypeCheckError):
+            shaped.maybe(torch.ones(2, 3), b=torch.ones(4))
+    assert calls.count(True) == 2, "a body runs once a call"
 
 
 def test_an_error_of_the_library_comes_first(shaped: Any) -> None:
