@@ -92,7 +92,7 @@ def step(c: dict[str, Any], s: Any, action: Any, draw: Any, chosen: Any) -> Any:
         cell = row * n + column
         true = [*field[:, cell], smell[cell]]
         told = [_sense(c, true[k], draw["gain_noise"][k][i], draw["base_noise"][k][i]) for k in range(4)]
-        reading.append(told[:3] + [told[3] if i < crew_a else 0.0])
+        reading.append([*told[:3], told[3] if i < crew_a else 0.0])
     new = {"pos": pos, "site": s["site"], "field": field.reshape(3, n, n), "supply": supply, "made": total}
     done = total >= c["target"]
     return new | {"reading": reading, "last_action": action}, [reward] * len(pos), done, done
