@@ -56,7 +56,7 @@ def device(value: object) -> torch.device:
     try:
         probe = torch.zeros(1, device=value)
         probe.item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DeviceError(
             f"device: expected one that this machine has, got {str(value)!r} ({reason}). Use 'cpu', or a device that "

@@ -162,7 +162,7 @@ def changed_surroundings(checkpoint: Checkpoint) -> list[str]:
 def _require_device(name: str) -> None:
     try:
         found = torch.zeros(1, device=name).device.type
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise DeviceError(f"device: expected one that this machine has, got {name[:80]!r}.") from error
     if found == "meta":
         raise DeviceError("device: expected one that holds numbers, got 'meta'.")

@@ -37,7 +37,7 @@ def device(name: str | torch.device) -> torch.device:
     """A device that exists."""
     try:
         return torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ImportError) as error:
         raise DeviceError(
             f"device: expected one that this machine has, got {str(name)!r}. Use 'cpu', or a device that torch lists."
         ) from error

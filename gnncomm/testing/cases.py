@@ -11,6 +11,9 @@ from torch import Tensor
 from gnncomm import random
 from gnncomm.graph import CommGraph, Layout
 
+LARGE = ((12, 8, Layout.DENSE), (3, 40, Layout.SPARSE), (4, 280, Layout.REGULAR))
+"""Agents, environments and layout; the last are more than 1,000 rows."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -53,7 +56,7 @@ def cases(channels: int, num_agents: int, num_envs: int, edge_dim: int, weighted
 
 def large_cases(channels: int, edge_dim: int, weighted: bool, seed: int) -> Iterator[Case]:
     """More agents, more environments (beyond the few rows for which layers may take another path), larger numbers."""
-    for number, (num_agents, num_envs, layout) in enumerate(((12, 8, Layout.DENSE), (3, 40, Layout.SPARSE))):
+    for number, (num_agents, num_envs, layout) in enumerate(LARGE):
         shape = (num_envs, num_agents, num_agents)
         draw = random.uniform(seed, 50 + number, torch.arange(torch.Size(shape).numel())).view(shape)
         adjacency = (draw < 0.25) & ~torch.eye(num_agents, dtype=torch.bool)

@@ -27,6 +27,9 @@ _LOOKS = ("look.", "scene.")
 SEEDS = (1_000_003, 2**31 + 11)
 """Added to the seed of further trials: some environments are different where seeds are large."""
 
+WIDE = 12
+"""Slots of one short trial: some environments are different where there are many."""
+
 DEPARTED = 24
 """Steps of that law in ``check_env``: what the state says of those who have left is overwritten."""
 
@@ -47,7 +50,7 @@ def check_env(factory: EnvFactory, num_envs: int = 3, steps: int | None = None, 
         num_envs: slots of the trials, at least 2.
         steps: length of the trials; None takes ``max_steps + 2``, so that episodes end and are reset in them.
         seed: of the trials, at least 0.
-        long: steps of one long trial, for what happens rarely; 0 for none.
+        long: steps of one long trial, for what happens rarely, and half as many of a saved one; 0 for none.
 
     Raises:
         LawError: names the law, the tensor, the environment and the agent.
@@ -64,6 +67,8 @@ def check_env(factory: EnvFactory, num_envs: int = 3, steps: int | None = None, 
     check_state_dict(factory, num_envs, steps, seed)
     if long > steps:
         check_trajectory_determinism(factory, 2, long, seed + 1, look_every=10)
+    if long > 2 * steps:
+        check_state_dict(factory, 2, long // 2, seed + 1)
     env = factory(num_envs)
     env.reset(seed=seed)
     if isinstance(env, Departing) and env.departed()[1]:
@@ -96,7 +101,10 @@ class _Play:
 
     def advance(self) -> TimeStep:
         """One step."""
-        after = self.env.step(_trial_actions(self.env, self.now, self.identity, self.count))
+        action = _trial_actions(self.env, self.now, self.identity, self.count)
+        given = action.clone()
+        after = self.env.step(given)
+        require_bits("no aliasing", "action", given, action, _SLOTS, "a step wrote into the action that it was given")
         self.count += 1
         self.now = after
         return after
@@ -254,6 +262,18 @@ def check_independent_slots(factory: EnvFactory, num_envs: int, steps: int, seed
     busy = _Play.begin(factory(num_envs), seed, elsewhere).trajectory(steps)
     why = "only the actions in other slots were other ones"
     _require_same("independent slots", _ends_of(busy, 0), _ends_of(together, 0), why)
+    _check_wide(factory, min(steps, 4), seed)
+
+
+def _check_wide(factory: EnvFactory, steps: int, seed: int) -> None:
+    """The first and the last of many slots play as they play alone."""
+    env = factory(WIDE)
+    wide = _Play.begin(env, seed, range(WIDE)).trajectory(steps)
+    for b in (0, WIDE - 1):
+        own = random.seeds("environment", seed, torch.tensor([b], device=env.device))
+        alone = _Play.begin(factory(1), own, [b]).trajectory(steps)
+        why = f"slot {b} of {WIDE} was played alone, with its own seed and actions"
+        _require_same("independent slots", _ends_of(alone, 0), _ends_of(wide, b), why)
 
 
 def _ends_of(trajectory: Sequence[TimeStep], slot: int) -> list[TimeStep]:
@@ -350,10 +370,12 @@ def _check_saved(factory: EnvFactory, play: _Play, steps: int, seed: int) -> Non
     require_same_tensors("saved states", state, kept, (), "a state changed when the environment went on")
     twin = factory(play.env.num_envs)
     _Play.begin(twin, seed + 7, range(twin.num_envs)).trajectory(3)
-    loaded = twin.load_state_dict(kept)
+    given = {name: value.clone() for name, value in kept.items()}
+    loaded = twin.load_state_dict(given)
     why = "load_state_dict should give the time step that was current"
     require_same_tensors("saved states", loaded.tensors(), now.tensors(), _SLOTS, why)
     require_same_tensors("saved states", _looks(twin, loaded), looks, _SLOTS, "a state was loaded")
     got = _Play(twin, play.identity, loaded, play.count).trajectory(steps)
     _require_same("saved states", got, want, "the environment went on from a loaded state")
+    require_same_tensors("saved states", given, kept, (), "an environment wrote into the state that it was given")
     play.now = play.env.load_state_dict(kept)

@@ -282,6 +282,9 @@ def check_gradient_mode(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
     with torch.enable_grad():
         got = layer(h.clone().requires_grad_(), graph).detach()
     require_close("gradient mode", "output", got, want, _ROW, "the same rows, with and without gradients")
+    with torch.inference_mode():
+        strided = layer(torch.stack([h, h], -1)[..., 0], graph)
+    require_close("gradient mode", "output", strided, want, _ROW, "the same rows in inference mode, not contiguous")
 
 
 def check_weights(layer: CommModule, h: Tensor, graph: CommGraph) -> None:

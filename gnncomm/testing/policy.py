@@ -12,7 +12,7 @@ from gnncomm.policy import CommPolicy, PolicyState
 from gnncomm.schedule import Always, Decider
 from gnncomm.testing.law import LawError, require, require_bits, require_close, require_finite, require_same_tensors
 from gnncomm.testing.locality import check_jacobian, check_poison, check_split_brain, first_steps, trial
-from gnncomm.testing.wire import check_bits, check_edges
+from gnncomm.testing.wire import check_bits, check_channel, check_edges, check_living
 from gnncomm.topology import Empty
 from gnncomm.types import TimeStep, VectorEnv, stack
 
@@ -77,6 +77,7 @@ def check_locality(policy: CommPolicy, env: VectorEnv, seed: int = 0) -> None:
     """
     fresh = first_steps(policy, env, seed)
     check_edges(policy, fresh)
+    check_channel(policy)
     check_bits(policy, fresh)
     if not policy.wire.scheduler.local:
         policy = policy.with_wire(replace(policy.wire, scheduler=Always()))
@@ -137,6 +138,7 @@ def check_silence(policy: CommPolicy, now: TimeStep, state: PolicyState) -> None
         (policy, only_first, "one alive"),
     ):
         step = replace(now, alive=alive)
+        check_living(subject, step)
         decision = subject.act(step, state, 0)
         for tensor in ("log_prob", "value", "choice_log_prob", "baseline"):
             require_finite("empty inboxes", tensor, getattr(decision, tensor).detach(), _ROW, f"there were {name}")

@@ -196,7 +196,7 @@ def test_unstable_step_names_the_largest_dt() -> None:
     envs.make("chemical", dt=0.25, diffusion=0.5, wind=(1.0, -0.5), decay=0.5)
 
 
-@pytest.mark.parametrize("device", ["cuda:9", "xpu:3", "gpu", "cpu:x", "", 3, None, "meta"])
+@pytest.mark.parametrize("device", ["hpu", "privateuseone", "cuda:9", "xpu:3", "gpu", "cpu:x", "", 3, None, "meta"])
 def test_device_that_is_not_there(device: Any) -> None:
     with pytest.raises(DeviceError, match="device: expected"):
         envs.make("predator_prey", device=device)

@@ -212,7 +212,69 @@ class LoadsLess(Small):
         return noisy(now, 0.01 * self.steps)
 
 
+class RarelyBesideItsState(Small):
+    """A counter that is put back by a reset, not saved, and matters at every 50th step."""
+
+    def reset(self, seed: int | Tensor | None = None, where: Tensor | None = None) -> TimeStep:
+        if seed is not None:
+            self.steps = 0
+        return super().reset(seed, where)
+
+    def changed(self, now: TimeStep) -> TimeStep:
+        return noisy(now, 1.0 if self.steps % 50 == 49 else 0.0)
+
+
+class CountsEpisodes(Small):
+    """From the fourth episode on rewards are other ones, and nobody saved which it is."""
+
+    def reset(self, seed: int | Tensor | None = None, where: Tensor | None = None) -> TimeStep:
+        if where is None:
+            self.episodes = torch.zeros(self.num_envs, 1)
+        else:
+            self.episodes = self.episodes + where[:, None]
+        return super().reset(seed, where)
+
+    def changed(self, now: TimeStep) -> TimeStep:
+        return noisy(now, (self.episodes >= 3).float())
+
+
+class FavoursLateSlots(Small):
+    def changed(self, now: TimeStep) -> TimeStep:
+        return noisy(now, (torch.arange(self.num_envs) >= 3).float()[:, None])
+
+
+class NormalisesManySlots(Small):
+    def changed(self, now: TimeStep) -> TimeStep:
+        return noisy(now, now.reward.mean() if self.num_envs >= 8 else 0.0)
+
+
+class WritesIntoActions(Small):
+    def step(self, action: Tensor) -> TimeStep:
+        after = super().step(action)
+        action.zero_()
+        return after
+
+
+class WritesIntoStates(Small):
+    """Counts on in the very tensors that it was loaded from."""
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> TimeStep:
+        self.loaded = state
+        return super().load_state_dict(state)
+
+    def changed(self, now: TimeStep) -> TimeStep:
+        if hasattr(self, "loaded"):
+            self.loaded["step"].add_(1)
+        return now
+
+
 CHEATS: dict[type[Small], str] = {
+    RarelyBesideItsState: "saved states",
+    CountsEpisodes: "saved states",
+    FavoursLateSlots: "independent slots",
+    NormalisesManySlots: "independent slots",
+    WritesIntoActions: "no aliasing",
+    WritesIntoStates: "saved states",
     AtLargeSeeds: "determinism",
     Rarely: "determinism",
     RarelyByItself: "determinism",

@@ -40,6 +40,12 @@ def leaking(when: When, keep: bool = False) -> CommLayer:
 
 
 WHEN: dict[str, When] = {
+    "in evaluation without gradients, beyond 1,000 rows": lambda layer, h: (
+        not layer.training and not torch.is_grad_enabled() and h.shape[:-1].numel() > 1000
+    ),
+    "of four agents": lambda _layer, h: h.shape[-2] == 4,
+    "in inference mode": lambda _layer, _h: torch.is_inference_mode_enabled(),
+    "of rows that are views": lambda _layer, h: not h.is_contiguous(),
     "in evaluation": lambda layer, _: not layer.training,
     "in training": lambda layer, _: layer.training,
     "with gradients": lambda _layer, _h: torch.is_grad_enabled(),

@@ -152,6 +152,62 @@ def test_what_is_carried_on_is_looked_at(channel: Channel) -> None:
         laws.check_poison(subject, laws.trial(subject, env(), length=3))
 
 
+def loud(msg: Tensor) -> Tensor:
+    """``[B]`` bool: a secret of the whole team."""
+    return team_mean(msg)[:, 0].sum(-1) > 0
+
+
+class TellsByAge(Channel):
+    """The age of a message says something about the team."""
+
+    def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
+        return Delivery((Arrival(msg, graph, age=int(loud(msg).sum())),), state)
+
+
+class TellsByFreshness(Channel):
+    def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
+        return Delivery((Arrival(msg, graph, fresh=bool(loud(msg)[0])),), state)
+
+
+class TellsByCopies(Channel):
+    def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
+        return Delivery((Arrival(msg, graph),) * (1 + int(loud(msg)[0])), state)
+
+
+class TellsBySilence(Channel):
+    """Loses everything while the team is loud: nothing more arrives than was sent."""
+
+    def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
+        dense = graph.to_layout("dense").expand(len(msg))
+        return Delivery((Arrival(msg, dense.keep(dense.dense & ~loud(msg)[:, None, None])),), state)
+
+
+class MixesLate(Channel):
+    """At steps that no episode of the trial reaches."""
+
+    def transmit(self, msg: Tensor, moment: Moment) -> Tensor:
+        return torch.where((moment.step == 39)[:, None, None], msg + 1e-3 * team_mean(msg), msg)
+
+
+@pytest.mark.parametrize("channel", [TellsByAge, TellsByFreshness, TellsByCopies, TellsBySilence, MixesLate])
+def test_a_channel_that_tells_of_others_beside_the_messages_is_caught(channel: type[Channel]) -> None:
+    with pytest.raises(LawError, match="Law of the wire broken"):
+        check_policy(policy(Wire(Line(), channel=channel())), env())
+
+
+class JoinsTheDead(Topology):
+    def __call__(
+        self, alive: Tensor, pos: Tensor | None = None, step: Tensor | int = 0, key: Tensor | int | None = None
+    ) -> CommGraph:
+        return Line()(torch.ones_like(alive))
+
+
+def test_a_topology_that_joins_the_dead_is_caught() -> None:
+    """Also where the environment shows no dead: what they would see and say is nobody's."""
+    with pytest.raises(LawError, match="topology gives: one of both is not alive"):
+        check_policy(policy(Wire(JoinsTheDead())), env())
+
+
 # Schedulers
 
 
