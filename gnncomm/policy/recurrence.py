@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
+
+from gnncomm.layers.kernels.round import derived, must_be_derivable
 
 
 def gru_sequence(gates_TRG: Tensor, h_RH: Tensor, first_TR: Tensor, weight_hh: Tensor, bias_hh: Tensor) -> Tensor:
@@ -46,14 +50,21 @@ class _GRUSequence(torch.autograd.Function):
             torch.addcmul(gates_TRG[t, :, 2 * hidden :], rz[:, :hidden], hn_TRH[t], out=n_TRH[t])
             n = n_TRH[t].tanh_()
             h = torch.lerp(n, h, rz[:, hidden:], out=out_TRH[t])
-        ctx.save_for_backward(keep_TR1, before_TRH, rz_TR2H, n_TRH, hn_TRH, weight_hh)
+        inputs = gates_TRG, h_RH, weight_hh, bias_hh
+        ctx.save_for_backward(*inputs, first_TR, before_TRH, rz_TR2H, n_TRH, hn_TRH)
         ctx.resets = resets
         return out_TRH
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, Tensor, Tensor]:
-        keep_TR1, before_TRH, rz_TR2H, n_TRH, hn_TRH, weight_hh = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        *inputs, first_TR, before_TRH, rz_TR2H, n_TRH, hn_TRH = ctx.saved_tensors
         (grad_TRH,) = grads
+        if must_be_derivable(grad_TRH):
+            needs_gates, needs_h, _, *needs_weights = ctx.needs_input_grad
+            wanted = needs_gates, needs_h, *needs_weights
+            gates, h, *weights = derived(partial(_by_steps, ~first_TR.unsqueeze(-1)), inputs, wanted, grad_TRH)
+            return gates, h, None, *weights
+        weight_hh, keep_TR1 = inputs[2], ~first_TR.unsqueeze(-1)
         hidden = n_TRH.shape[-1]
         input_grad_TRG = grad_TRH.new_empty(*n_TRH.shape[:2], 3 * hidden)
         hidden_grad_TRG = torch.empty_like(input_grad_TRG)
@@ -75,6 +86,17 @@ class _GRUSequence(torch.autograd.Function):
         return input_grad_TRG, carry, None, flat.T @ before_TRH.flatten(0, 1), flat.sum(0)
 
 
+def _by_steps(keep_TR1: Tensor, gates_TRG: Tensor, h_RH: Tensor, weight_hh: Tensor, bias_hh: Tensor) -> Tensor:
+    """``gru_sequence`` in operations of PyTorch, whose derivative can be derived."""
+    outputs = []
+    for gates, keep in zip(gates_TRG, keep_TR1, strict=True):
+        h_RH = torch.where(keep, h_RH, 0.0)
+        (r, z, n), (to_r, to_z, to_n) = gates.chunk(3, -1), linear(h_RH, weight_hh, bias_hh).chunk(3, -1)
+        h_RH = torch.lerp((n + (r + to_r).sigmoid() * to_n).tanh(), h_RH, (z + to_z).sigmoid())
+        outputs.append(h_RH)
+    return torch.stack(outputs)
+
+
 def lstm_sequence(
     gates_TRG: Tensor, state_RS: Tensor, first_TR: Tensor, weight_hh: Tensor, bias_hh: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -84,7 +106,7 @@ def lstm_sequence(
     outputs = []
     for gates, keep in zip(gates_TRG, keep_TR1, strict=True):
         h, c = torch.where(keep, h, 0.0), torch.where(keep, c, 0.0)
-        i, f, g, o = (gates + torch.nn.functional.linear(h, weight_hh, bias_hh)).chunk(4, -1)
+        i, f, g, o = (gates + linear(h, weight_hh, bias_hh)).chunk(4, -1)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         h = o.sigmoid() * c.tanh()
         outputs.append(h)

@@ -42,19 +42,21 @@ class SmallWorld(DrawnTopology):
             return links_UNN
         key_U1 = stream(key, "small_world").unsqueeze(-1)
         for lap in range(1, self.k + 1):
-            score_UNN = uniform(key_U1.unsqueeze(-1), lap, agent_N.unsqueeze(-1), agent_N, dtype=torch.float64)
-            links_UNN = _moved(links_UNN, lap, uniform(key_U1, lap, agent_N) < self.p, score_UNN)
+            links_UNN = _moved(links_UNN, lap, uniform(key_U1, lap, agent_N) < self.p, key_U1)
         return links_UNN
 
 
-def _moved(links_UNN: Tensor, lap: int, moves_UN: Tensor, score_UNN: Tensor) -> Tensor:
+def _moved(links_UNN: Tensor, lap: int, moves_UN: Tensor, key_U1: Tensor) -> Tensor:
     """After one lap in which the agents ``moves`` take their best-scored stranger instead of i + lap."""
     num_agents = links_UNN.shape[1]
     agent_N = torch.arange(num_agents, device=links_UNN.device)
     taken_UNN = links_UNN | torch.eye(num_agents, dtype=torch.bool, device=links_UNN.device)
     choosing_UN, choice_UN = moves_UN, agent_N.expand_as(moves_UN)
+    mover = moves_UN.nonzero(as_tuple=True)  # M draws, and M agents: others need no scores
+    score_MN = uniform(key_U1[mover[0]], lap, mover[1].unsqueeze(-1), agent_N, dtype=torch.float64)
     while True:
-        best_UN = torch.where(taken_UNN, -1.0, score_UNN).argmax(-1)
+        best_UN = choice_UN.clone()
+        best_UN[mover] = torch.where(taken_UNN[mover], -1.0, score_MN).argmax(-1)
         choice_UN = torch.where(choosing_UN, best_UN, choice_UN)
         moves_UN = moves_UN & ~(choosing_UN & taken_UNN.all(-1))
         mutual_UN = moves_UN & moves_UN.gather(1, choice_UN) & (choice_UN.gather(1, choice_UN) == agent_N)

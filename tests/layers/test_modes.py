@@ -187,6 +187,7 @@ def test_compiled_in_one_piece(name: str, layout: Layout) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, while inductor is imported
 @pytest.mark.parametrize("name", ["attention", "mean"])
 def test_compiled_by_inductor(name: str) -> None:
     torch.compiler.reset()

@@ -121,3 +121,27 @@ def test_no_memory_passes_rows_through() -> None:
     x = torch.randn(T, R, H)
     assert memory.unroll(x, torch.zeros(R, 0), first())[0] is x
     assert memory.output(torch.zeros(R, 0)).equal(torch.zeros(R, H))
+
+
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+@pytest.mark.parametrize("steps", [1, T])
+def test_second_derivatives_of_sequences(kind: type[GRU] | type[LSTM], steps: int) -> None:
+    """Against the same cell step by step, and against differences."""
+    memory, begins = kind(H).double(), first()[:steps]
+    x, state = torch.randn(steps, R, H, dtype=torch.float64), torch.randn(R, memory.state_dim, dtype=torch.float64)
+    inputs = x.requires_grad_(), state.requires_grad_(), *memory.parameters()
+
+    def by_step(x: Tensor, state: Tensor) -> Tensor:
+        outs = []
+        for t in range(steps):
+            out, state = memory.step(x[t], torch.where(begins[t].unsqueeze(-1), 0.0, state))
+            outs.append(out)
+        return torch.stack(outs)
+
+    def curvature(out: Tensor) -> tuple[Tensor, ...]:
+        slopes = torch.autograd.grad(out.pow(3).sum(), inputs, create_graph=True)
+        size = torch.stack([slope.square().sum() for slope in slopes]).sum()
+        return torch.autograd.grad(size, inputs)
+
+    torch.testing.assert_close(curvature(memory.unroll(x, state, begins)[0]), curvature(by_step(x, state)))
+    assert torch.autograd.gradgradcheck(lambda x, s: memory.unroll(x, s, begins)[0], inputs[:2], fast_mode=True)
