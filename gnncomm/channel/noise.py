@@ -16,7 +16,9 @@ from gnncomm.random import normal, stream, uniform
 
 @dataclass(frozen=True)
 class Noise(Channel):
-    r"""Gaussian noise of ``sigma`` message standard deviations on every number: :math:`m_d + \sigma s_d n_d`.
+    r"""Gaussian noise of ``sigma`` message standard deviations on every number.
+
+    .. math:: \hat m_d = m_d + \sigma s_d n_d
 
     Without ``std`` the unit s of a message is the standard deviation of its own M numbers, which depends on no other
     message; the gradient takes it as constant. With ``std`` it is given for each dimension (or one for all), for

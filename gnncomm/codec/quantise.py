@@ -11,7 +11,7 @@ from gnncomm.moment import Moment
 
 
 class Quantise(Codec):
-    r"""Each number as one of :math:`2^b` equally spaced levels from -limit to limit: b bits a number.
+    r"""Each number as one of 2^b equally spaced levels from -limit to limit: b bits a number.
 
     .. math::
         \hat z = k \Delta - l, \qquad k = \mathrm{round}\left(\frac{\mathrm{clip}(z, -l, l) + l}{\Delta}\right), \qquad

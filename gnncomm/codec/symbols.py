@@ -15,7 +15,7 @@ from gnncomm.random import gumbel
 
 
 class GumbelSymbols(Codec):
-    r"""Each group of S numbers holds the logits of one symbol out of S: :math:`\log_2 S` bits a group.
+    r"""Each group of S numbers holds the logits of one symbol out of S: log2 S bits a group.
 
     .. math::
         \hat m = \mathrm{onehot}(\arg\max_s (z_s + g_s)), \qquad

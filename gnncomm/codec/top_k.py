@@ -15,7 +15,7 @@ from gnncomm.moment import Moment
 
 
 class TopK(Codec):
-    r"""Only the k numbers of largest magnitude, with their places: :math:`k (32 + \lceil \log_2 M \rceil)` bits.
+    """Only the k numbers of largest magnitude, with their places: k (32 + ceil(log2 M)) bits.
 
     The receiver reads 0 for the others, and the gradient reaches only what was sent (Aji and Heafield 2017, "Sparse
     Communication for Distributed Gradient Descent", section 3, for the operator). With k >= M all are sent, without

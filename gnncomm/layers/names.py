@@ -141,7 +141,7 @@ LAYERS: dict[str, tuple[Callable[..., CommLayer], str]] = {
     "hetgppo": (_hetgppo, "messages from rows and relative positions (HetGPPO, 2023): msg_channels=0, edge_dim=0"),
     "informarl": (_informarl, "embedded messages, attended to (InforMARL, 2023): heads=4, edge_dim=0"),
     "magat": (_magat, "one shift of a key-query attention filter (MAGAT, 2021): heads=1"),
-    "magic": (_magic, "attention with weights of learned edges inside (MAGIC, 2021): heads=4, average=0, own=0"),
+    "magic": (_magic, "graph attention, weights of edges inside the softmax (MAGIC, 2021): heads=4, average=0, own=0"),
     "maic": (_maic, "incentives from what was heard (MAIC, 2022): latent_channels=8, key_channels=32"),
     "masia": (_masia, "self-attention in the inbox, gated (MASIA, 2022): msg_channels=32, key_channels=16"),
     "mean": (_mean, "mean of what was heard (CommNet, 2016): msg_channels=0 sends the row"),

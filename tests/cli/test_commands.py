@@ -52,6 +52,7 @@ def test_list_names_everything_there_is(capsys: pytest.CaptureFixture[str]) -> N
         assert names
         assert set(names) <= set(words)
     assert NONE in words
+    assert not [word for word in words if "\\" in word or ":math:" in word], "first lines of docstrings are plain text"
 
 
 def test_list_shows_what_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
