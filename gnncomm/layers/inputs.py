@@ -73,10 +73,15 @@ def _remedy(graph: object) -> str:
 def check_hooks(layer: MessagePassing) -> None:
     """Every argument that the hooks of ``layer`` ask for is one that its messages are passed with.
 
+    Nothing is asked of a class whose source is not at hand (typed into a console).
+
     Raises:
         ConfigError: names the hook and the argument; PyG would fail with a NameError of code that it wrote.
     """
-    passed = set(layer._get_propagate_signature().param_dict)
+    try:
+        passed = set(layer._get_propagate_signature().param_dict)
+    except OSError:
+        return
     for hook in ("message", "aggregate", "update"):
         for name in layer.inspector.get_param_names(hook):
             stem = name[:-2] if name.endswith(("_i", "_j")) else name

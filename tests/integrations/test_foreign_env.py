@@ -69,6 +69,8 @@ def test_laws(id: str) -> None:
     kept: dict[int, Iterator[VectorEnv]] = {}
 
     def factory(num_envs: int) -> VectorEnv:
+        if num_envs not in kept:
+            kept[num_envs] = cycle([make(id, num_envs, 1, step_limit=8, **FOREIGN[id])])
         return next(kept[num_envs])
 
     for count, copies in ((3, 2), (1, 1)):

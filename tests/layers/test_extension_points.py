@@ -244,6 +244,17 @@ def test_a_subclass_opts_in_by_naming_the_form(monkeypatch: pytest.MonkeyPatch) 
     assert kernel_calls(Named(F, F).double(), monkeypatch) == 1
 
 
+def test_a_subclass_may_be_made_after_its_parent_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyG writes into a class with its first instance: what a child inherits then is no replacement."""
+    torch.manual_seed(1)
+    AttentionComm(F, F)
+    source = "class Late(Parent):\n    kernel, dense_inbox = Parent.kernel, Parent.dense_inbox\n"
+    space = {"Parent": AttentionComm, "__name__": __name__}
+    exec(source, space)  # as in a console: no source to be read
+    layer: CommLayer = space["Late"](F, F).double()  # type: ignore[operator]
+    assert kernel_calls(layer, monkeypatch) == 1
+
+
 @pytest.mark.parametrize("make", [lambda: Quiet(F), lambda: Plain(F, F), lambda: Named(F, F), lambda: Sharper(F, F)])
 @pytest.mark.parametrize("layout", Layout)
 def test_a_subclass_says_the_same_over_every_layout(make: Callable[[], CommLayer], layout: Layout) -> None:

@@ -7,6 +7,10 @@ from torch.nn.modules import module as torch_modules
 from torch_geometric.nn import MessagePassing
 
 _HOOKS_OF_PYG = ("message", "aggregate", "update", "message_and_aggregate")
+_LATER = {"_made", "_written"}.union(
+    *({name, f"_orig_{name}", f"_jinja_{name}"} for name in ("propagate", "edge_updater")), {"collect", "edge_collect"}
+)
+"""What comes to a class with its first instance: ours, and what PyG writes for it."""
 _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 _CALLED_AROUND = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 _CALLED_AROUND_ALL = tuple(f"_global{name}" for name in _CALLED_AROUND)
@@ -34,7 +38,7 @@ def record(cls: type[MessagePassing]) -> None:
     """When a class is made: what stands under each of its names, so that a replacement is noticed."""
     below = cls.__mro__[: cls.__mro__.index(MessagePassing)]
     names = {name for each in below for name in vars(each) if not name.startswith("__")}
-    names -= {"_made", "_written", "propagate", "edge_updater"}  # PyG writes the last two with the first instance
+    names -= _LATER
     found = {name: getattr(cls, name) for name in (*names, *_HOOKS_OF_PYG)}
     # a class method is another object each time
     cls._made = tuple((name, value) for name, value in found.items() if getattr(cls, name) is value)
