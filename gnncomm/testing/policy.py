@@ -21,7 +21,12 @@ _ROLLOUT = ("time", "environment", "agent")
 
 
 def check_policy(
-    policy: CommPolicy, env: VectorEnv, length: int | None = None, key: int = 0, seed: int = 0
+    policy: CommPolicy,
+    env: VectorEnv,
+    length: int | None = None,
+    key: int = 0,
+    seed: int = 0,
+    modes: tuple[bool, ...] = (True, False),
 ) -> tuple[str, ...]:
     """Laws 2 to 6 for ``policy``, on what ``env`` shows, in training and in evaluation mode.
 
@@ -34,6 +39,7 @@ def check_policy(
         length: steps of the two rollouts of law 5; None takes ``env.max_steps + 2``, so that episodes end in them.
         key: of the action draws.
         seed: of the environments and the trials.
+        modes: of ``policy.train(mode)``; one alone where many policies share the modes among them.
 
     Returns:
         The laws that do not apply, because the policy's scheduler declares to need more than they allow, one line
@@ -43,7 +49,7 @@ def check_policy(
         LawError: names the law, the tensor, the environment, the agent and the mode.
     """
     require(env.num_envs > 1, "batch independence", "expected an env with num_envs >= 2, to have something to compare.")
-    for training in (True, False):
+    for training in modes:
         try:
             _check_mode(copy.deepcopy(policy).train(training), env, length, key, seed)
         except LawError as broken:

@@ -133,6 +133,7 @@ FACTORS = {
     "scheduler": list(SCHEDULER),
     "critic": CRITIC,
     "env": [f"{name} {form}" for name in ENV for form in ("flat", "sparse")],
+    "mode": ["training", "evaluation"],
 }
 
 
@@ -192,7 +193,7 @@ OTHERS = [
 @pytest.mark.parametrize("choice", [*COVER, *OTHERS], ids=lambda choice: ", ".join(choice.values()))
 def test_laws_hold(choice: dict[str, str]) -> None:
     env = environment(choice["env"])
-    check_policy(build(choice, env), env)
+    check_policy(build(choice, env), env, modes=(choice["mode"] == "training",))
 
 
 @pytest.mark.parametrize("name", sorted(COMM.keys() - set(FACTORS["comm"])))
@@ -223,12 +224,16 @@ def test_everything_that_is_listed_is_tried() -> None:
 @pytest.mark.parametrize("form", ["flat", "sparse"])
 @pytest.mark.parametrize("name", [name for name in envs.names() if "/" not in name and name not in ENV])
 def test_laws_hold_in_every_environment(name: str, form: str) -> None:
-    """One policy with a gate, memory and a lossy medium; the environments of the pairwise tests are tried there."""
+    """One policy with a gate, memory and a lossy medium, training on flat observations and evaluated on sparse ones.
+
+    The environments of the pairwise tests are tried there.
+    """
     env = envs.make(name, num_envs=3, observation=form, max_steps=5)
     comm = CommStack([AttentionComm(H, H, heads=2), MeanComm(H, H)], nn.Tanh())
     wire = Wire(topology.KNearest(2), schedule.Gate(H), channel=channel.Loss(0.3))
     critic = CentralCritic(H, env.num_agents)
-    check_policy(CommPolicy(env.obs_dim, env.num_actions, comm, GRU(H), "after", wire, critic), env, length=7)
+    policy = CommPolicy(env.obs_dim, env.num_actions, comm, GRU(H), "after", wire, critic)
+    check_policy(policy, env, length=7, modes=(form == "flat",))
 
 
 @pytest.mark.parametrize("integration", Integration)
