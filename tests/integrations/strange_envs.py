@@ -215,10 +215,11 @@ def pipe() -> int:
 
 def start_others(how: str) -> None:
     """Processes that would run for an hour: a child, one of another session, one without parent or environment."""
-    sleep = ["sleep", "3600.25"]
+    mark = os.environ.get("STRANGE_SLEEP", "3600.25")
+    sleep = ["sleep", mark]
     subprocess.Popen(sleep)
     subprocess.Popen(sleep, start_new_session=True, env={})
-    subprocess.run(["sh", "-c", "setsid sleep 3600.25 & setsid sh -c 'sleep 3600.25 & sleep 3600.25' &"], check=True)
+    subprocess.run(["sh", "-c", f"setsid sleep {mark} & setsid sh -c 'sleep {mark} & sleep {mark}' &"], check=True)
     if os.fork() == 0:  # holds all that the worker holds, the pipe too
         os.execvp("sleep", sleep) if "exec" in how else time.sleep(3600)
 
