@@ -9,8 +9,8 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
+from gnncomm.envs.relay import Relay
 
-from envs.relay import Relay
 from gnncomm import environments
 from gnncomm.errors import ConfigError
 from gnncomm.learn import PPOConfig

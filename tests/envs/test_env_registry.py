@@ -9,10 +9,10 @@ from importlib.metadata import EntryPoint
 from typing import Any, ClassVar
 
 import pytest
+from gnncomm.envs.relay import Relay
 
-import envs
-from envs.relay import Relay
 from gnncomm import environments as registry
+from gnncomm import envs
 from gnncomm.types import ConfigError, EnvContractError
 
 
@@ -53,7 +53,7 @@ def test_a_users_environment_is_found(entries: list[EntryPoint]) -> None:
 
 
 def test_one_name_for_two_environments(entries: list[EntryPoint]) -> None:
-    entries += [entry("relay", "envs.relay:Relay"), entry("relay", "envs.relay:Relay")]
+    entries += [entry("relay", "gnncomm.envs.relay:Relay"), entry("relay", "gnncomm.envs.relay:Relay")]
     envs.make("relay")
     entries.append(entry("relay", "users_package:Mine"))
     with pytest.raises(ConfigError, match="one environment 'relay'"):
