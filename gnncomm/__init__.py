@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gnncomm.multiagent import Agent, CommunicationGraph, MultiAgentLearner
     from gnncomm.policy import CommPolicy
     from gnncomm.record import Episode, record
+    from gnncomm.registry import make, register
     from gnncomm.run import Trained, default_config, load, train
     from gnncomm.wire import Wire
 
@@ -51,6 +52,8 @@ _HOME = {
     "Wire": "gnncomm.wire",
     "default_config": "gnncomm.run",
     "load": "gnncomm.run",
+    "make": "gnncomm.registry",
+    "register": "gnncomm.registry",
     "train": "gnncomm.run",
 }
 _ROOMS = (
@@ -59,6 +62,7 @@ _ROOMS = (
     "cli",
     "codec",
     "deploy",
+    "deprecated",
     "environments",
     "errors",
     "evaluate",
@@ -110,9 +114,11 @@ __all__ = [
     "layers",
     "learn",
     "load",
+    "make",
     "methods",
     "policy",
     "record",
+    "register",
     "schedule",
     "store",
     "testing",
