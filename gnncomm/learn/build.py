@@ -8,12 +8,11 @@ from torch import nn
 from gnncomm import channel, codec, schedule, topology
 from gnncomm.layers import NONE, CommStack, make_rounds
 from gnncomm.learn.config import TrainConfig
-from gnncomm.policy import GRU, LSTM, CentralCritic, CommPolicy, LocalCritic, Memory
+from gnncomm.policy import CommPolicy
+from gnncomm.policy.names import CRITICS, MEMORIES
 from gnncomm.topology import Empty
 from gnncomm.types import VectorEnv
 from gnncomm.wire import Wire
-
-MEMORIES: dict[str, type[Memory]] = {"none": Memory, "gru": GRU, "lstm": LSTM}
 
 
 def build_policy(config: TrainConfig, env: VectorEnv) -> CommPolicy:
@@ -31,12 +30,12 @@ def assemble(config: TrainConfig, obs_dim: int, num_actions: int, num_agents: in
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         layers = make_rounds(spec, config.hidden, config.rounds, config.share_rounds)
-        critic = CentralCritic(config.hidden, num_agents) if config.algo == "mappo" else LocalCritic(config.hidden)
+        critic = "central" if config.algo == "mappo" else "local"
         policy = CommPolicy(
             obs_dim,
             num_actions,
             CommStack(layers, nn.Tanh()),
-            MEMORIES[config.memory](config.hidden),
+            MEMORIES.resolve(config.memory, hidden=config.hidden),
             config.integration,
             Wire(
                 topology=Empty() if silent else topology.resolve(config.topology),
@@ -44,6 +43,6 @@ def assemble(config: TrainConfig, obs_dim: int, num_actions: int, num_agents: in
                 codec=codec.resolve(config.codec),
                 channel=channel.resolve(config.channel),
             ),
-            critic,
+            CRITICS.resolve(critic, hidden=config.hidden, num_agents=num_agents),
         )
     return policy.to(config.device)
