@@ -20,6 +20,7 @@ from gnncomm.errors import (
     ConfigError,
     did_you_mean,
 )
+from gnncomm.learn.build import make_env
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
@@ -102,14 +103,7 @@ class Trained:
         """
         if not self.trust_env:
             environments.require_trust(self.config.env, self.config.env_settings)
-        return make_env(replace(self.config, num_envs=num_envs, ppo=replace(self.config.ppo, minibatches=1)))
-
-
-def make_env(config: TrainConfig) -> VectorEnv:
-    """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``load``."""
-    return environments.make(
-        config.env, config.num_envs, config.device, config.observation, **dict(config.env_settings)
-    )
+        return make_env(replace(self.config, num_envs=num_envs))
 
 
 def default_config(env: str, **changes: Any) -> TrainConfig:
@@ -162,21 +156,21 @@ def train(
         raise ConfigError("Expected resume or overwrite, got both: continue the run, or replace it.")
     require_memory(config)
     if out is None:
-        training = Training(config, make_env(config))
-        _run(training, None, observer, stop)
+        training = Training.of(config)
+        _run(config, training, None, observer, stop)
         return training
     if not resume:
-        training = Training(config, make_env(config))
+        training = Training.of(config)
         with RunDir.create(out, config, overwrite) as run:
-            _run(training, run, observer, stop)
+            _run(config, training, run, observer, stop)
         return training
     with RunDir.open(out, write=True) as run:
         old = _config_of(run)
         _check_same(old, config)
         training = _resumed(config, old, run, notice)
         if config != old:
-            _change_end(training, old, run, notice)
-        _run(training, run, observer, stop)
+            _change_end(config, training, old, run, notice)
+        _run(config, training, run, observer, stop)
     return training
 
 
@@ -200,15 +194,17 @@ def load(path: str | Path, *, trust_env: bool = False) -> Trained:
     return Trained(config, found[-1], checkpoint.step, saved.num_agents(checkpoint), reasons, trust_env)
 
 
-def _run(training: Training, run: RunDir | None, observer: Observer | None, stop: Callable[[], bool]) -> None:
+def _run(
+    config: TrainConfig, training: Training, run: RunDir | None, observer: Observer | None, stop: Callable[[], bool]
+) -> None:
     while not training.finished:
         metrics = training.advance()
         stopping = stop()
         if run is not None:
             run.log(metrics)
-            if stopping or training.finished or training.learner.updates % training.config.save_every == 0:
+            if stopping or training.finished or training.learner.updates % config.save_every == 0:
                 groups, counters = training.state()
-                run.save(training.env_steps, groups, counters | saved.facts(training))
+                run.save(training.env_steps, groups, counters | saved.facts(config, training))
         if observer is not None:
             observer(training, metrics)
         if stopping:
@@ -219,7 +215,7 @@ def _resumed(config: TrainConfig, old: TrainConfig, run: RunDir, notice: Notice)
     """The training where the newest good checkpoint of ``run`` stands; the run is put there, too."""
     if not list_checkpoints(run.path):
         _require_nothing_lost(run, max(config.save_every, old.save_every))
-        training = Training(config, make_env(config))
+        training = Training.of(config)
         run.rewind(None)
         return training
     made: list[Training] = []
@@ -228,8 +224,8 @@ def _resumed(config: TrainConfig, old: TrainConfig, run: RunDir, notice: Notice)
         saved.require_fit(config, checkpoint)
         saved.require_rows(config, checkpoint)
         if not made:
-            made.append(Training(config, make_env(config)))
-        saved.restore(made[0], checkpoint)
+            made.append(Training.of(config))
+        saved.restore(config, made[0], checkpoint)
 
     checkpoint, rejected = run.latest(accept)
     for path, reason in rejected:
@@ -259,8 +255,7 @@ def _require_nothing_lost(run: RunDir, save_every: int) -> None:
         )
 
 
-def _change_end(training: Training, old: TrainConfig, run: RunDir, notice: Notice) -> None:
-    new = training.config
+def _change_end(new: TrainConfig, training: Training, old: TrainConfig, run: RunDir, notice: Notice) -> None:
     if new.steps < old.steps and training.finished:
         raise ConfigError(
             f"steps: expected more than the {training.env_steps:,} that {run.path} has already, got {new.steps:,}. "

@@ -34,11 +34,11 @@ class Sizes:
     num_agents: int
 
 
-def facts(training: Training) -> dict[str, Any]:
-    """What is saved beside the tensors and counters of ``training``, as JSON."""
+def facts(config: TrainConfig, training: Training) -> dict[str, Any]:
+    """What is saved beside the tensors and counters of ``training``, which ``config`` describes, as JSON."""
     return {
         "sizes": asdict(_sizes_of(training.env)),
-        "config_sha256": fingerprint(training.config),
+        "config_sha256": fingerprint(config),
         "threads": torch.get_num_threads(),
     }
 
@@ -114,7 +114,7 @@ def require_rows(config: TrainConfig, checkpoint: Checkpoint) -> None:
         )
 
 
-def restore(training: Training, checkpoint: Checkpoint) -> None:
+def restore(config: TrainConfig, training: Training, checkpoint: Checkpoint) -> None:
     """Let ``training`` go on from ``checkpoint``.
 
     Raises:
@@ -122,7 +122,7 @@ def restore(training: Training, checkpoint: Checkpoint) -> None:
         NonFiniteError: NaN or infinity where a training has none. ``training`` is of no use after either.
         StateError, WorkerError: an environment of another library that does not repeat itself, or fails.
     """
-    require_counters(training.config, checkpoint)
+    require_counters(config, checkpoint)
     mine, theirs = _sizes_of(training.env), _sizes(checkpoint)
     if mine != theirs:
         raise CheckpointMismatchError(
@@ -130,14 +130,14 @@ def restore(training: Training, checkpoint: Checkpoint) -> None:
         )
     for name, expected in training.state()[0].items():
         require_match(expected, checkpoint.group(name), f"{checkpoint.path}: {name!r}")
-    _require_plausible(checkpoint)
+    _require_finite(training, checkpoint)
     try:
         shown = training.restore(checkpoint.tensors, checkpoint.state)
     except GnnCommError:
         raise
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointMismatchError(
-            f"{checkpoint.path}: expected a state of {training.config.env!r}, got one that it cannot continue "
+            f"{checkpoint.path}: expected a state of {config.env!r}, got one that it cannot continue "
             f"({type(error).__name__}: {str(error)[:200]})."
         ) from error
     seen = training.carry.timestep.tensors()
@@ -204,16 +204,13 @@ def _blank(config: TrainConfig, sizes: Sizes, checkpoint: Checkpoint) -> dict[st
         ) from error
 
 
-def _require_plausible(checkpoint: Checkpoint) -> None:
-    """Numbers that arithmetic gives: all finite, squares and counts not negative."""
-    optimizer, carry = checkpoint.group("optimizer"), checkpoint.group("carry")
-    require_finite(optimizer, f"{checkpoint.path}: 'optimizer'")
-    require_finite(checkpoint.group("returns"), f"{checkpoint.path}: 'returns'")
+def _require_finite(training: Training, checkpoint: Checkpoint) -> None:
+    """What arithmetic made, of the learner and of the agents; what the environments show may be anything."""
+    for name in training.learner.state()[0]:
+        require_finite(checkpoint.group(name), f"{checkpoint.path}: {name!r}")
+    carry = checkpoint.group("carry")
     remembered = {name: value for name, value in carry.items() if not name.startswith("timestep.")}
     require_finite(remembered, f"{checkpoint.path}: 'carry'")
-    for name, value in optimizer.items():
-        if name.endswith((".exp_avg_sq", ".step")) and bool((value < 0).any()):
-            raise CheckpointMismatchError(f"{checkpoint.path}: expected {name} in 'optimizer' of at least 0.")
 
 
 def _same(left: Tensor, right: Tensor) -> bool:

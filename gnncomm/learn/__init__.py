@@ -2,6 +2,7 @@
 
 from gnncomm.learn.build import build_policy
 from gnncomm.learn.config import MAX_SEED, MAX_STEPS, VERSION, TrainConfig
+from gnncomm.learn.learner import Experience, Learner, adam_slots, restore_adam
 from gnncomm.learn.ppo import PPO, PPOConfig
 from gnncomm.learn.returns import ReturnNorm, gae
 from gnncomm.learn.rollout import Carry, EpisodeTally, Rollout, Step, begin, collect
@@ -14,14 +15,18 @@ __all__ = [
     "VERSION",
     "Carry",
     "EpisodeTally",
+    "Experience",
+    "Learner",
     "PPOConfig",
     "ReturnNorm",
     "Rollout",
     "Step",
     "TrainConfig",
     "Training",
+    "adam_slots",
     "begin",
     "build_policy",
     "collect",
     "gae",
+    "restore_adam",
 ]

@@ -101,11 +101,6 @@ class TrainConfig:
                 f"version: expected 1 to {VERSION}, the versions of settings that this gnncomm knows, got "
                 f"{self.version}. Use the gnncomm that wrote them."
             )
-        if self.ppo.minibatches > self.num_envs:
-            raise ConfigError(
-                f"ppo.minibatches={self.ppo.minibatches} is more than num_envs={self.num_envs}: a minibatch is a set "
-                "of environments."
-            )
 
     @property
     def updates(self) -> int:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import ConfigError, NonFiniteError
+from gnncomm.learn.learner import Experience, Groups, adam_slots, restore_adam
 from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, team_mean
 from gnncomm.learn.rollout import Rollout
 from gnncomm.learn.settings import require_ranges, require_types
@@ -130,16 +132,20 @@ class Targets(Batch):
 
 
 class PPO:
-    """Learner: ``update(rollout) -> metrics`` is its only verb.
+    """The ``Learner`` of IPPO and MAPPO.
 
     Args:
         policy: what is trained, in place.
         config: settings.
         total_updates: how many updates a training has, for the schedules.
         seed: names the stream of minibatch permutations, a pure function of (seed, update, epoch).
+        length: T, steps of a rollout.
     """
 
-    def __init__(self, policy: CommPolicy, config: PPOConfig, total_updates: int, seed: int = 0) -> None:
+    def __init__(
+        self, policy: CommPolicy, config: PPOConfig, total_updates: int, seed: int = 0, *, length: int = 20
+    ) -> None:
+        self.experience = Experience(length)
         self.policy, self.config, self.total_updates, self.seed = policy, config, total_updates, seed
         self.return_norm = ReturnNorm().to(policy.actor.weight.device)
         self.optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
@@ -169,6 +175,17 @@ class PPO:
                 module.load_state_dict(state)
             self.optimizer.load_state_dict(optimizer_before)
             raise
+
+    def state(self) -> tuple[Groups, dict[str, Any]]:
+        """Adam's moments and the running moments of the returns."""
+        groups = {"optimizer": adam_slots(self.optimizer), "returns": dict(self.return_norm.state_dict())}
+        return groups, {"updates": self.updates}
+
+    def restore(self, groups: Mapping[str, Mapping[str, Tensor]], counters: Mapping[str, Any]) -> None:
+        """Continue from what ``state`` gave."""
+        self.return_norm.load_state_dict(dict(groups["returns"]))
+        restore_adam(self.optimizer, groups["optimizer"])
+        self.updates = int(counters["updates"])
 
     def _improve(self, rollout: Rollout) -> dict[str, float]:
         config = self.config
