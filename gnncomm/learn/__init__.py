@@ -3,6 +3,7 @@
 from gnncomm.learn.build import build_policy
 from gnncomm.learn.config import MAX_SEED, MAX_STEPS, VERSION, TrainConfig
 from gnncomm.learn.learner import Experience, Learner, adam_slots, restore_adam
+from gnncomm.learn.losses import LossFunction, Term, masked_mean
 from gnncomm.learn.ppo import PPO, PPOConfig
 from gnncomm.learn.returns import ReturnNorm, gae
 from gnncomm.learn.rollout import Carry, EpisodeTally, Rollout, Step, begin, collect
@@ -17,10 +18,12 @@ __all__ = [
     "EpisodeTally",
     "Experience",
     "Learner",
+    "LossFunction",
     "PPOConfig",
     "ReturnNorm",
     "Rollout",
     "Step",
+    "Term",
     "TrainConfig",
     "Training",
     "adam_slots",
@@ -28,5 +31,6 @@ __all__ = [
     "build_policy",
     "collect",
     "gae",
+    "masked_mean",
     "restore_adam",
 ]

@@ -71,6 +71,7 @@ class Evaluation(Batch):
     value: Tensor  # [T, B, N]
     baseline: Tensor  # [T, B, N, K]
     cost: Tensor  # [T, B, N] terms of the training loss from scheduler and codec
+    features: Tensor  # [T, B, N, H] that the heads read, for losses of one's own
 
 
 @dataclass(frozen=True)
@@ -298,7 +299,8 @@ class CommPolicy(nn.Module):
         finite_log_probs = torch.where(logits == -torch.inf, 0.0, log_probs)
         entropy = -(log_probs.exp() * finite_log_probs).sum(-1) + heard.entropy
         value = self.critic(heard.features, alive)
-        return Evaluation(log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
+        judged = (log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
+        return Evaluation(*judged, heard.features)
 
     def _require_state(self, state: PolicyState) -> None:
         checks.require_like("state.memory", state.memory, self.actor.weight)
