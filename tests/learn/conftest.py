@@ -81,6 +81,7 @@ class Reader:
             value=seen + 0.25 * (memory.squeeze(-1) - 1),
             baseline=none,
             state=replace(state, memory=memory),
+            talk=SimpleNamespace(bits=seen),
         )
 
     def value(self, now: TimeStep, state: PolicyState, key: int | None = None) -> Tensor:
