@@ -7,6 +7,7 @@ and environments that show what was seen last. Sizes are compared before memory 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from gnncomm.errors import CheckpointMismatchError, DeviceError, GnnCommError
 from gnncomm.learn.build import assemble
 from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.parts import OF_THE_POLICY, Parts, fingerprints, require_same
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
 from gnncomm.store import Checkpoint, from_json, package_versions, require_finite, require_match, sealed, to_json
@@ -46,33 +48,38 @@ def facts(config: TrainConfig, training: Training) -> dict[str, Any]:
 def fingerprint(config: TrainConfig) -> str:
     """SHA-256 of the settings that a run keeps for its whole life."""
     whole = to_json(from_json(TrainConfig, to_json(config)))  # so that 1 and 1.0 are one learning rate
-    return sealed.digest({name: value for name, value in whole.items() if name not in MAY_CHANGE})
+    kept = {name: value for name, value in whole.items() if name not in MAY_CHANGE}
+    if not config.given:
+        del kept["given"]  # as in runs from before there were any
+    return sealed.digest(kept)
 
 
-def policy_of(config: TrainConfig, checkpoint: Checkpoint) -> CommPolicy:
+def policy_of(config: TrainConfig, checkpoint: Checkpoint, parts: Parts) -> CommPolicy:
     """The policy that was saved, without any environment.
 
     Raises:
         CheckpointMismatchError: it is of another configuration, or its tensors are not those of such a policy; nothing
             of their size was built. NonFiniteError: NaN or infinity in a weight.
     """
-    require_fit(config, checkpoint)
+    require_fit(config, checkpoint, parts)
     _require_device(config.device)
     sizes = _sizes(checkpoint)
-    policy = assemble(config, sizes.obs_dim, sizes.num_actions, sizes.num_agents)
+    policy = assemble(config, sizes.obs_dim, sizes.num_actions, sizes.num_agents, parts)
     policy.load_state_dict(checkpoint.group("model"))
     return policy.eval()
 
 
-def require_fit(config: TrainConfig, checkpoint: Checkpoint) -> None:
+def require_fit(config: TrainConfig, checkpoint: Checkpoint, parts: Parts) -> None:
     """Refuse a checkpoint whose policy is not the one of ``config``, before anything of its size is built.
 
     Raises:
         CheckpointMismatchError: names the counter, or lists the tensors.
+        ConfigError: one of ``parts`` is not what the run was trained with.
     """
     require_counters(config, checkpoint)
-    blank = _blank(config, _sizes(checkpoint), checkpoint)
-    require_match(blank, checkpoint.group("model"), f"{checkpoint.path}: the policy")
+    blank = _blank(config, _sizes(checkpoint), checkpoint, parts)
+    require_same(config, fingerprints(parts, blank))
+    require_match(blank.state_dict(), checkpoint.group("model"), f"{checkpoint.path}: the policy")
 
 
 def num_agents(checkpoint: Checkpoint) -> int:
@@ -188,13 +195,12 @@ def _sizes(checkpoint: Checkpoint) -> Sizes:
     return Sizes(**found)
 
 
-def _blank(config: TrainConfig, sizes: Sizes, checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The tensors of such a policy without memory for them."""
+def _blank(config: TrainConfig, sizes: Sizes, checkpoint: Checkpoint, parts: Parts) -> CommPolicy:
+    """Such a policy without memory for its tensors; those of ``parts`` are there already, and stay as they are."""
+    copies: Parts = {name: copy.deepcopy(part) for name, part in parts.items() if name in OF_THE_POLICY}  # type: ignore[assignment]  # as above
     try:
         with torch.device("meta"):
-            return assemble(
-                replace(config, device="meta"), sizes.obs_dim, sizes.num_actions, sizes.num_agents
-            ).state_dict()
+            return assemble(replace(config, device="meta"), sizes.obs_dim, sizes.num_actions, sizes.num_agents, copies)
     except GnnCommError:
         raise
     except (RuntimeError, OverflowError, TypeError) as error:  # torch cannot count so many bytes

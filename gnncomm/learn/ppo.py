@@ -122,6 +122,7 @@ class PPO:
         device = next(policy.parameters()).device
         self.return_norm = ReturnNorm().to(device)
         self.losses = nn.ModuleList(loss for loss in losses if isinstance(loss, nn.Module)).to(device)
+        self.extra = tuple(losses)
         self._others = (*contributions(policy), *losses)
         self._trained = list(dict.fromkeys([*policy.parameters(), *self.losses.parameters()]))
         self.optimizer = torch.optim.Adam(self._trained, lr=config.lr, eps=1e-5, fused=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from gnncomm.learn.build import build
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.curriculum import Curriculum
 from gnncomm.learn.learner import Groups, Learner
+from gnncomm.learn.parts import Parts, described, taken
 from gnncomm.learn.rollout import Rollout, begin, collect
 from gnncomm.policy import CommPolicy
 from gnncomm.types import TimeStep, VectorEnv
@@ -55,14 +56,21 @@ class Training:
         self.carry, self.tally = begin(env, policy, seed_B)
 
     @classmethod
-    def of(cls, config: TrainConfig) -> Self:
-        """The training that ``config`` describes.
+    def of(cls, config: TrainConfig, **parts: Unpack[Parts]) -> Self:
+        """The training that ``config`` describes, with ``parts`` in place of names; see ``Parts``.
 
         Raises:
-            ConfigError: settings of an earlier version, which meant another training.
+            ConfigError: settings of an earlier version, which meant another training, or parts that do not fit.
         """
-        env, policy, learner = build(config)
-        return cls(env, policy, learner, updates=config.updates, seed=config.seed, curriculum=config.curriculum)
+        return cls.described(*taken(config, parts))[0]
+
+    @classmethod
+    def described(cls, config: TrainConfig, objects: Parts) -> tuple[Self, TrainConfig]:
+        """The training of these objects, and what of it a file can say."""
+        env, policy, learner = build(config, objects)
+        config = described(config, objects, env, policy, learner)
+        training = cls(env, policy, learner, updates=config.updates, seed=config.seed, curriculum=config.curriculum)
+        return training, config
 
     @property
     def finished(self) -> bool:
