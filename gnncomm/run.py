@@ -25,7 +25,8 @@ from gnncomm.errors import (
 )
 from gnncomm.learn.build import make_env
 from gnncomm.learn.config import TrainConfig
-from gnncomm.learn.parts import Parts, kept, name_of, of_environment, require_given, require_same, taken
+from gnncomm.learn.naming import name_of, of_environment
+from gnncomm.learn.parts import Parts, kept, require_given, require_same, taken
 from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
@@ -91,8 +92,10 @@ class Trained:
             wire = replace(wire, channel=channels.resolve(channel))
         policy = self.policy.with_wire(wire).eval()
         changed = {"topology": topology, "scheduler": scheduler, "codec": codec, "channel": channel}
-        names = {
-            part: given if isinstance(given, str) else name_of(part, policy) or type(given).__qualname__
+        names: dict[str, Any] = {
+            part: given
+            if isinstance(given, str)
+            else name_of(part, policy, self.num_agents) or type(given).__qualname__
             for part, given in changed.items()
             if given is not None
         }
