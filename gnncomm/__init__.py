@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gnncomm.multiagent import Agent, CommunicationGraph, MultiAgentLearner
     from gnncomm.policy import CommPolicy
     from gnncomm.record import Episode, record
+    from gnncomm.registry import make, register
     from gnncomm.run import Trained, default_config, load, train
     from gnncomm.wire import Wire
 
@@ -52,6 +53,8 @@ _HOME = {
     "Wire": "gnncomm.wire",
     "default_config": "gnncomm.run",
     "load": "gnncomm.run",
+    "make": "gnncomm.registry",
+    "register": "gnncomm.registry",
     "train": "gnncomm.run",
 }
 _ROOMS = (
@@ -60,6 +63,7 @@ _ROOMS = (
     "cli",
     "codec",
     "deploy",
+    "deprecated",
     "environments",
     "envs",
     "errors",
@@ -113,9 +117,11 @@ __all__ = [
     "layers",
     "learn",
     "load",
+    "make",
     "methods",
     "policy",
     "record",
+    "register",
     "schedule",
     "store",
     "testing",

@@ -23,6 +23,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.metadata import EntryPoint, EntryPoints
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -192,3 +193,25 @@ def _seeds() -> Iterator[None]:
 def shape_check() -> type[ShapeCheckFinder]:
     """The import hook, for its own tests."""
     return ShapeCheckFinder
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Nothing is installed but what the test says: ``installed("gnncomm.layers", name="module:attribute")``.
+
+    What the test registers is forgotten afterwards.
+    """
+    from gnncomm.registry import table
+
+    found: list[EntryPoint] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "entry_points", lambda: EntryPoints(found))
+        patch.setattr(table, "_registered", {})
+        table.reread()
+
+        def install(group: str, **entries: str) -> None:
+            found.extend(EntryPoint(name, value, group) for name, value in entries.items())
+            table.reread()
+
+        yield install
+    table.reread()

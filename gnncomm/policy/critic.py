@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ShapeError
+from gnncomm.registry import Remembers
 
 
-class LocalCritic(nn.Module):
+class LocalCritic(Remembers, nn.Module):
     """:math:`V_i = w^T ReLU(W z_i)`: an agent's own features only (IPPO, de Witt et al. 2020).
 
     Args:
@@ -31,7 +32,7 @@ class LocalCritic(nn.Module):
         return value
 
 
-class CentralCritic(nn.Module):
+class CentralCritic(Remembers, nn.Module):
     """:math:`V_i = w^T ReLU(W_o z_i + W_j [z_1, ..., z_N])`: the joint features (MAPPO, Yu et al. 2022, section 3).
 
     Training only. Dead agents enter as zeros (death masking, section 5.5 of the paper). Bound to ``num_agents``.

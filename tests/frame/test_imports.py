@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 RANKS = (
-    ("errors", "shapes"),
+    ("errors", "shapes", "deprecated"),
     ("random", "types"),
     ("graph", "registry", "environments", "moment"),
     ("topology", "schedule", "codec", "channel"),
