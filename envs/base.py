@@ -20,19 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnncomm import random
+from gnncomm import checks, random
+from gnncomm.errors import ConfigError, StateError, did_you_mean
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import (
-    Batch,
-    ConfigError,
-    Observation,
-    Scene,
-    StateError,
-    TimeStep,
-    did_you_mean,
-)
+from gnncomm.types import Batch, Observation, Scene, TimeStep
 
-from . import inputs, render
+from . import render
 from .rules import DrawsT, Flags, Form, Gone, Rules, Sizes, StateT
 from .settings import Settings
 
@@ -112,13 +105,13 @@ class GridEnv(Rules[StateT, DrawsT]):
         for name in settings.keys() - known:
             raise ConfigError(f"{type(self).__name__}: expected settings, got {name!r}. {did_you_mean(name, known)}")
         chosen = self.settings_class(**settings)
-        self.num_envs = inputs.integer("num_envs", num_envs, 1)
-        self.device = inputs.device(device)
+        self.num_envs = checks.integer("num_envs", num_envs, 1)
+        self.device = checks.device(device)
         self.form: Form = (
-            "sparse" if inputs.choice("observation", observation, ("flat", "sparse")) == "sparse" else "flat"
+            "sparse" if checks.choice("observation", observation, ("flat", "sparse")) == "sparse" else "flat"
         )
         self._take(chosen)
-        self._seed = inputs.seeds(0, self.num_envs, self.device)
+        self._seed = checks.seeds(0, self.num_envs, self.device)
         self._episode = torch.zeros_like(self._seed)
         self._key = torch.zeros_like(self._seed)
         self._step = torch.zeros_like(self._seed)
@@ -166,7 +159,7 @@ class GridEnv(Rules[StateT, DrawsT]):
         if where is not None:
             return self._reset_rows(seed, where)
         if seed is not None:
-            self._seed = inputs.seeds(seed, self.num_envs, self.device)
+            self._seed = checks.seeds(seed, self.num_envs, self.device)
             self._episode = torch.zeros_like(self._episode)
         elif self._state is not None:
             self._episode = self._episode + 1
@@ -180,7 +173,7 @@ class GridEnv(Rules[StateT, DrawsT]):
         if seed is not None:
             raise ConfigError("reset: expected seed or where, got both. Reset all environments to give new seeds.")
         state = self._current("reset(where=...)")
-        rows = inputs.rows(where, self.num_envs).to(self.device).nonzero().squeeze(-1)
+        rows = checks.rows(where, self.num_envs).to(self.device).nonzero().squeeze(-1)
         if rows.numel():
             self._episode = self._episode.index_add(0, rows, torch.ones_like(rows))
             key = self._keys(self._seed[rows], self._episode[rows])
@@ -209,7 +202,7 @@ class GridEnv(Rules[StateT, DrawsT]):
             )
         mortal = type(self).alive is not GridEnv.alive
         alive, shape = self.alive(state) if mortal else None, (self.num_envs, self.num_agents)
-        action = inputs.actions(action, alive, shape, self.num_actions, self.device)
+        action = checks.actions(action, alive, shape, self.num_actions, self.device)
         self._step = self._step + 1
         self._state, self._outcome, seen = self._proceed(state, action, self._key, self._step)
         return self._timestep(seen)
@@ -237,7 +230,7 @@ class GridEnv(Rules[StateT, DrawsT]):
 
     def floor_action(self, key: Int[Tensor, " B"]) -> Int[Tensor, "B N"]:
         """Uniformly random actions, a function of ``key [B]`` and the current step."""
-        key = inputs.keys(key, self.num_envs)
+        key = checks.keys(key, self.num_envs)
         agents = torch.arange(self.num_agents, device=self.device)
         return random.integers(random.stream(key, "floor")[:, None], self.num_actions, self._step[:, None], agents)
 
@@ -252,7 +245,7 @@ class GridEnv(Rules[StateT, DrawsT]):
             StateError: Before the first reset. ConfigError: Another mode, no such environment, ``cell`` below 2.
         """
         scene = self._scene(self._current("render"))
-        if inputs.choice("mode", mode, ("rgb", "text")) == "text":
+        if checks.choice("mode", mode, ("rgb", "text")) == "text":
             return render.to_text(scene, env)
         return render.to_rgb(scene, env, cell)
 
@@ -286,7 +279,7 @@ class GridEnv(Rules[StateT, DrawsT]):
         blank, nothing = self._blank(), self._nothing(self.num_envs)
         counters = {"seed": self._seed, "episode": self._episode, "step": self._step}
         expected = counters | nothing.tensors("outcome.") | blank.tensors("state.")
-        inputs.saved_state(state, expected, self.id)
+        checks.saved_state(state, expected, self.id)
         copied = {name: value.to(self.device, copy=True) for name, value in state.items()}
         self._seed, self._episode, self._step = copied["seed"], copied["episode"], copied["step"]
         self._key = self._keys(self._seed, self._episode)

@@ -8,10 +8,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from gnncomm import checks
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import ConfigError
 
-from . import inputs
 from .diffusion import Medium, largest_dt
 from .rules import ratio
 from .transport import Transport
@@ -46,7 +46,7 @@ def check_wind(name: str, value: object, _: object) -> tuple[float, float]:
     """Two finite numbers (rows, columns)."""
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise ConfigError(f"{name}: expected two numbers (rows, columns), got {value!r}. Use (0.0, 0.0) for none.")
-    row, column = (inputs.number(f"{name}[{k}]", each, -math.inf) for k, each in enumerate(value))
+    row, column = (checks.number(f"{name}[{k}]", each, -math.inf) for k, each in enumerate(value))
     return row, column
 
 

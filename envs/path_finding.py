@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from gnncomm import random
+from gnncomm import checks, random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from . import inputs, maps, path_planning
+from . import maps, path_planning
 from .base import Flags, Form, Gone, GridEnv, Settings, Sizes
 from .settings import checked, choice, integer
 
@@ -419,11 +420,11 @@ class PathFinding(GridEnv[PathFindingState, PathFindingDraws]):
 def _density(value: object) -> tuple[float, float, float]:
     """Low, most likely, high; three times the same for a fixed density."""
     if isinstance(value, int | float):
-        fixed = inputs.number("density", value, 0.0, 0.99)
+        fixed = checks.number("density", value, 0.0, 0.99)
         return fixed, fixed, fixed
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 3:
         raise ConfigError(f"density: expected a number or three (low, most likely, high), got {value!r}. Pass those.")
-    low, mode, high = (inputs.number("density", each, 0.0, 0.99) for each in value)
+    low, mode, high = (checks.number("density", each, 0.0, 0.99) for each in value)
     if not low <= mode <= high:
         raise ConfigError(f"density: expected low <= most likely <= high, got {value!r}. Put them in that order.")
     return low, mode, high

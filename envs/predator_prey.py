@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene
+from gnncomm.types import Batch, Observation, Scene
 
 from .base import Flags, Form, GridEnv, Settings, Sizes
 from .rules import Kind

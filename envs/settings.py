@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from . import inputs
+from gnncomm import checks
 
 
 def _field(default: Any, take: Callable[[str, Any, Any], object]) -> Any:
@@ -41,24 +41,24 @@ def integer(
 
     def take(name: str, value: object, own: Any) -> int | None:
         bound = most(own) if callable(most) else most
-        return None if optional and value is None else inputs.integer(name, value, least, bound)
+        return None if optional and value is None else checks.integer(name, value, least, bound)
 
     return _field(default, take)
 
 
 def number(default: float | None, least: float = -math.inf, most: float = math.inf) -> Any:
     """A finite number in ``[least, most]``."""
-    return _field(default, lambda name, value, own: inputs.number(name, value, least, most))
+    return _field(default, lambda name, value, own: checks.number(name, value, least, most))
 
 
 def flag(default: bool) -> Any:
     """True or False."""
-    return _field(default, lambda name, value, own: inputs.flag(name, value))
+    return _field(default, lambda name, value, own: checks.flag(name, value))
 
 
 def choice(default: str, options: Sequence[str]) -> Any:
     """One of some names."""
-    return _field(default, lambda name, value, own: inputs.choice(name, value, options))
+    return _field(default, lambda name, value, own: checks.choice(name, value, options))
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from gymnasium import spaces
 from torch import Tensor
 
 from gnncomm import envs
-from gnncomm.types import ActionError, Batch, ConfigError, EnvContractError, Scene, StateError
+from gnncomm.errors import ActionError, ConfigError, EnvContractError, StateError
+from gnncomm.types import Batch, Scene
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # pettingzoo.test loads pettingzoo's deprecated modules
