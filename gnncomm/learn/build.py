@@ -30,7 +30,7 @@ def assemble(config: TrainConfig, obs_dim: int, num_actions: int, num_agents: in
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         layers = make_rounds(spec, config.hidden, config.rounds, config.share_rounds)
-        critic = "central" if config.algo == "mappo" else "local"
+        critic = CRITICS.resolve(config.algo, hidden=config.hidden, num_agents=num_agents)
         policy = CommPolicy(
             obs_dim,
             num_actions,
@@ -43,6 +43,6 @@ def assemble(config: TrainConfig, obs_dim: int, num_actions: int, num_agents: in
                 codec=codec.resolve(config.codec),
                 channel=channel.resolve(config.channel),
             ),
-            CRITICS.resolve(critic, hidden=config.hidden, num_agents=num_agents),
+            critic,
         )
     return policy.to(config.device)
