@@ -137,22 +137,19 @@ def make(
     return env
 
 
-def recipe(id: str) -> Mapping[str, Any]:
-    """Training settings that are known to work for ``id``: a (nested) part of a training configuration."""
-    factory, _ = _find(id)
-    return getattr(factory, "recipe", {})
+def require(id: str) -> None:
+    """Refuse an ``id`` that names no environment.
+
+    Raises:
+        ConfigError: says which are known.
+    """
+    _find(id)
 
 
 def grid_setting(id: str) -> str | None:
     """The setting of ``id`` that is the side of its grid; None where there is no grid."""
     factory, _ = _find(id)
     return getattr(factory, "grid_setting", None)
-
-
-def beginner(id: str) -> Mapping[str, Any]:
-    """Settings of ``id`` with which a team can learn from a single environment."""
-    factory, _ = _find(id)
-    return getattr(factory, "beginner", {})
 
 
 def summaries() -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from gnncomm.envs.relay import Relay
 
+import gnncomm
 from gnncomm import envs
 from gnncomm.errors import ConfigError
 
@@ -19,7 +20,6 @@ class Mine(Relay):
     """What a user's package would bring."""
 
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {"long-v0": {"num_agents": 6}}
-    recipe: Mapping[str, Any] = {"learner": {"lr": 0.01}}
 
 
 @pytest.fixture
@@ -38,7 +38,6 @@ def test_a_users_environment_is_found(users: Callable[..., None]) -> None:
     env = envs.make("mine/long-v0", num_envs=2, num_symbols=3)
     assert (env.id, env.num_agents, env.num_actions) == ("mine/long-v0", 6, 3)
     assert envs.make("mine/long-v0", num_agents=2).num_agents == 2
-    assert envs.recipe("mine/long-v0") == {"learner": {"lr": 0.01}}
 
 
 def test_one_name_for_two_environments(users: Callable[..., None]) -> None:
@@ -72,7 +71,7 @@ def test_unknown_id(id: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         envs.make(id)
     with pytest.raises(ConfigError):
-        envs.recipe(id)
+        gnncomm.default_config(id)
 
 
 @pytest.mark.parametrize(
