@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gnncomm.envs.note import _EASIER
+from gnncomm.envs.frame.note import _EASIER
 
 from gnncomm import envs
 from gnncomm.envs import MultiAgentEnv

@@ -14,10 +14,10 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, GridEnv, Settings, Sizes
-from .rules import Kind
-from .settings import choice, flag, integer
-from .window import Window
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.rules import Kind
+from .frame.settings import choice, flag, integer
+from .frame.window import Window
 
 _MODES = ("mixed", "cooperative", "competitive")
 _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0), (0, 0))  # up, right, down, left, stay, capture

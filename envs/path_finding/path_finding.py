@@ -14,9 +14,10 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from . import maps, path_planning
-from .base import Flags, Form, Gone, GridEnv, Settings, Sizes
-from .settings import checked, choice, integer
+from ..frame import maps
+from ..frame.base import Flags, Form, Gone, GridEnv, Settings, Sizes
+from ..frame.settings import checked, choice, integer
+from . import planning as path_planning
 
 _ON_TARGET = ("finish", "nothing", "restart")
 _COLLISIONS = ("priority", "block_both", "soft")

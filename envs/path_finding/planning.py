@@ -16,7 +16,7 @@ from torch import Tensor
 from gnncomm import random
 from gnncomm.shapes import Bool, Int
 
-from .maps import FAR, neighbors
+from ..frame.maps import FAR, neighbors
 
 
 @dataclass(frozen=True)
