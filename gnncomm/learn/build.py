@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -24,8 +24,6 @@ from gnncomm.schedule import Scheduler
 from gnncomm.topology import Empty, Topology
 from gnncomm.types import VectorEnv
 from gnncomm.wire import Wire
-
-T = TypeVar("T")
 
 
 def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, CommPolicy, Learner]:
@@ -51,7 +49,8 @@ def make_env(config: TrainConfig, parts: Parts = NO_PARTS) -> VectorEnv:
     """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``gnncomm.load``."""
     if "env" in parts:
         told = {"num_envs": config.num_envs, "device": config.device, "observation": config.observation}
-        return _made("env", parts["env"], VectorEnv, **told, **config.env_settings)
+        env: VectorEnv = _made("env", parts["env"], VectorEnv, **told, **config.env_settings)
+        return env
     return environments.make(
         config.env, config.num_envs, config.device, config.observation, **dict(config.env_settings)
     )
@@ -88,7 +87,7 @@ def assemble(
         comm = _comm(replace(config, comm="mean") if silent else config, parts)
         hidden = comm.in_channels
 
-        def part(name: str, kind: type[T], named: Callable[[], T], *told: Any) -> T:
+        def part(name: str, kind: type, named: Callable[[], Any], *told: Any) -> Any:
             return _made(name, parts[name], kind, *told) if name in parts else named()  # type: ignore[literal-required]
 
         critic = part("critic", nn.Module, lambda: _critic(config, hidden, num_agents), hidden)
@@ -104,7 +103,7 @@ def assemble(
                 part("codec", Codec, lambda: codec.resolve(config.codec)),
                 part("channel", Channel, lambda: channel.resolve(config.channel)),
             ),
-            cast(Critic, critic),
+            critic,
         )
     return policy.to(config.device)
 
@@ -132,11 +131,11 @@ def _comm(config: TrainConfig, parts: Parts) -> CommStack:
 
 
 def _critic(config: TrainConfig, hidden: int, num_agents: int) -> Critic:
-    name = "central" if config.algo == "mappo" else "local"
-    return CRITICS.resolve(name, hidden=hidden, num_agents=num_agents)
+    critic: Critic = CRITICS.resolve(config.algo, hidden=hidden, num_agents=num_agents)
+    return critic
 
 
-def _made(name: str, given: Any, kind: type[T], *told: Any, **settings: Any) -> T:
+def _made(name: str, given: Any, kind: type, *told: Any, **settings: Any) -> Any:
     """``given``, or what it makes where it is a class or function.
 
     Raises:

@@ -64,8 +64,8 @@ class TrainConfig:
     """What an agent remembers: none, gru or lstm."""
     hidden: int = 64
     """Width of a row."""
-    algo: Literal["ippo", "mappo"] = "ippo"
-    """PPO with a local critic (ippo) or a central one (mappo)."""
+    algo: str = "ippo"
+    """PPO with a local critic (ippo), a central one (mappo), or another by its name."""
     observation: Literal["flat", "sparse"] = "sparse"
     """Form of the observations; same result, other speed."""
     num_envs: int = 256

@@ -17,6 +17,8 @@ class LocalCritic(Remembers, nn.Module):
         in_channels: F, width of the features; H if None.
     """
 
+    aliases = ("ippo",)
+
     def __init__(self, hidden: int, in_channels: int | None = None) -> None:
         super().__init__()
         self.hidden = hidden
@@ -42,6 +44,8 @@ class CentralCritic(Remembers, nn.Module):
         num_agents: N.
         in_channels: F, width of the features; H if None.
     """
+
+    aliases = ("mappo",)
 
     def __init__(self, hidden: int, num_agents: int, in_channels: int | None = None) -> None:
         super().__init__()
