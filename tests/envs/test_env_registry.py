@@ -87,3 +87,21 @@ def test_attributes_of_the_package() -> None:
     assert set(envs.__all__) <= set(dir(envs))
     with pytest.raises(AttributeError, match="no attribute 'mke'"):
         envs.mke  # noqa: B018
+
+
+def test_a_class_a_function_or_an_environment_of_ones_own_needs_no_name() -> None:
+    """What is nowhere registered is made like what is; a suggestion is made for its settings, too."""
+    env = envs.make(Relay, num_envs=4, num_symbols=3)
+    assert (env.num_envs, env.num_actions, env.id) == (4, 3, "relay")
+    assert (
+        envs.make(lambda num_envs, device, observation: Relay(num_envs, device, observation), num_envs=2).num_envs == 2
+    )
+    assert envs.make(env) is envs.make(env, num_envs=4) is env
+    with pytest.raises(ConfigError, match=r"settings of 'Relay', got 'num_symbol'\. Did you mean 'num_symbols'"):
+        envs.make(Relay, num_symbol=3)
+    with pytest.raises(ConfigError, match="has 4 slots and is given back as it is"):
+        envs.make(env, num_envs=5)
+    with pytest.raises(ConfigError, match="expected an id, a class, a function or an environment, got 5"):
+        envs.make(5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"Relay: expected settings, got 'num_symbol'\. Did you mean"):
+        Relay(num_symbol=3)
