@@ -78,6 +78,7 @@ _ROOMS = (
     "multiagent",
     "policy",
     "random",
+    "recipes",
     "record",
     "registry",
     "run",

@@ -145,7 +145,6 @@ class Countdown:
 
     id = "countdown"
     num_agents, num_actions, obs_dim, max_steps = 2, 3, 4, 5
-    recipe: Mapping[str, Any] = {}
     device = torch.device("cpu")
 
     def __init__(self, num_envs: int, endless: bool = False, reward: float = 1.0) -> None:

@@ -24,7 +24,7 @@ RANKS = (
     ("layers",),
     ("policy",),
     ("learn",),
-    ("methods",),
+    ("methods", "recipes"),
     ("evaluate", "record", "store", "deploy"),
     ("saved", "run", "multiagent"),
     ("integrations", "testing", "bench"),

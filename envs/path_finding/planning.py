@@ -16,7 +16,10 @@ from torch import Tensor
 from gnncomm import random
 from gnncomm.shapes import Bool, Int
 
-from .maps import FAR, neighbors
+from ..frame.maps import FAR, neighbors
+
+_ROOM = 2**22
+"""Cells times steps that may be planned at a time, if all maps are not more than that already."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +41,18 @@ def first_moves(task: Task, horizon: int, orders: Int[Tensor, "R N"]) -> tuple[T
     """
     action = torch.zeros_like(task.cell)
     solved = torch.zeros(len(action), dtype=torch.bool, device=action.device)
-    for order in orders:
+    room = max(len(action), _ROOM // (horizon * task.free.shape[1]))  # maps at a time
+    while len(orders) and not bool(solved.all()):
         rows = (~solved).nonzero().squeeze(-1)
-        if not rows.numel():
-            break
-        part = Task(task.free[rows], task.cell[rows], task.goal[rows], task.active[rows], task.remain)
-        moves, done = _plan(part, horizon, order.tolist())
-        action[rows] = torch.where(done[:, None], moves, action[rows])
-        solved[rows] = done
+        now, orders = orders.tensor_split([max(1, room // len(rows)) if len(rows) < len(action) else 1])
+        again = rows.repeat_interleave(len(now))  # each map with each of these orders
+        part = Task(task.free[again], task.cell[again], task.goal[again], task.active[again], task.remain)
+        moves, done = _plan(part, horizon, now.repeat(len(rows), 1))
+        done_MR = done.view(len(rows), -1)
+        first_M = (done_MR * torch.arange(len(now), 0, -1, device=done.device)).argmax(1)
+        chosen_MN = moves[torch.arange(len(rows), device=done.device) * len(now) + first_M]
+        solved[rows] = done_MR.any(1)
+        action[rows] = torch.where(done_MR.any(1)[:, None], chosen_MN, action[rows])
     return action, solved
 
 
@@ -56,14 +63,14 @@ def some_orders(agents: int, count: int, device: torch.device) -> Int[Tensor, "R
     return torch.cat([torch.stack([number, number.flip(0)]), random.sample_without_replacement(keys, agents, agents)])
 
 
-def _plan(task: Task, horizon: int, order: list[int]) -> tuple[Tensor, Tensor]:
+def _plan(task: Task, horizon: int, order: Int[Tensor, "M N"]) -> tuple[Tensor, Tensor]:
     maps, cells = task.free.shape
     taken = torch.zeros(horizon + 2, maps, cells, dtype=torch.bool, device=task.cell.device)
     here = torch.zeros_like(task.free).scatter_add(1, task.cell, task.active)
     action = torch.zeros_like(task.cell)
     solved = torch.ones(maps, dtype=torch.bool, device=task.cell.device)
-    for agent in order:
-        cell, goal, active = task.cell[:, agent], task.goal[:, agent], task.active[:, agent]
+    for agent_M1 in order.split(1, 1):
+        cell, goal, active = (x.gather(1, agent_M1).squeeze(1) for x in (task.cell, task.goal, task.active))
         closed = taken.clone()
         closed[1:] |= taken[:-1]
         closed[:-1] |= taken[1:]
@@ -74,7 +81,8 @@ def _plan(task: Task, horizon: int, order: list[int]) -> tuple[Tensor, Tensor]:
         way = _walk(arrival, cell)
         end = arrival[0].gather(1, cell[:, None]).squeeze(1)
         solved &= (end < FAR) | ~active
-        action[:, agent] = torch.where(active & (end < FAR), _move(cell, way[1], round(cells**0.5)), 0)
+        move = torch.where(active & (end < FAR), _move(cell, way[1], round(cells**0.5)), 0)
+        action.scatter_(1, agent_M1, move[:, None])
         time = torch.arange(len(taken), device=cell.device)[:, None]
         present = active & ((time <= end) | task.remain)
         marked = torch.zeros_like(taken).scatter_(2, way[..., None], present[..., None])
@@ -95,12 +103,13 @@ def _arrivals(free: Tensor, closed: Tensor, goal: Tensor, home: Tensor) -> Tenso
     result = torch.full((len(closed) - 1, *free.shape), FAR, dtype=torch.int16, device=free.device)
     rim = torch.full((free.shape[0], dim + 2, dim + 2), FAR, dtype=torch.int16, device=free.device)
     inner = rim[:, 1:-1, 1:-1]
+    barred = ~free | closed[:-1]
+    barred[0] = ~free  # where one stands now one may stand
+    ends = at_goal & home[:, :, None]
     for t in range(len(result) - 1, -1, -1):
         near = torch.minimum(rim[:, :-2, 1:-1], rim[:, 2:, 1:-1]).minimum(rim[:, 1:-1, :-2])
         best = torch.minimum(near.minimum(rim[:, 1:-1, 2:]), inner).reshape(free.shape)
-        best = torch.where(at_goal & home[t][:, None], t, best)
-        barred = ~free if t == 0 else ~free | closed[t]  # where one stands now one may stand
-        result[t] = torch.where(barred, FAR, best)
+        result[t] = best.masked_fill_(ends[t], t).masked_fill_(barred[t], FAR)
         inner.copy_(result[t].view(inner.shape))
     return result
 
@@ -119,6 +128,8 @@ def _walk(arrival: Tensor, cell: Tensor) -> Tensor:
         best_M1 = (value_M5.to(torch.int64) * 5 + rank).argmin(1, keepdim=True)
         arrived = arrival[t - 1].gather(1, cell[:, None]).squeeze(1) <= t - 1
         stuck = arrived | (value_M5.gather(1, best_M1).squeeze(1) == FAR)
+        if bool(arrived.all()):
+            return torch.stack([*way, *[cell] * (len(arrival) + 1 - len(way))])
         cell = torch.where(stuck, cell, option_M5.gather(1, best_M1).squeeze(1))
         way.append(cell)
     return torch.stack(way)

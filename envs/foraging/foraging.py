@@ -13,11 +13,11 @@ from torch import Tensor
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, Gone, GridEnv, Settings, Sizes
-from .foraging_placing import ForagingDraws, Placing, levels
-from .foraging_planning import Planner
-from .foraging_seeing import Grid, Seeing, any_of
-from .settings import checked, flag, integer, number
+from ..frame.base import Flags, Form, Gone, GridEnv, Settings, Sizes
+from ..frame.settings import checked, flag, integer, number
+from .placing import ForagingDraws, Placing, levels
+from .planning import Planner
+from .seeing import Grid, Seeing, any_of
 
 _LARGEST = 500
 _LOAD = 5
@@ -139,12 +139,6 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
     id = "foraging"
     settings_class = ForagingSettings
     settings: ForagingSettings
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 25,
-        "steps": 600_000,
-        "ppo": {"lr": 2e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     grid_setting: ClassVar[str | None] = "size"
     no_op: ClassVar[int | None] = 0
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = _protocols()

@@ -17,7 +17,7 @@ from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Observation, SparseObs
 
-from .base import Form
+from ..frame.base import Form
 
 NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 """The eight cells around, row-major."""

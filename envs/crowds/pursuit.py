@@ -15,10 +15,10 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene
 
-from . import crowd
-from .base import Flags, Form, GridEnv, Settings, Sizes
-from .rules import ratio
-from .settings import integer, number
+from ..frame.base import Flags, Form, GridEnv, Settings, Sizes
+from ..frame.rules import ratio
+from ..frame.settings import integer, number
+from . import board as crowd
 
 _STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # up, right, down, left
 _WALL_PERCENT = 3

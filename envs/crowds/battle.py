@@ -15,10 +15,10 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene
 
-from . import crowd
-from .base import Flags, Form, Gone, GridEnv, Settings, Sizes
-from .rules import ratio
-from .settings import integer, number
+from ..frame.base import Flags, Form, Gone, GridEnv, Settings, Sizes
+from ..frame.rules import ratio
+from ..frame.settings import integer, number
+from . import board as crowd
 
 _MOVES = tuple((r, c) for r in range(-2, 3) for c in range(-2, 3) if 0 < r * r + c * c <= 4)
 _WALL = 2**30

@@ -12,9 +12,9 @@ from gnncomm import checks
 from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 
+from ..frame.rules import ratio
 from .diffusion import Medium, largest_dt
-from .rules import ratio
-from .transport import Transport
+from .wind import Transport
 
 LAYOUTS = ("none", "pillars", "rooms")
 _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left, stay
@@ -51,7 +51,7 @@ def check_wind(name: str, value: object, _: object) -> tuple[float, float]:
 
 
 def moving(medium: Medium, closed: Tensor, vortex: float) -> Transport | None:
-    """What moves things in ``medium`` where the plain scheme of ``envs.diffusion`` does not suffice.
+    """What moves things in ``medium`` where the plain scheme of ``envs.chemical.diffusion`` does not suffice.
 
     Raises:
         ConfigError: A step beyond the stability limit; nothing that takes away what is emitted.

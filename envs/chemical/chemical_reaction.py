@@ -15,12 +15,12 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, GridEnv, Settings, Sizes
-from .chemical_world import LAYOUTS, Ground, check_wind, layout, moving, sense
+from ..frame.base import Flags, Form, GridEnv, Settings, Sizes
+from ..frame.rules import ratio
+from ..frame.settings import checked, choice, integer, number
 from .diffusion import BOUNDARIES, Medium
-from .rules import ratio
-from .settings import checked, choice, integer, number
-from .transport import Transport, react
+from .wind import Transport, react
+from .world import LAYOUTS, Ground, check_wind, layout, moving, sense
 
 _STAY, _OPEN = 4, 5
 _SMELL = 4.0  # cells over which the smell of the site decays, sqrt(D / k)
@@ -106,7 +106,7 @@ class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
     carried, diffuse and decay, and then react; the sensors read it. All begin on different cells, without chemicals.
 
     Field: for each species dc/dt = D lap(c) - v . grad(c) - k c + q, and at the site dA/dt = dB/dt = -r A B,
-    dC/dt = r A B, which is solved exactly in each cell and step (``envs.transport``); ``emission`` is spread evenly
+    dC/dt = r A B, which is solved exactly in each cell and step (``envs.chemical.wind``); ``emission`` is spread evenly
     over the ``substeps``. Without decay A + C and B + C are conserved.
 
     Reward, the same for all: the share of ``target`` that was made in this step (in all at most 1), -``time_cost``.
@@ -130,9 +130,9 @@ class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
         max_steps: Time limit.
         time_cost: Cost of a step for each agent.
         rate: r > 0, per unit of time and concentration.
-        diffusion, wind, vortex, decay, dt, substeps, boundary, obstacles: See ``envs.chemical.Chemical``.
+        diffusion, wind, vortex, decay, dt, substeps, boundary, obstacles: See ``Chemical``.
         emission: What a release adds, > 0.
-        gain, noise, floor_noise: Of the sensors, see ``envs.chemical.Chemical``.
+        gain, noise, floor_noise: Of the sensors, see ``Chemical``.
 
     Raises:
         ConfigError: A setting out of range, too few cells or agents, or ``dt`` beyond the stability limit.
@@ -142,12 +142,6 @@ class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
     settings_class = ChemicalReactionSettings
     settings: ChemicalReactionSettings
     grid_setting: ClassVar[str | None] = "dim"
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 20,
-        "steps": 1_500_000,
-        "ppo": {"lr": 2e-3, "gamma": 0.98, "epochs": 2, "minibatches": 8},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "reaction-v0": {"dim": 8, "num_agents": 4, "target": 2.0, "max_steps": 40},
         "stirred-v0": {

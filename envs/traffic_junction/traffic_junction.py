@@ -14,10 +14,10 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, Gone, GridEnv, Settings, Sizes
-from .rules import ratio
-from .settings import choice, flag, integer, number
-from .traffic_roads import LEVELS, Tables, add_rate_at, tables
+from ..frame.base import Flags, Form, Gone, GridEnv, Settings, Sizes
+from ..frame.rules import ratio
+from ..frame.settings import choice, flag, integer, number
+from .roads import LEVELS, Tables, add_rate_at, tables
 
 __all__ = ["TrafficDraws", "TrafficJunction", "TrafficState", "add_rate_at"]
 
@@ -137,7 +137,6 @@ class TrafficJunction(GridEnv[TrafficState, TrafficDraws]):
     renews = True
     adjustable = ("add_rate",)
     grid_setting: ClassVar[str | None] = "dim"
-    recipe: Mapping[str, Any] = {"num_envs": 64, "rollout": 20, "steps": 200_000, "ppo": {"lr": 3e-3, "gamma": 0.97}}
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         f"{level}{name}-v0": {
             "level": level,

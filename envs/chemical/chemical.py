@@ -15,13 +15,13 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, Gone, GridEnv, Settings, Sizes
-from .chemical_world import LAYOUTS, Ground, check_wind, layout, moving, sense
+from ..frame.base import Flags, Form, Gone, GridEnv, Settings, Sizes
+from ..frame.meeting import meet
+from ..frame.rules import Kind, ratio
+from ..frame.settings import checked, choice, integer, number
 from .diffusion import BOUNDARIES, Medium, diffuse_step, point_source_table
-from .meeting import meet
-from .rules import Kind, ratio
-from .settings import checked, choice, integer, number
-from .transport import Transport
+from .wind import Transport
+from .world import LAYOUTS, Ground, check_wind, layout, moving, sense
 
 _STAY = 4
 _LARGEST_DIM = 64  # the table of point sources has dim^4 entries
@@ -109,8 +109,8 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
     ``source_speed`` to one of the four sides, stopped likewise; the field advances by ``substeps`` explicit steps of
     ``dt``; the sensors read it. Everything begins on a different cell, the field in the steady state of its sources.
 
-    Field: dc/dt = D lap(c) - v . grad(c) - k c + q on unit cells, see ``envs.diffusion`` and, for obstacles and the
-    vortex, ``envs.transport``; q = ``emission`` in the cell of an active source, or with ``duty`` < 1 ``emission`` /
+    Field: dc/dt = D lap(c) - v . grad(c) - k c + q on unit cells, see ``diffusion`` and, for obstacles and the
+    vortex, ``wind``; q = ``emission`` in the cell of an active source, or with ``duty`` < 1 ``emission`` /
     ``duty`` in a step in which it emits, which it does with probability ``duty``, and else 0. Steady concentration
     decays over about sqrt(D / k) cells.
 
@@ -158,13 +158,6 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
     settings_class = ChemicalSettings
     settings: ChemicalSettings
     grid_setting: ClassVar[str | None] = "dim"
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 25,
-        "steps": 1_500_000,
-        "ppo": {"lr": 2e-3, "gamma": 0.98, "epochs": 2, "minibatches": 8},
-    }
-    beginner: Mapping[str, Any] = {"shaping": 3.0, "max_steps": 100}
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "plume-v0": {
             "dim": 12,
@@ -299,7 +292,7 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         return "optimal" if still and self._ground.open and self.num_sources <= 2 else "reference"
 
     def solve(self, state: ChemicalState) -> Int[Tensor, "B N"]:
-        """Teams for the active sources as in ``envs.meeting.meet``, each on the shortest paths, rows first."""
+        """Teams for the active sources as in ``envs.frame.meeting.meet``, each on the shortest paths, rows first."""
         apart = partial(torch.broadcast_tensors, state.source[:, None])
         distance_BNS = self._ground.distance(*apart(state.pos[:, :, None]))
         between_BSS = self._ground.distance(*apart(state.source[:, :, None]))

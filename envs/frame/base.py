@@ -1,4 +1,4 @@
-"""``GridEnv``: the thin class around the pure functions of an environment (``envs.rules``).
+"""``GridEnv``: the thin class around the pure functions of an environment (``envs.frame.rules``).
 
 The base keeps what is the same everywhere: the seed, episode and step of each environment, checks of what comes in,
 the time limit, the ``TimeStep``, and saving. Environment b draws with the key
@@ -239,7 +239,7 @@ class GridEnv(Rules[StateT, DrawsT]):
         return self.solve(self._current("ceiling_action"))
 
     def render(self, mode: Literal["rgb", "text"] = "rgb", env: int = 0, cell: int = 16) -> NDArray[np.uint8] | str:
-        """Environment ``env`` now: uint8 ``[rows * cell, columns * cell, 3]``, or text; see ``envs.render``.
+        """Environment ``env`` now: uint8 ``[rows * cell, columns * cell, 3]``, or text; see ``envs.frame.render``.
 
         Raises:
             StateError: Before the first reset. ConfigError: Another mode, no such environment, ``cell`` below 2.

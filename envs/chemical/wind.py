@@ -1,6 +1,6 @@
 """Diffusion and advection around obstacles, in a wind that differs from place to place, and the reaction A + B -> C.
 
-The scheme is that of ``envs.diffusion``, with a wind and an opening of its own for each face between two cells. Through
+The scheme is that of ``diffusion``, with a wind and an opening of its own for each face between two cells. Through
 a closed face nothing flows: obstacles are cells with closed faces.
 
 **Wind.** On each open face the uniform wind of the medium plus that of a vortex with the stream function
@@ -12,7 +12,7 @@ higher columns psi(above) - psi(below), rows counted downwards. So what the vort
 exactly; a uniform concentration stays uniform, and without sources the largest concentration cannot rise
 (the maximum principle). A uniform wind piles up in front of obstacles and walls instead; mass is conserved either way.
 
-**Stability.** As in ``envs.diffusion``, a step is stable and keeps the field non-negative if no cell gives away more
+**Stability.** As in ``diffusion``, a step is stable and keeps the field non-negative if no cell gives away more
 than it has: dt (sum over its faces of (D + wind out of the cell) + k) <= 1.
 
 **Reaction.** Where A and B meet, dA/dt = dB/dt = -r A B, dC/dt = r A B. In a well-mixed cell with hi >= lo the larger
@@ -135,7 +135,7 @@ class Transport:
     def point_source_table(self) -> Float[Tensor, "cells rows columns"]:
         """For each cell, the steady field of a source of strength 1 in it (float64); zeros for obstacles.
 
-        As ``envs.diffusion.point_source_table``, over the open cells.
+        As ``diffusion.point_source_table``, over the open cells.
         """
         rows, columns = self.closed.shape
         cells = rows * columns
