@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from gnncomm.channel.base import Arrival, Channel, Delivery
-from gnncomm.channel.links import Links
 from gnncomm.errors import ConfigError, GraphError
-from gnncomm.graph import CommGraph, Layout
+from gnncomm.graph import CommGraph, Edges, Layout
 from gnncomm.moment import Moment
 from gnncomm.random import stream, uniform
 
@@ -81,8 +80,8 @@ class Jitter(Channel):
         if self.max == 0:
             return Delivery((Arrival(msg, graph).as_it_came(),), state)
         flight = _Flight(msg, graph, state, self.max)
-        links = Links(graph, moment)
-        at_once = graph.keep((self._steps(links.uniform("jitter")) == 0).expand(links.shape))
+        edges = Edges(graph, moment)
+        at_once = edges.keep(self._steps(edges.draw("jitter")) == 0)
         agent = torch.arange(msg.shape[1], device=msg.device)
         key_B11, step_B11 = stream(moment.key, "jitter").view(-1, 1, 1), moment.step.view(-1, 1, 1)
         arrivals = [Arrival(msg, at_once).as_it_came()]

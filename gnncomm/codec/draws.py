@@ -1,4 +1,4 @@
-"""What codecs share: named noise for every number on the wire, and gradients that go straight through."""
+"""What codecs share: named noise for every number on the wire."""
 
 from __future__ import annotations
 
@@ -22,11 +22,6 @@ def noise_like(msg: Tensor, draw: Callable[..., Any], moment: Moment, name: str)
     key_B11, step_B11 = stream(moment.key, name).view(-1, 1, 1), moment.step.view(-1, 1, 1)
     numbers: Tensor = draw(key_B11, step_B11, moment.round, sender_N1, place_M, dtype=msg.dtype)
     return numbers
-
-
-def straight_through(value: Tensor, smooth: Tensor) -> Tensor:
-    """``value``, bit for bit, with the gradient of ``smooth``."""
-    return value.detach() + (smooth - smooth.detach())
 
 
 def bits_per_number(msg: Tensor) -> int:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gnncomm.codec.base import Codec, Coded
-from gnncomm.codec.draws import bits_per_number, constant_bits, straight_through
+from gnncomm.codec.draws import bits_per_number, constant_bits
+from gnncomm.gradients import straight_through
 from gnncomm.moment import Moment
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from gnncomm.codec.base import Codec, Coded
-from gnncomm.codec.draws import constant_bits, straight_through
+from gnncomm.codec.draws import constant_bits
 from gnncomm.errors import ConfigError
+from gnncomm.gradients import straight_through
 from gnncomm.moment import Moment
 
 

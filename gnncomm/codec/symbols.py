@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from gnncomm.codec.base import Codec, Coded
-from gnncomm.codec.draws import constant_bits, noise_like, straight_through
+from gnncomm.codec.draws import constant_bits, noise_like
 from gnncomm.errors import ConfigError
+from gnncomm.gradients import straight_through
 from gnncomm.moment import Moment
 from gnncomm.random import gumbel
 

@@ -15,7 +15,7 @@ from gnncomm.layers import CommLayer
 from gnncomm.moment import Moment
 from gnncomm.policy import CommPolicy, Integration, checks
 from gnncomm.policy.policy import choose_action, mask_logits
-from gnncomm.schedule import Decider, Schedule
+from gnncomm.schedule import Decider, Schedule, Situation
 from gnncomm.types import Observation, SparseObs
 
 
@@ -89,12 +89,16 @@ class LocalAgent:
         self._schedule: Schedule | None = None
         self._wire_log_prob = memory.new_zeros(())
         self._x: Tensor | None = None
+        self._pos: Tensor | None = None
         self._row: Tensor | None = None
         if self.policy.integration is Integration.PREVIOUS:
             self._row, _ = self.policy.before_rounds(memory.new_zeros(self.policy.hidden), memory)
 
-    def observe(self, obs: Observation) -> None:
+    def observe(self, obs: Observation, pos: Tensor | None = None) -> None:
         """Take in the own observation of this step: flat ``[D]``, or ``SparseObs`` with ``[K]``.
+
+        ``pos [P]`` is the own position, for a codec or scheduler that reads it; those of others are NaN to them. What
+        the medium does with distances, the real one does here (``Mailbox`` simulates it).
 
         Raises:
             NonFiniteError: NaN or infinity. ShapeError, DtypeError: not what the policy's encoder takes.
@@ -108,7 +112,7 @@ class LocalAgent:
             raise NonFiniteError(
                 f"Agent {self.index} expected a finite observation, got NaN or infinity: mend the sensor."
             )
-        self._x = self.policy.encoder(obs)
+        self._x, self._pos = self.policy.encoder(obs), pos
         if self._row is None:
             self._row, self._memory = self.policy.before_rounds(self._x, self._memory)
 
@@ -148,9 +152,10 @@ class LocalAgent:
             return others
 
         state = self._scheduled.get(self._round, row.new_zeros(scheduler.state_dim(layer.msg_channels)))
-        moment, edges = self._moment(episode, step), reachable.to_layout(Layout.SPARSE)
+        moment, edges = self._moment(episode, step, reachable.num_agents), reachable.to_layout(Layout.SPARSE)
         msg = self._message(moment)
-        schedule: Schedule = scheduler(alone(row), alone(msg), edges, alone(state), moment, key, None, heard)
+        now = Situation(alone(row), alone(msg), edges, alone(state), moment, key, announced=heard)
+        schedule: Schedule = scheduler(now)
         self._schedule, self._scheduled[self._round] = schedule, schedule.state[0, self.index]
         if schedule.log_prob is not None:
             self._wire_log_prob = self._wire_log_prob + schedule.log_prob[0, self.index]
@@ -182,16 +187,21 @@ class LocalAgent:
         """
         if self._schedule is not None:
             return self._schedule.msg[0, self.index]
-        return self._message(self._moment(episode, step))
+        return self._message(self._moment(episode, step, self.index + 1))
 
-    def _moment(self, episode: int, step: int) -> Moment:
+    def _moment(self, episode: int, step: int, num_agents: int) -> Moment:
+        """What this agent knows of the moment: where it is itself, and that it is alive."""
         device = self._memory.device
-        return Moment(torch.tensor([episode], device=device), torch.tensor([step], device=device), self._round)
+        when = torch.tensor([episode], device=device), torch.tensor([step], device=device)
+        alive = torch.arange(num_agents, device=device).unsqueeze(0) == self.index
+        pos = None if self._pos is None else torch.where(alive.unsqueeze(-1), self._pos, torch.nan)
+        return Moment(*when, self._round, pos, alive)
 
     def _message(self, moment: Moment) -> Tensor:
         """After the codec, which knows a sender by its row and gets NaN in place of the other rows."""
         sent = self._layer("say").send(self._open_row("say"))
-        rows_1NM = sent.new_full((1, self.index + 1, len(sent)), torch.nan)
+        assert moment.alive is not None
+        rows_1NM = sent.new_full((*moment.alive.shape, len(sent)), torch.nan)
         rows_1NM[0, self.index] = sent
         read: Tensor = self.policy.wire.codec(rows_1NM, moment).msg[0, self.index]
         return read

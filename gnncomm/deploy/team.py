@@ -77,10 +77,12 @@ def run_team(
             agent.reset()
         elif now.entered is not None and bool(now.entered[0, agent.index]):
             agent.forget()
-        agent.observe(_own_row(now, agent.index))
+        agent.observe(_own_row(now, agent.index), None if now.pos is None else now.pos[0, agent.index])
     wire = agents[0].policy.wire
     reachable = wire.topology(now.alive, now.pos, now.step, now.key)
-    mailbox = Mailbox(reachable, wire.channel, episode, step, _flight(agents, bool(now.first)))
+    flight = _flight(agents, bool(now.first))
+    where = None if now.pos is None else now.pos[0]
+    mailbox = Mailbox(reachable, wire.channel, episode, step, flight, where, now.alive[0])
     for _ in range(agents[0].num_rounds):
         announced = torch.stack([agent.announce() for agent in agents])
         mailbox.route(_joined([agent.gate(reachable, episode, step, key, announced) for agent in agents]))

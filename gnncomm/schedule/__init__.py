@@ -4,7 +4,7 @@ import sys
 
 from gnncomm.registry import CallableModule
 from gnncomm.schedule.always import Always
-from gnncomm.schedule.base import Decider, Schedule, Scheduler
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation
 from gnncomm.schedule.causal import causal_requests
 from gnncomm.schedule.event_triggered import EventTriggered
 from gnncomm.schedule.gate import Gate
@@ -26,6 +26,7 @@ __all__ = [
     "Request",
     "Schedule",
     "Scheduler",
+    "Situation",
     "TopK",
     "causal_requests",
     "listing",

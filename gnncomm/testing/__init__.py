@@ -4,6 +4,7 @@ Each runs a group of laws and raises ``LawError``, which names the law, the tens
 functions of the modules ``gnncomm.testing.layer``, ``policy``, ``env``, ``departed`` and ``resume``.
 """
 
+from gnncomm.testing.channel import check_channel
 from gnncomm.testing.departed import check_departed, check_masked_actions
 from gnncomm.testing.env import check_env
 from gnncomm.testing.law import LawError
@@ -13,6 +14,7 @@ from gnncomm.testing.resume import check_resume
 
 __all__ = [
     "LawError",
+    "check_channel",
     "check_departed",
     "check_env",
     "check_layer",

@@ -8,21 +8,16 @@ import torch
 from torch import Tensor
 
 from gnncomm import random
-from gnncomm.channel import Channel, Delivery
 from gnncomm.codec import Coded
-from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
 from gnncomm.policy import CommPolicy
 from gnncomm.testing.law import require, require_bits, require_close, require_finite
 from gnncomm.testing.locality import Trial
 from gnncomm.testing.trace import Seen, play
-from gnncomm.topology import Full
 from gnncomm.types import TimeStep
 
 _EDGES, _BITS = "the wire", "bits"
 _ROW = ("environment", "agent")
-STEPS = 8
-"""Of each stretch in which a channel is tried."""
 MESSAGES = 256
 """So many different messages are coded to count how many of them can be told apart."""
 
@@ -118,53 +113,6 @@ def _check_codec(policy: CommPolicy, width: int, number: int) -> None:
             require_close(_BITS, f"{name} of the codec", value[0], want.tensors()[name][b], _ROW[1:], why)
     if not policy.training:  # while training, noise may stand for what will be cut off
         _check_information(policy, width, number)
-
-
-@torch.no_grad()
-def check_channel(policy: CommPolicy, num_agents: int = 4) -> None:
-    """What a medium does with the messages of an agent does not depend on what others say.
-
-    That is: what arrives of them and over which edges, what is left in flight; for all together, how many arrivals
-    there are, how old, and whether they are fresh. Tried over three stretches of ``STEPS`` steps, with messages of
-    others turned around and NaN.
-    """
-    channel, like = policy.wire.channel, policy.actor.weight
-    for number, layer in enumerate(policy.comm.rounds):
-        width, rows = layer.msg_channels, 3 * num_agents
-        entry = torch.arange(STEPS * rows * num_agents * width, device=like.device)
-        said = random.normal(6, number, entry, dtype=torch.float64).to(like.dtype).view(STEPS, rows, num_agents, width)
-        mine = torch.eye(num_agents, dtype=torch.bool, device=like.device).repeat(3, 1)  # one agent in each row
-        everyone = Full()(torch.ones_like(mine))
-        others = ~mine[:, :, None]
-        key = torch.arange(3, device=like.device).repeat_interleave(num_agents)
-        clean = _passed(channel, said, everyone, key, number)
-        for spoilt in (torch.where(others, torch.nan, said), torch.where(others, -3 * said, said)):
-            for want, got in zip(clean, _passed(channel, spoilt, everyone, key, number), strict=True):
-                _require_same_passage(want, got, mine)
-
-
-def _passed(channel: Channel, said: Tensor, graph: CommGraph, key: Tensor, number: int) -> list[Delivery]:
-    """Deliveries of steps 0, 16 and 32 and following."""
-    flight = said.new_zeros(*said.shape[1:3], channel.state_dim(said.shape[-1], said.shape[-2]))
-    found = []
-    for count, msg in enumerate(said):
-        found.append(channel.carry(msg, graph, flight, Moment(key, 16 * key + count, number)))
-        flight = found[-1].state
-    return found
-
-
-def _require_same_passage(want: Delivery, got: Delivery, mine: Tensor) -> None:
-    why = "only the messages of other agents were other ones"
-    theirs, ours = ([(item.fresh, item.age) for item in each.arrivals] for each in (got, want))
-    require(theirs == ours, _EDGES, f"a channel delivers {theirs} (fresh, age) in place of {ours}: {why}.")
-    require_bits(_EDGES, "what is in flight", got.state[mine], want.state[mine], _ROW[:1], why)
-    for old, new in zip(want.arrivals, got.arrivals, strict=True):
-        edges = [item.graph.dense.expand(len(mine), -1, -1)[mine] for item in (new, old)]
-        require_bits(_EDGES, "edges of a channel", edges[0], edges[1], ("environment", "receiver"), why)
-        heard = edges[1].any(-1, keepdim=True)
-        require_bits(
-            _EDGES, "what arrives", new.msg[mine].where(heard, 0), old.msg[mine].where(heard, 0), _ROW[:1], why
-        )
 
 
 def _coded(policy: CommPolicy, msg: Tensor, number: int, first: int = 0) -> Coded:

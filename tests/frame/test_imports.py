@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 RANKS = (
     ("errors", "shapes"),
-    ("random", "types"),
+    ("gradients", "random", "types"),
     ("graph", "registry", "environments", "moment"),
     ("topology", "schedule", "codec", "channel"),
     ("wire",),
