@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from gnncomm.codec.base import Codec, Coded
-from gnncomm.codec.draws import constant_bits
+from gnncomm.codec.base import Codec
+from gnncomm.codec.packet import Field, Fixed, Packet
 from gnncomm.errors import ConfigError
-from gnncomm.gradients import straight_through
 from gnncomm.moment import Moment
 
 
@@ -38,11 +38,21 @@ class Quantise(Codec):
             raise ConfigError(f"Quantise.limit bounds the numbers: expected 0 < limit < infinity, got {limit}.")
         self.bits, self.limit = bits, limit
 
-    def forward(self, msg: Tensor, moment: Moment) -> Coded:
-        gap = 2 * self.limit / (2**self.bits - 1)
-        inside = msg.clamp(-self.limit, self.limit)
-        levels = ((inside + self.limit) / gap).round() * gap - self.limit
-        return Coded(straight_through(levels, inside), constant_bits(msg, self.bits * msg.shape[-1]))
+    def fields(self, channels: int, dtype: torch.dtype) -> tuple[Field, ...]:
+        return (Fixed(channels, 1 << self.bits),)
+
+    def encode(self, msg: Tensor, moment: Moment) -> Packet:
+        return self.packet(((self.smooth(msg, moment) + self.limit) / self._gap).round(), msg)
+
+    def decode(self, packet: Packet, moment: Moment) -> Tensor:
+        return packet.symbols.to(packet.dtype) * self._gap - self.limit
+
+    def smooth(self, msg: Tensor, moment: Moment) -> Tensor:
+        return msg.clamp(-self.limit, self.limit)
+
+    @property
+    def _gap(self) -> float:
+        return 2 * self.limit / ((1 << self.bits) - 1)
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, limit={self.limit}"

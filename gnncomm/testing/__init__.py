@@ -5,6 +5,7 @@ functions of the modules ``gnncomm.testing.layer``, ``policy``, ``env``, ``depar
 """
 
 from gnncomm.testing.channel import check_channel
+from gnncomm.testing.codec import check_codec
 from gnncomm.testing.departed import check_departed, check_masked_actions
 from gnncomm.testing.env import check_env
 from gnncomm.testing.law import LawError
@@ -15,6 +16,7 @@ from gnncomm.testing.resume import check_resume
 __all__ = [
     "LawError",
     "check_channel",
+    "check_codec",
     "check_departed",
     "check_env",
     "check_layer",

@@ -146,11 +146,10 @@ def _check_places(
         why = "only agents at neither end of the edge were elsewhere, or dead"
         for want, got in zip(clean, _passed(channel, said, moved), strict=True):
             for old, new in zip(want.arrivals, got.arrivals, strict=True):
-                edges = [item.graph.dense.expand(len(mine), -1, -1)[link] for item in (new, old)]
-                require_bits(_LAW, "edges of a channel", *edges, ("environment",), why)
-                arrived = edges[1].unsqueeze(-1)
-                read = [torch.where(arrived, item.msg[mine], 0) for item in (new, old)]
-                require_bits(_LAW, "what arrives", *read, ("environment",), why)
+                got_R, want_R = (item.graph.dense.expand(len(mine), -1, -1)[link] for item in (new, old))
+                require_bits(_LAW, "edges of a channel", got_R, want_R, _ROW[:1], why)
+                read, meant = (torch.where(want_R.unsqueeze(-1), item.msg[mine], 0) for item in (new, old))
+                require_bits(_LAW, "what arrives", read, meant, _ROW[:1], why)
 
 
 def _check_alone(channel: Channel, said: Tensor, moments: Sequence[Moment], clean: Sequence[Delivery]) -> None:
@@ -159,8 +158,8 @@ def _check_alone(channel: Channel, said: Tensor, moments: Sequence[Moment], clea
     why = "the last environment was alone"
     for want, got in zip(clean, alone, strict=True):
         for old, new in zip(want.arrivals, got.arrivals, strict=True):
-            edges = new.graph.dense, old.graph.dense.expand(said.shape[1], -1, -1)[row]
-            require_bits(_LAW, "edges of a channel", *edges, _ROW, why)
+            before = old.graph.dense.expand(said.shape[1], -1, -1)[row]
+            require_bits(_LAW, "edges of a channel", new.graph.dense, before, _ROW, why)
 
 
 def _check_nested(milder: Channel, harder: Channel, said: Tensor, moments: Sequence[Moment]) -> None:
