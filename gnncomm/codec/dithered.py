@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -11,6 +9,7 @@ from gnncomm.codec.base import Codec, Coded
 from gnncomm.codec.draws import noise_like
 from gnncomm.codec.packet import Field, Gamma, Packet
 from gnncomm.errors import ConfigError
+from gnncomm.gradients import straight_through
 from gnncomm.moment import Moment
 from gnncomm.random import uniform
 
@@ -55,9 +54,7 @@ class Dithered(Codec):
         return (Gamma(channels),)
 
     def encode(self, msg: Tensor, moment: Moment) -> Packet:
-        level = torch.floor((msg + self._dither(msg, moment, msg.dtype)) / self.delta + 0.5)
-        whole = level.clamp(-LARGEST, LARGEST).long()
-        return self.packet(torch.where(whole < 0, -2 * whole - 1, 2 * whole), msg)
+        return self._written(self._level(msg, self._dither(msg, moment, msg.dtype)), msg)
 
     def decode(self, packet: Packet, moment: Moment) -> Tensor:
         half = packet.symbols // 2
@@ -66,10 +63,18 @@ class Dithered(Codec):
         return whole.to(packet.dtype) * self.delta - dither
 
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
-        coded = super().forward(msg, moment)
-        if not self.price:
-            return coded
-        return replace(coded, cost=self.price * torch.log2(2 * msg.abs() / self.delta + 1).sum(-1))
+        dither = self._dither(msg, moment, msg.dtype)
+        level = self._level(msg, dither)
+        cost = self.price * torch.log2(2 * msg.abs() / self.delta + 1).sum(-1) if self.price else None
+        bits = self._written(level, msg).bits.to(msg.dtype)
+        return Coded(straight_through(level * self.delta - dither, msg), bits, cost)
+
+    def _level(self, msg: Tensor, dither: Tensor) -> Tensor:
+        return torch.floor((msg.detach() + dither) / self.delta + 0.5).clamp(-LARGEST, LARGEST)
+
+    def _written(self, level: Tensor, msg: Tensor) -> Packet:
+        whole = level.long()  # -2m - 1 is no float32 where m is large
+        return self.packet(torch.where(whole < 0, -2 * whole - 1, 2 * whole), msg)
 
     def _dither(self, like: Tensor, moment: Moment, dtype: torch.dtype) -> Tensor:
         return (noise_like(like, uniform, moment, "dither", dtype) - 0.5) * self.delta

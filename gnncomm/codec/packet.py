@@ -123,10 +123,8 @@ class Packet(Batch):
     def bits(self) -> Tensor:
         """``[B, N]`` int64."""
         parts = self.symbols.split([field.count for field in self.fields], -1)
-        total = self.symbols.new_zeros(self.symbols.shape[:-1])
-        for field, part in zip(self.fields, parts, strict=True):
-            total = total + field.bits(part)
-        return total
+        total = sum((field.bits(part) for field, part in zip(self.fields, parts, strict=True)), start=0)
+        return total if isinstance(total, Tensor) else self.symbols.new_full(self.symbols.shape[:-1], total)
 
     def of(self, env: int, agent: int) -> Packet:
         """One message."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnncomm.codec.base import Codec
+from gnncomm.codec.base import Codec, Coded
 from gnncomm.codec.packet import Field, Fixed, Packet
 from gnncomm.errors import ConfigError
+from gnncomm.gradients import straight_through
 from gnncomm.moment import Moment
 
 
@@ -42,13 +43,18 @@ class Quantise(Codec):
         return (Fixed(channels, 1 << self.bits),)
 
     def encode(self, msg: Tensor, moment: Moment) -> Packet:
-        return self.packet(((self.smooth(msg, moment) + self.limit) / self._gap).round(), msg)
+        return self.packet(self._level(msg.clamp(-self.limit, self.limit)), msg)
 
     def decode(self, packet: Packet, moment: Moment) -> Tensor:
         return packet.symbols.to(packet.dtype) * self._gap - self.limit
 
-    def smooth(self, msg: Tensor, moment: Moment) -> Tensor:
-        return msg.clamp(-self.limit, self.limit)
+    def forward(self, msg: Tensor, moment: Moment) -> Coded:
+        inside = msg.clamp(-self.limit, self.limit)
+        read = straight_through(self._level(inside) * self._gap - self.limit, inside)
+        return Coded(read, msg.new_full(msg.shape[:-1], float(self.bits * msg.shape[-1])))
+
+    def _level(self, inside: Tensor) -> Tensor:
+        return ((inside + self.limit) / self._gap).round()
 
     @property
     def _gap(self) -> float:
