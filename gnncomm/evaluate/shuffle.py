@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -111,11 +111,8 @@ class Overheard(Channel):
         return self.inner.state_dim(msg_channels, num_agents)
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
-        return self.inner.pass_on(self._sent(msg, graph, moment.round), graph, state, moment)
-
-    def _sent(self, msg: Tensor, graph: CommGraph, number: int) -> Tensor:
-        self.partners.listen(msg, graph, number)
-        return msg
+        self.partners.listen(msg, graph, moment.round)
+        return self.inner.pass_on(msg, graph, state, moment)
 
 
 @dataclass(frozen=True)
@@ -130,5 +127,8 @@ class Shuffled(Overheard):
     This is a control of an evaluation, not a medium: it breaks the rule that environments do not see each other.
     """
 
-    def _sent(self, msg: Tensor, graph: CommGraph, number: int) -> Tensor:
-        return self.partners.swap(msg, graph, number)
+    def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
+        other = self.partners.swap(msg, graph, moment.round)
+        delivery = self.inner.pass_on(other, graph, state, moment)
+        # The inner medium may say that what it was given came as it was: that is not what was said.
+        return replace(delivery, arrivals=tuple(replace(item) for item in delivery.arrivals))

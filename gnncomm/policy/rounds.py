@@ -112,7 +112,7 @@ def talk(
         carried = schedule.graph if schedule.candidates is None else schedule.candidates
         delivery = _carried(wire, schedule.msg, carried, state.flight[:, :, number], moment)
         arrived = tuple(_read_by(arrival, schedule.deaf) for arrival in delivery.arrivals)
-        receive = partial(_receive, comm, layer, raw if coded.unchanged and schedule.unchanged else None)
+        receive = partial(_receive, comm, layer, coded.unchanged and schedule.unchanged)
         if schedule.candidates is None:
             h = receive(h, arrived)
         else:
@@ -172,17 +172,16 @@ def _carried(wire: Wire, msg: Tensor, graph: CommGraph, flight: Tensor, moment: 
     return replace(delivery, state=torch.cat([delivery.state, flight[..., width:]], -1))
 
 
-def _receive(comm: CommStack, layer: CommLayer, raw: Tensor | None, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tensor:
+def _receive(comm: CommStack, layer: CommLayer, as_said: bool, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tensor:
     """The rows after ``layer``, where one sender may be heard with several messages at once.
 
-    ``raw``: what ``layer.send`` said, if codec and scheduler passed it on as it came. The channel's word is not enough
-    alone: one that exchanges a message and passes the other on says nothing false about what it was given.
+    ``as_said``: codec and scheduler passed on what ``layer.send`` said as it came.
     """
     if len(arrivals) > 1:
         arrivals = tuple(arrival for arrival in arrivals if arrival.graph.num_edges) or arrivals[:1]
     if len(arrivals) == 1:
         (one,) = arrivals
-        return comm.merge(h, layer.receive(h, one.msg, one.graph, unchanged=one.unchanged and one.msg is raw))
+        return comm.merge(h, layer.receive(h, one.msg, one.graph, unchanged=one.unchanged and as_said))
     num_envs, num_agents = h.shape[:2]
     graphs = [arrival.graph.expand(num_envs) for arrival in arrivals]
     sender_E = torch.cat([graph.edge_index[0] + d * num_envs * num_agents for d, graph in enumerate(graphs)])

@@ -13,7 +13,7 @@ from gnncomm.channel import Channel, Delivery
 from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
 from gnncomm.testing.law import require, require_bits
-from gnncomm.topology import ErdosRenyi, Full
+from gnncomm.topology import Full, Gossip
 
 _LAW = "the wire"
 _ROW = ("environment", "agent")
@@ -104,7 +104,7 @@ def _arrives(delivery: Delivery, num_envs: int, fresh: bool) -> Tensor:
 
 def _check_edges(channel: Channel, said: Tensor, moments: Sequence[Moment]) -> None:
     alive = torch.ones(said.shape[1:3], dtype=torch.bool)
-    graphs = [ErdosRenyi(0.3)(alive, step=now.step, key=now.key + now.step) for now in moments]
+    graphs = [Gossip(1)(alive, step=now.step, key=now.key) for now in moments]
     used = torch.zeros((), dtype=torch.bool)
     for graph, delivery in zip(graphs, _passed(channel, said, moments, graphs), strict=True):
         used = used | graph.dense

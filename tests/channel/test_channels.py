@@ -193,8 +193,10 @@ def test_plus_is_first_one_then_the_other() -> None:
     [
         ("burst:p=0.5,length=1.9", r"at least 1 / \(1 - p\) = 2"),
         ("burst:p=2", "0 <= p <= 1, got 2"),
-        ("delay:steps=-1", "steps: expected a whole number >= 0"),
-        ("jitter:max=-1", "max counts steps"),
+        ("delay:steps=-1", r"Delay\.steps: expected a whole number from 0 to 1024, got -1"),
+        ("delay:steps=1000000", "from 0 to 1024, got 1000000"),
+        ("jitter:max=-1", r"Jitter\.max: expected a whole number from 0 to 1024"),
+        ("jitter:max=1025", "got 1025"),
         ("noise:sigma=-1", "sigma is a standard deviation"),
         ("noise:sigma=1,std=1x-2", "std is a standard deviation"),
         ("noise:sigma=nan", "sigma is a standard deviation"),
