@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gnncomm.codec.packet import Field, Packet
 from gnncomm.gradients import straight_through
 from gnncomm.moment import Moment
+from gnncomm.registry import Remembers
 from gnncomm.types import Passed
 
 
@@ -24,7 +25,7 @@ class Coded(Passed):
     cost: Tensor | None = None  # [B, N] term of the training loss, as in a bottleneck or a price per bit
 
 
-class Codec(nn.Module, ABC):
+class Codec(Remembers, nn.Module, ABC):
     """Encoder of the sender and decoder of the receiver: each message on its own, row by row.
 
     A subclass says ``fields``, ``encode`` and ``decode``, and where the gradient is not that of the identity,
@@ -48,7 +49,7 @@ class Codec(nn.Module, ABC):
         """What is on the wire -> ``[B, N, M]`` as read."""
 
     def smooth(self, msg: Tensor, moment: Moment) -> Tensor:
-        """What lends its gradient to what is read."""
+        """What lends its gradient to what is read: by the message, and by the weights of a codec that learns."""
         return msg
 
     def packet(self, symbols: Tensor, msg: Tensor) -> Packet:

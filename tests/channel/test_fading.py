@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
+from gnncomm import envs
 from gnncomm.channel import PathLoss
 from gnncomm.errors import GraphError, ShapeError
 from gnncomm.graph import CommGraph

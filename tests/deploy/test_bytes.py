@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-import envs
-from gnncomm import channel, codec, schedule
+from gnncomm import channel, codec, envs, schedule
 from gnncomm.deploy import Inbox, LocalAgent
 from gnncomm.errors import NonFiniteError, ShapeError, StateError
 from gnncomm.layers import CommStack, MeanComm
