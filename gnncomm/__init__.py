@@ -115,7 +115,6 @@ __all__ = [
     "deploy",
     "envs",
     "evaluate",
-    "gradients",
     "graph",
     "layers",
     "learn",
