@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph, Layout
+from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
 from gnncomm.random import bits, stream
 from gnncomm.types import Batch, Passed
@@ -218,12 +218,7 @@ def _split(graph: CommGraph) -> tuple[CommGraph | None, CommGraph]:
     """The self-loops of ``graph`` (None if there are none) and its other edges."""
     _, sender, receiver = graph.endpoints()
     own = sender == receiver
-    loops = own if graph.layout is Layout.SPARSE else own & _present(graph)
-    if not bool(loops.any()):
+    if not bool((own & graph.mask).any()):
         return None, graph
     own = own.expand(graph.shape)
     return graph.keep(own), graph.keep(~own)
-
-
-def _present(graph: CommGraph) -> Tensor:
-    return graph.dense if graph.layout is Layout.DENSE else graph.present

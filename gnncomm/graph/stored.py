@@ -102,6 +102,13 @@ class StoredGraph:
         return self._slots_of_receivers[1]
 
     @property
+    def mask(self) -> Tensor:
+        """bool that broadcasts to ``shape``: the places of the native layout that hold an edge."""
+        if self.layout is Layout.SPARSE:
+            return torch.ones((), dtype=torch.bool, device=self.device)
+        return self.dense if self.layout is Layout.DENSE else self.present
+
+    @property
     def edge_attr(self) -> Tensor | None:
         """``[E, D]`` in the order of ``edge_index``."""
         return None if self.attr is None else self.attr[self._slots(self.layout)]

@@ -90,7 +90,8 @@ def test_layers(name: str, layout: Layout, fused: bool, device: torch.device, mo
 
 
 def moments(device: torch.device | str) -> Moment:
-    return Moment(torch.arange(B).to(device), torch.tensor([1, 2]).to(device), 0)
+    alive, pos, _ = world(6, device)
+    return Moment(torch.arange(B).to(device), torch.tensor([1, 2]).to(device), 0, pos, alive)
 
 
 @pytest.mark.parametrize("name", sorted(codec.names()))
@@ -116,5 +117,5 @@ def test_schedulers(name: str, device: torch.device) -> None:
     part = schedule.resolve(said(name, SCHEDULER), in_channels=H, num_agents=6).to(device)
     graph = topology.resolve("full")(world(6, device)[0])
     h = torch.randn(B, 6, H).to(device)
-    decided = part(h, h, graph, h.new_zeros(B, 6, part.state_dim(H)), moments(device), 3, None)
+    decided = part(schedule.Situation(h, h, graph, h.new_zeros(B, 6, part.state_dim(H)), moments(device), 3))
     assert decided.graph.device == device

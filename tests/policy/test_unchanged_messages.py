@@ -36,7 +36,7 @@ def full() -> CommGraph:
 def run(wire: Wire, h: Tensor) -> Talk:
     torch.manual_seed(1)
     comm = CommStack([MeanComm(F, F)]).double()
-    return talk(comm, wire, h, full(), WireState.fresh(wire, comm, h, B, N), MOMENT.key, MOMENT.step)
+    return talk(comm, wire, h, full(), WireState.fresh(wire, comm, h, B, N), MOMENT)
 
 
 def folds(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> bool:
@@ -69,7 +69,7 @@ def test_a_scheduler_that_says_unchanged_is_exact(name: str) -> None:
     made = schedule.resolve(name, in_channels=F, num_agents=N).double()
     for training in (True, False):
         state = msg.new_zeros(B, N, made.state_dim(F))
-        decided = made.train(training)(h, msg, full(), state, MOMENT, 3, None)
+        decided = made.train(training)(schedule.Situation(h, msg, full(), state, MOMENT, 3))
         assert not decided.unchanged or decided.msg is msg
 
 
