@@ -99,10 +99,13 @@ class Trained:
 
         Raises:
             TrustError: the run names an environment (or a function) of another package, and ``trust_env`` is False.
+            ResourceError: they cannot fit into memory.
         """
         if not self.trust_env:
             environments.require_trust(self.config.env, self.config.env_settings)
-        return make_env(replace(self.config, num_envs=num_envs, ppo=replace(self.config.ppo, minibatches=1)))
+        config = replace(self.config, num_envs=num_envs, rollout=1, ppo=replace(self.config.ppo, minibatches=1))
+        require_memory(config)
+        return make_env(config)
 
 
 def make_env(config: TrainConfig) -> VectorEnv:
