@@ -12,9 +12,10 @@ from torch_geometric.typing import OptPairTensor, OptTensor  # noqa: F401  PyG c
 from gnncomm.errors import ConfigError, DeviceError, DtypeError, GraphError, ShapeError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.graph.checks import as_tensor
+from gnncomm.graph.tracing import at_hand
+from gnncomm.layers.certain import is_untouched, record, remember, speaks_for
 from gnncomm.layers.generated import forget_namesake, remove_file
 from gnncomm.layers.inputs import check_edges, check_hooks
-from gnncomm.layers.kernels import Kernel, Linears, fused_round, is_untouched, kernels_fit, record, remember, speaks_for
 
 Attention = tuple[Tensor, Tensor]
 """``(edge_index [2, E], alpha [E, heads])``, as PyG's attention layers return it."""
@@ -98,16 +99,6 @@ class CommLayer(MessagePassing):
         """
         return None
 
-    def kernel(self, graph: CommGraph, h: Tensor) -> Kernel | None:
-        """A fast form for this graph of what all hooks say together, where ``linears`` describe ``send``, ``listen``
-        and ``combine``; or None. Used for the class that names it in its own body only, as ``dense_inbox``.
-        """
-        return None
-
-    def linears(self) -> Linears | None:
-        """``send``, ``listen`` and ``combine`` as linear maps, where they are that."""
-        return None
-
     def message_bits(self, dtype: torch.dtype = torch.float32) -> int:
         """Bits of one message on the wire without a codec."""
         return self.msg_channels * torch.finfo(dtype).bits
@@ -128,8 +119,7 @@ class CommLayer(MessagePassing):
             self.check(h, graph)
             if edge_attr is not None or edge_weight is not None:
                 raise GraphError("A CommGraph brings its features: use graph.with_features(attr, weight).")
-            fast = self._fast(h, None, graph)
-            return self.receive(h, self._sent(h), graph) if fast is None else fast
+            return self.receive(h, self._sent(h), graph)
         self._check_rows(h)
         edge_index = check_edges(self, h, graph, edge_attr, edge_weight)
         msg, query = self._sent(h), self.listen(h)
@@ -144,47 +134,26 @@ class CommLayer(MessagePassing):
             )
         return msg
 
-    def receive(self, h: Tensor, msg: Tensor, graph: CommGraph, unchanged: bool = False) -> Tensor:
-        """Everything after the wire: ``h [*lead, N, F]`` and delivered messages ``msg [*lead, N, M]``.
-
-        ``unchanged``: the word that ``msg`` is ``send(h)``. Where that is the row itself, a kernel reads ``h`` only.
-        """
-        fast = self._fast(h, msg, graph, unchanged)
-        if fast is not None:
-            return fast
+    def receive(self, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
+        """Everything after the wire: ``h [*lead, N, F]`` and delivered messages ``msg [*lead, N, M]``."""
         inbox = self._inbox(msg.flatten(0, -2), self.listen(h).flatten(0, -2), graph)
         return self.combine(h, inbox.reshape(*h.shape[:-1], inbox.shape[-1]))
 
     def _inbox(self, msg_VM: Tensor, query_VQ: Tensor, graph: CommGraph) -> Tensor:
-        """Inboxes ``[V, I]`` over any layout, in operations of PyTorch."""
+        """Inboxes ``[V, I]`` over any layout."""
         if any(value is not None and value.dtype != msg_VM.dtype for value in (graph.attr, graph.weight)):
             graph = graph.with_features(like(graph.attr, msg_VM), like(graph.weight, msg_VM))
-        if graph.layout is Layout.DENSE and self._says("dense_inbox"):
+        if graph.layout is Layout.DENSE and self._is_certain():
             inbox_GNI = self._dense(_by_graph(msg_VM, graph), _by_graph(query_VQ, graph), graph)
             if inbox_GNI is not None:
                 return inbox_GNI.flatten(0, 1)
         graph = graph.expand(msg_VM.shape[0] // graph.num_agents)
         return self.edge_inbox(msg_VM, query_VQ, graph.edge_index, graph.edge_attr, graph.edge_weight)
 
-    def _says(self, form: str) -> bool:
-        """Whether the fast form ``form`` says what the hooks say, as they are now."""
+    def _is_certain(self) -> bool:
+        """Whether ``dense_inbox`` says what the hooks say, as they are now."""
         kept = self.aggr_module is None or is_untouched(self.aggr_module, self._aggregation)
-        return kept and speaks_for(self, form)
-
-    def _fast(self, h: Tensor, msg: Tensor | None, graph: CommGraph, unchanged: bool = False) -> Tensor | None:
-        """The round by a kernel; None where there is none, or where it is not certain to be right."""
-        if not kernels_fit(h, *(() if msg is None else (msg,))) or not self._says("kernel"):
-            return None
-        linears = self.linears()
-        if linears is None or not linears.are_plain(h.dtype) or (msg is not None and msg.dtype != h.dtype):
-            return None
-        kernel = self.kernel(graph, h)
-        if kernel is None:
-            return None
-        said = None if unchanged and linears.sends_rows else msg
-        rows, sent = h.flatten(0, -2), None if said is None else said.flatten(0, -2)
-        out = fused_round(kernel, linears, rows, sent, graph, lambda said, query: self._inbox(said, query, graph))
-        return out.view(*h.shape[:-1], out.shape[-1])
+        return kept and speaks_for(self, "dense_inbox")
 
     def hear(self, h: Tensor, inbox_msg: Tensor, edge_attr: OptTensor = None, edge_weight: OptTensor = None) -> Tensor:
         """One receiver alone: its row ``h [F]`` and the ``S >= 0`` messages ``[S, M]`` that reached it -> ``[F']``."""
@@ -214,8 +183,11 @@ class CommLayer(MessagePassing):
     def _dense(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> Tensor | None:
         """``dense_inbox`` with messages made finite: a product with an absent edge must not carry NaN across.
 
-        Without a branch on values, so that it holds wherever values are not at hand: compiled, exported, transformed.
+        Without a branch on values where these are not at hand (compiled, exported, transformed, on another device).
         """
+        looks = at_hand(msg_GNM, query_GNQ) and msg_GNM.device.type == "cpu"
+        if looks and bool(msg_GNM.detach().sum().isfinite()):
+            return self.dense_inbox(msg_GNM, query_GNQ, graph)
         broken_GN = ~msg_GNM.isfinite().all(-1)
         inbox = self.dense_inbox(torch.where(broken_GN.unsqueeze(-1), 0.0, msg_GNM), query_GNQ, graph)
         if inbox is None:

@@ -105,8 +105,7 @@ def talk(
     for number, layer in enumerate(comm.rounds):
         rows.append(h)
         moment = Moment(key, step, number)
-        raw = layer.send(h)
-        coded = wire.codec(raw, moment)
+        coded = wire.codec(layer.send(h), moment)
         recorded = None if choice is None else choice[..., number * width : (number + 1) * width]
         before, past = state.schedule[:, :, number].tensor_split([own], -1)
         schedule = wire.scheduler(h, coded.msg, reachable, before, moment, draw, recorded)
@@ -114,7 +113,7 @@ def talk(
         carried = schedule.graph if schedule.candidates is None else schedule.candidates
         delivery = _carried(wire, schedule.msg, carried, state.flight[:, :, number], moment)
         arrived = tuple(_read_by(arrival, schedule.deaf) for arrival in delivery.arrivals)
-        receive = partial(_receive, comm, layer, raw if coded.unchanged and schedule.unchanged else None)
+        receive = partial(_receive, comm, layer)
         if schedule.candidates is None:
             h = receive(h, arrived)
         else:
@@ -174,17 +173,13 @@ def _carried(wire: Wire, msg: Tensor, graph: CommGraph, flight: Tensor, moment: 
     return replace(delivery, state=torch.cat([delivery.state, flight[..., width:]], -1))
 
 
-def _receive(comm: CommStack, layer: CommLayer, raw: Tensor | None, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tensor:
-    """The rows after ``layer``, where one sender may be heard with several messages at once.
-
-    ``raw``: what ``layer.send`` said, if codec and scheduler passed it on as it came. The channel's word is not enough
-    alone: one that exchanges a message and passes the other on says nothing false about what it was given.
-    """
+def _receive(comm: CommStack, layer: CommLayer, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tensor:
+    """The rows after ``layer``, where one sender may be heard with several messages at once."""
     if len(arrivals) > 1:
         arrivals = tuple(arrival for arrival in arrivals if arrival.graph.num_edges) or arrivals[:1]
     if len(arrivals) == 1:
         (one,) = arrivals
-        return comm.merge(h, layer.receive(h, one.msg, one.graph, unchanged=one.unchanged and one.msg is raw))
+        return comm.merge(h, layer.receive(h, one.msg, one.graph))
     num_envs, num_agents = h.shape[:2]
     graphs = [arrival.graph.expand(num_envs) for arrival in arrivals]
     sender_E = torch.cat([graph.edge_index[0] + d * num_envs * num_agents for d, graph in enumerate(graphs)])

@@ -93,7 +93,7 @@ class LooksFurther(MeanComm):
 class MultipliesByTheMask(MeanComm):
     """Masks absent edges by multiplying: 0 * nan = nan."""
 
-    def receive(self, h: Tensor, msg: Tensor, graph: CommGraph, unchanged: bool = False) -> Tensor:
+    def receive(self, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
         hears = graph.dense.transpose(1, 2).to(h.dtype)
         return self.combine(h, hears @ msg / hears.sum(-1, keepdim=True).clamp(min=1.0))
 
@@ -101,7 +101,7 @@ class MultipliesByTheMask(MeanComm):
 class LeavesEmptyInboxesToNaN(MeanComm):
     """Divides by the number of messages, also where there are none."""
 
-    def receive(self, h: Tensor, msg: Tensor, graph: CommGraph, unchanged: bool = False) -> Tensor:
+    def receive(self, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
         count = graph.in_degree.unsqueeze(-1).to(h.dtype)
         return super().receive(h, msg, graph) + 0.0 * (count / count)
 
