@@ -17,6 +17,9 @@ from gnncomm.layers.certain import is_untouched, record, remember, speaks_for
 from gnncomm.layers.generated import forget_namesake, remove_file
 from gnncomm.layers.inputs import check_edges, check_hooks
 
+PAIRS_PER_EDGE = 64
+"""Up to so many pairs of agents for each edge, dense forms are faster; docs/speed.md has the measurements."""
+
 Attention = tuple[Tensor, Tensor]
 """``(edge_index [2, E], alpha [E, heads])``, as PyG's attention layers return it."""
 
@@ -143,8 +146,9 @@ class CommLayer(MessagePassing):
         """Inboxes ``[V, I]`` over any layout."""
         if any(value is not None and value.dtype != msg_VM.dtype for value in (graph.attr, graph.weight)):
             graph = graph.with_features(like(graph.attr, msg_VM), like(graph.weight, msg_VM))
-        if graph.layout is Layout.DENSE and self._is_certain():
-            inbox_GNI = self._dense(_by_graph(msg_VM, graph), _by_graph(query_VQ, graph), graph)
+        pays = graph.layout is Layout.DENSE or (_is_crowded(graph) and at_hand(msg_VM))
+        if pays and self._is_certain():
+            inbox_GNI = self._dense(_by_graph(msg_VM, graph), _by_graph(query_VQ, graph), _as_dense(graph))
             if inbox_GNI is not None:
                 return inbox_GNI.flatten(0, 1)
         graph = graph.expand(msg_VM.shape[0] // graph.num_agents)
@@ -227,6 +231,18 @@ class CommLayer(MessagePassing):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, msg_channels={self.msg_channels})"
+
+
+def _is_crowded(graph: CommGraph) -> bool:
+    """Whether products over all pairs take less time than what is fetched and added up over each edge."""
+    places = graph.shape[-1] if graph.layout is Layout.SPARSE else graph.shape.numel()
+    return graph.num_graphs * graph.num_agents**2 <= PAIRS_PER_EDGE * places
+
+
+def _as_dense(graph: CommGraph) -> CommGraph:
+    if graph.weight is not None:
+        return graph.to_layout(Layout.DENSE)
+    return graph.kept("as dense", lambda: graph.with_features().to_layout(Layout.DENSE))
 
 
 def _by_graph(rows_VC: Tensor, graph: CommGraph) -> Tensor:
