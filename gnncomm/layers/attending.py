@@ -12,12 +12,12 @@ from torch_geometric.utils import scatter, softmax
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.layers.base import Attention
+from gnncomm.layers.base import CommLayer
 from gnncomm.layers.fused import attend, may_fuse
-from gnncomm.layers.weighing import WeighingComm, edges_of
+from gnncomm.layers.weighing import Attention, edges_of
 
 
-class AttendingComm(WeighingComm):
+class AttendingComm(CommLayer):
     r"""Base of the layers with attention: heads of scores, a softmax over the inbox, a weighted sum of values.
 
     .. code-block:: text

@@ -15,13 +15,12 @@ from gnncomm.graph.checks import as_tensor
 from gnncomm.graph.tracing import at_hand
 from gnncomm.layers.certain import is_untouched, record, remember, speaks_for
 from gnncomm.layers.generated import forget_namesake, remove_file
-from gnncomm.layers.inputs import check_edges, check_hooks
+from gnncomm.layers.inputs import check_edges, check_hooks, check_pair, edges_over
+from gnncomm.layers.lazy import lazily, settle, width_of
+from gnncomm.layers.weighing import Attention, attention_of, like
 
 PAIRS_PER_EDGE = 64
 """Up to so many pairs of agents for each edge, dense forms are faster; docs/speed.md has the measurements."""
-
-Attention = tuple[Tensor, Tensor]
-"""``(edge_index [2, E], alpha [E, heads])``, as PyG's attention layers return it."""
 
 
 class CommLayer(MessagePassing):
@@ -42,24 +41,34 @@ class CommLayer(MessagePassing):
     be annotated in full, since PyG compiles ``propagate`` from the text of the class.
 
     Args:
-        in_channels: F, width of a row before.
+        in_channels: F, width of a row before; -1 takes that of the first rows.
         out_channels: F', width of a row after.
         msg_channels: M, numbers on the wire per message.
         aggr: how PyG aggregates the messages of an inbox.
 
     Shapes:
-        h ``[*lead, N, F]`` with a ``CommGraph`` of prod(lead) graphs (or of 1, the same for all), or ``[V, F]`` with
-        an ``edge_index [2, E]`` as in any PyG model; returns ``[*lead, N, F']`` or ``[V, F']``.
+        h ``[*lead, N, F]`` with a ``CommGraph`` of prod(lead) graphs (or of 1, the same for all); returns
+        ``[*lead, N, F']``. Or, as in any PyG model, with an ``edge_index [2, E]``: ``[V, F]`` returns ``[V, F']``, a
+        pair ``([S, F], [R, F])`` of senders' and receivers' rows returns ``[R, F']``, and ``[*lead, N, F]`` is one
+        graph of N nodes with many rows for each, the same edges for all.
 
     Raises:
         ShapeError, DtypeError, DeviceError, GraphError: the row width, the number of agents or graphs, the type or
             the device of ``h`` does not fit the layer or the graph.
+        ConfigError: features of edges that the layer does not read, attention of a layer that has none.
     """
+
+    _unsettled: tuple[str, dict[str, Any]] | None = None
+    edge_dim: int = 0
+    """D, width of the features of edges that it reads."""
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
+        if "__init__" in vars(cls):
+            cls.__init__ = lazily(cls.__init__)  # type: ignore[method-assign]
         record(cls)
 
+    @lazily
     def __init__(self, in_channels: int, out_channels: int, msg_channels: int, aggr: str = "sum") -> None:
         for name, value in (("in", in_channels), ("out", out_channels), ("msg", msg_channels)):
             if value < 1:
@@ -67,12 +76,18 @@ class CommLayer(MessagePassing):
         forget_namesake(type(self))
         super().__init__(aggr=aggr, node_dim=0)
         remove_file(type(self))
-        check_hooks(self)
+        check_hooks(self, type(self).edge_inbox is CommLayer.edge_inbox)
+        self._asks_for_features = "edge_attr" in self.inspector.get_param_names("message")
         remember(self)
         self._aggregation = type(self.aggr_module)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.msg_channels = msg_channels
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        if self._unsettled is not None:
+            settle(self, width_of(self, state_dict, prefix))
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def __setstate__(self, data: dict[str, Any]) -> None:
         super().__setstate__(data)
@@ -113,20 +128,53 @@ class CommLayer(MessagePassing):
 
     def forward(
         self,
-        h: Tensor,
+        h: Tensor | tuple[Tensor, Tensor],
         graph: CommGraph | Tensor,
         edge_attr: OptTensor = None,
         edge_weight: OptTensor = None,
-    ) -> Tensor:
-        if isinstance(graph, CommGraph):
+        return_attention_weights: bool = False,
+    ) -> Tensor | tuple[Tensor, Attention]:
+        if self._unsettled is not None:
+            settle(self, check_pair(self, h)[0].shape[-1])
+        if not isinstance(graph, CommGraph):
+            out = self._over_edges(h, graph, edge_attr, edge_weight)
+        else:
             self.check(h, graph)
             if edge_attr is not None or edge_weight is not None:
                 raise GraphError("A CommGraph brings its features: use graph.with_features(attr, weight).")
-            return self.receive(h, self._sent(h), graph)
-        self._check_rows(h)
+            self.check_read(graph.attr)
+            out = self.receive(h, self._sent(h), graph)
+        return (out, attention_of(self, h, graph, edge_attr, edge_weight)) if return_attention_weights else out
+
+    def _over_edges(
+        self, h: Tensor | tuple[Tensor, Tensor], graph: Tensor, edge_attr: OptTensor, edge_weight: OptTensor
+    ) -> Tensor:
+        """As any layer of PyG: rows, a pair of senders' and receivers' rows, or several rows for each node."""
+        for rows in check_pair(self, h):
+            self._check_rows(rows)
         edge_index = check_edges(self, h, graph, edge_attr, edge_weight)
-        msg, query = self._sent(h), self.listen(h)
-        return self.combine(h, self.edge_inbox(msg, query, edge_index, like(edge_attr, h), like(edge_weight, h)))
+        self.check_read(edge_attr)
+        if isinstance(h, Tensor):
+            edge_index, edge_attr, edge_weight = edges_over(h, edge_index, edge_attr, edge_weight)
+        source, target = (h.reshape(-1, h.shape[-1]),) * 2 if isinstance(h, Tensor) else h
+        msg, query = self._sent(source), self.listen(target)
+        features = like(edge_attr, target), like(edge_weight, target)
+        out = self.combine(target, self.edge_inbox(msg, query, edge_index, *features))
+        return out.view(*h.shape[:-1], out.shape[-1]) if isinstance(h, Tensor) else out
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether the features of edges have a part: ``message`` asks for ``edge_attr``, or ``edge_dim`` is not 0."""
+        return self.edge_dim > 0 or self._asks_for_features
+
+    def check_read(self, attr: OptTensor) -> None:
+        """Refuse features of edges that would be ignored."""
+        if attr is not None and not self.reads_features:
+            raise ConfigError(
+                f"{type(self).__name__} reads no features of edges, got some of width {attr.shape[-1]}: leave "
+                "edge_attr out (graph.with_features(weight=graph.weight)), choose a layer with edge_dim, or let "
+                "message ask for edge_attr (where edge_inbox reads them, say self.edge_dim)."
+            )
 
     def _sent(self, h: Tensor) -> Tensor:
         msg = self.send(h)
@@ -201,6 +249,11 @@ class CommLayer(MessagePassing):
 
     def check(self, h: Tensor, graph: CommGraph) -> None:
         """Refuse an ``h`` that does not fit the layer or the graph."""
+        if isinstance(h, tuple):
+            raise ShapeError(
+                f"A CommGraph is over one team: expected h [*lead, N={graph.num_agents}, F={self.in_channels}], got a "
+                "pair of rows. Between two kinds of nodes use an edge_index [2, E]."
+            )
         self._check_rows(h)
         if h.dim() < 2 or h.shape[-2] != graph.num_agents:
             raise ShapeError(
@@ -248,8 +301,3 @@ def _as_dense(graph: CommGraph) -> CommGraph:
 def _by_graph(rows_VC: Tensor, graph: CommGraph) -> Tensor:
     # explicit: a batch may be empty, and so may rows
     return rows_VC.reshape(rows_VC.shape[0] // graph.num_agents, graph.num_agents, rows_VC.shape[1])
-
-
-def like(features: OptTensor, rows: Tensor) -> OptTensor:
-    """Edge features in the type of the rows: positions are float32, whatever the weights are."""
-    return None if features is None else features.to(rows.dtype)

@@ -102,6 +102,8 @@ def talk(
     entropy, cost, bits = zero, zero, zero
     rows, arrivals, spoke, choices, log_probs, schedules, flights = [], [], [], [], [], [], []
     width, own = wire.scheduler.num_choices, state.schedule.shape[-1] - _remembered(wire)
+    if not any(layer.reads_features for layer in comm.rounds):
+        comm.rounds[0].check_read(reachable.attr)
     for number, layer in enumerate(comm.rounds):
         rows.append(h)
         moment = Moment(key, step, number)
