@@ -138,6 +138,11 @@ class CommLayer(MessagePassing):
             settle(self, check_pair(self, h)[0].shape[-1])
         if not isinstance(graph, CommGraph):
             out = self._over_edges(h, graph, edge_attr, edge_weight)
+        elif isinstance(h, tuple):
+            raise ShapeError(
+                f"A CommGraph is over one team: expected h [*lead, N={graph.num_agents}, F={self.in_channels}], got a "
+                "pair of rows. Between two kinds of nodes use an edge_index [2, E]."
+            )
         else:
             self.check(h, graph)
             if edge_attr is not None or edge_weight is not None:
@@ -249,11 +254,6 @@ class CommLayer(MessagePassing):
 
     def check(self, h: Tensor, graph: CommGraph) -> None:
         """Refuse an ``h`` that does not fit the layer or the graph."""
-        if isinstance(h, tuple):
-            raise ShapeError(
-                f"A CommGraph is over one team: expected h [*lead, N={graph.num_agents}, F={self.in_channels}], got a "
-                "pair of rows. Between two kinds of nodes use an edge_index [2, E]."
-            )
         self._check_rows(h)
         if h.dim() < 2 or h.shape[-2] != graph.num_agents:
             raise ShapeError(

@@ -48,7 +48,7 @@ class _Attend(torch.autograd.Function):
         inputs = query, key, value
         apart = [x.detach().requires_grad_(needed) for x, needed in zip(inputs, ctx.needs_input_grad[:3], strict=True)]
         with torch.enable_grad():
-            out = scaled_dot_product_attention(*apart, attn_mask=bias)
+            out = scaled_dot_product_attention(apart[0], apart[1], apart[2], attn_mask=bias)
         ctx.save_for_backward(*inputs)
         ctx.bias, ctx.fused = bias, (apart, out)
         return out.detach()

@@ -53,8 +53,9 @@ def edges_over(
     if h.dim() == 2:
         return edge_index, attr, weight
     count, nodes = h.shape[:-2].numel(), h.shape[-2]
-    features = (None if x is None else x.repeat(count, *[1] * (x.dim() - 1)) for x in (attr, weight))
-    return views.repeat_edges(edge_index, count, nodes), *features
+    attr = None if attr is None else attr.repeat(count, 1)
+    weight = None if weight is None else weight.repeat(count)
+    return views.repeat_edges(edge_index, count, nodes), attr, weight
 
 
 def check_edges(layer: MessagePassing, h: Any, graph: Any, attr: OptTensor, weight: OptTensor) -> Tensor:

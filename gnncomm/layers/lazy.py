@@ -26,7 +26,7 @@ def lazily(start: Callable[..., None]) -> Callable[..., None]:
         return start
 
     @functools.wraps(start)
-    def init(layer: nn.Module, *args: Any, **settings: Any) -> None:
+    def init(layer: Any, *args: Any, **settings: Any) -> None:
         given = inspect.signature(start).bind(layer, *args, **settings).arguments
         if given.get(name) == -1:
             _describe(layer, name, dict(list(given.items())[1:]))
@@ -36,39 +36,40 @@ def lazily(start: Callable[..., None]) -> Callable[..., None]:
     return init
 
 
-def _of_width(layer: nn.Module, width: int) -> nn.Module:
+def _of_width(layer: Any, width: int) -> nn.Module:
     name, settings = layer._unsettled
     made: nn.Module = type(layer)(**{**settings, name: width})
     return made
 
 
-def _describe(layer: nn.Module, name: str, settings: dict[str, Any]) -> None:
+def _describe(layer: Any, name: str, settings: dict[str, Any]) -> None:
     with torch.device("meta"):
         described = type(layer)(**{**settings, name: _WIDTHS[0]})
     vars(layer).update(vars(described))
     layer._unsettled = name, settings
     for module in layer.modules():
         for key, value in module._parameters.items():
-            module._parameters[key] = None if value is None else UninitializedParameter(value.requires_grad)
+            if value is not None:
+                module._parameters[key] = UninitializedParameter(value.requires_grad)
     for name in ("in_channels", "out_channels"):
         if getattr(layer, name) == _WIDTHS[0]:
             setattr(layer, name, -1)
 
 
-def settle(layer: nn.Module, width: int) -> None:
+def settle(layer: Any, width: int) -> None:
     """Make the parts of a layer that was only described. Parameters stay the same objects: optimisers hold them."""
     made = _of_width(layer, width).train(layer.training)
     for mine, new in zip(layer.modules(), made.modules(), strict=True):
         vars(mine).update({key: value for key, value in vars(new).items() if key not in _KEPT and "hooks" not in key})
         for key, value in new._parameters.items():
-            held = mine._parameters[key]
+            held: object = mine._parameters[key]
             if isinstance(held, UninitializedParameter) and value is not None:
                 held.materialize(value.shape)
                 held.data.copy_(value.data)
     layer._unsettled = None
 
 
-def width_of(layer: nn.Module, state: Mapping[str, Tensor], prefix: str) -> int:
+def width_of(layer: Any, state: Mapping[str, Tensor], prefix: str) -> int:
     """The width of the layer whose parameters these are: each size of one grows with it in proportion.
 
     Raises:

@@ -40,20 +40,27 @@ def attends(layer: object) -> TypeGuard[Attentive]:
     return isinstance(layer, Attentive) and bool(getattr(layer, "weighs", True))
 
 
-def attention_of(layer: Any, h: Tensor | tuple[Tensor, Tensor], graph: CommGraph | Tensor, *features: OptTensor) -> Any:
+def attention_of(
+    layer: Any,
+    h: Tensor | tuple[Tensor, Tensor],
+    graph: CommGraph | Tensor,
+    edge_attr: OptTensor,
+    edge_weight: OptTensor,
+) -> Attention:
     """What ``attention`` of the layer says of rows, or of a pair of senders' and receivers' rows.
 
     Raises:
         ConfigError: the layer has no such hook.
     """
-    if not attends(layer):
+    tells: object = layer
+    if not attends(tells):
         raise ConfigError(
             f"{layer!r} has no attention to return: expected a layer with the hook attention(h, graph, "
             "edge_attr, edge_weight, msg), such as AttentionComm. Leave return_attention_weights out."
         )
-    if isinstance(h, Tensor):
-        return layer.attention(h, graph, *features)
-    return layer.attention(h[1], graph, *features, msg=layer.send(h[0]))
+    row, msg = (h, None) if isinstance(h, Tensor) else (h[1], layer.send(h[0]))
+    found: Attention = layer.attention(row, graph, edge_attr, edge_weight, msg)
+    return found
 
 
 def edges_of(

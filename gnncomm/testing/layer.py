@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -125,7 +125,9 @@ def _probe(shape: torch.Size) -> Tensor:
     return normal(tuple(shape), 7)
 
 
-def _out_and_gradient(layer: CommModule, h: Tensor, graph: CommGraph) -> tuple[Tensor, Tensor]:
+def _out_and_gradient(
+    layer: Callable[[Tensor, CommGraph], Tensor], h: Tensor, graph: CommGraph
+) -> tuple[Tensor, Tensor]:
     leaf = h.clone().requires_grad_()
     out: Tensor = layer(leaf, graph)
     (gradient,) = torch.autograd.grad((out * _probe(out.shape)).sum(), leaf)
@@ -166,7 +168,7 @@ def check_layouts_agree(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
 
     def plain(rows: Tensor, _: CommGraph) -> Tensor:
         out: Tensor = layer(rows.flatten(0, 1), edges.edge_index, edges.edge_attr, edges.edge_weight)
-        return out.unflatten(0, rows.shape[:2])
+        return out.view(*rows.shape[:2], -1)
 
     want, want_gradient = _out_and_gradient(plain, h, graph)
     for layout in Layout:
