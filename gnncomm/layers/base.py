@@ -18,12 +18,13 @@ from gnncomm.layers.generated import forget_namesake, remove_file
 from gnncomm.layers.inputs import check_edges, check_hooks, check_pair, edges_over
 from gnncomm.layers.lazy import lazily, settle, width_of
 from gnncomm.layers.weighing import Attention, attention_of, like
+from gnncomm.registry import Remembers
 
 PAIRS_PER_EDGE = 64
 """Up to so many pairs of agents for each edge, dense forms are faster; docs/speed.md has the measurements."""
 
 
-class CommLayer(MessagePassing):
+class CommLayer(Remembers, MessagePassing):
     r"""Base of all communication layers: two halves with a wire between them.
 
     .. code-block:: text

@@ -21,7 +21,7 @@ _KEPT = "_parameters", "_modules", "training", "_unsettled"
 
 def lazily(start: Callable[..., None]) -> Callable[..., None]:
     """``__init__`` of a layer, which only describes the layer where its first argument, the width, is -1."""
-    name = list(inspect.signature(start).parameters)[1]
+    name = next(iter(list(inspect.signature(start).parameters)[1:]), "")
     if name not in _NAMES:
         return start
 
@@ -45,7 +45,7 @@ def _of_width(layer: Any, width: int) -> nn.Module:
 def _describe(layer: Any, name: str, settings: dict[str, Any]) -> None:
     with torch.device("meta"):
         described = type(layer)(**{**settings, name: _WIDTHS[0]})
-    vars(layer).update(vars(described))
+    vars(layer).update({key: value for key, value in vars(described).items() if key != "_made_by"})
     layer._unsettled = name, settings
     for module in layer.modules():
         for key, value in module._parameters.items():
