@@ -131,8 +131,7 @@ def _comm(config: TrainConfig, parts: Parts) -> CommStack:
 
 
 def _critic(config: TrainConfig, hidden: int, num_agents: int) -> Critic:
-    name = "central" if config.algo == "mappo" else "local"
-    critic: Critic = CRITICS.resolve(name, hidden=hidden, num_agents=num_agents)  # type: ignore[assignment]  # a table of modules
+    critic: Critic = CRITICS.resolve(config.algo, hidden=hidden, num_agents=num_agents)
     return critic
 
 
