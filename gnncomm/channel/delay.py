@@ -42,7 +42,7 @@ class Delay(Channel):
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         if self.steps == 0:
-            return Delivery((Arrival(msg, graph).as_it_came(),), state)
+            return Delivery((Arrival(msg, graph),), state)
         flight = _Flight(msg, graph, state, self.steps)
         everyone = torch.ones((), dtype=torch.bool, device=msg.device)
         return Delivery((flight.arrival(self.steps, everyone),), flight.after())
@@ -79,13 +79,13 @@ class Jitter(Channel):
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         if self.max == 0:
-            return Delivery((Arrival(msg, graph).as_it_came(),), state)
+            return Delivery((Arrival(msg, graph),), state)
         flight = _Flight(msg, graph, state, self.max)
         edges = Edges(graph, moment)
         at_once = edges.keep(self._steps(edges.draw("jitter")) == 0)
         agent = torch.arange(msg.shape[1], device=msg.device)
         key_B11, step_B11 = stream(moment.key, "jitter").view(-1, 1, 1), moment.step.view(-1, 1, 1)
-        arrivals = [Arrival(msg, at_once).as_it_came()]
+        arrivals = [Arrival(msg, at_once)]
         for age in range(1, self.max + 1):
             draw_BNN = uniform(key_B11, step_B11 - age, agent.unsqueeze(-1), agent)
             arrivals.append(flight.arrival(age, self._steps(draw_BNN) == age))

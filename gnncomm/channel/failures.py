@@ -121,11 +121,11 @@ class Byzantine(_Failing):
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         if self.agents == 0:
-            return Delivery((Arrival(msg, graph).as_it_came(),), state)
+            return Delivery((Arrival(msg, graph),), state)
         lies = self.failing(graph.num_agents, moment)
         if self.kind == "replay":
             state = torch.where((moment.step == 0).view(-1, 1, 1), msg, state)
-        honest = Arrival(msg, graph.keep_where(sender=~lies)).as_it_came()
+        honest = Arrival(msg, graph.keep_where(sender=~lies))
         lie = Arrival(
             self._lie(msg, state), graph.keep_where(sender=lies, self_loops=False), fresh=self.kind in ("flip", "scale")
         )

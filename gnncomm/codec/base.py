@@ -13,11 +13,11 @@ from gnncomm.codec.packet import Field, Packet
 from gnncomm.gradients import straight_through
 from gnncomm.moment import Moment
 from gnncomm.registry import Remembers
-from gnncomm.types import Passed
+from gnncomm.types import Batch
 
 
 @dataclass(frozen=True)
-class Coded(Passed):
+class Coded(Batch):
     """Messages as the receivers read them, and what they cost."""
 
     msg: Tensor  # [B, N, M]

@@ -26,7 +26,7 @@ class Float32(Codec):
 
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
         bits = 8 * msg.element_size() * msg.shape[-1]
-        return Coded(msg, msg.new_full(msg.shape[:-1], float(bits))).as_it_came()
+        return Coded(msg, msg.new_full(msg.shape[:-1], float(bits)))
 
 
 class _Short(Codec):

@@ -2,5 +2,6 @@
 
 from gnncomm.graph.commgraph import CommGraph, Layout
 from gnncomm.graph.edges import Edges, talkers
+from gnncomm.graph.padding import unpad
 
-__all__ = ["CommGraph", "Edges", "Layout", "talkers"]
+__all__ = ["CommGraph", "Edges", "Layout", "talkers", "unpad"]

@@ -100,11 +100,12 @@ def talk(
     entropy, cost, bits = zero, zero, zero
     rows, arrivals, spoke, choices, log_probs, schedules, flights = [], [], [], [], [], [], []
     width, own = wire.scheduler.num_choices, state.schedule.shape[-1] - _remembered(wire)
+    if not any(layer.reads_features for layer in comm.rounds):
+        comm.rounds[0].check_read(reachable.attr)
     for number, layer in enumerate(comm.rounds):
         rows.append(h)
         moment = replace(now, round=number)
-        raw = layer.send(h)
-        coded = wire.codec(raw, moment)
+        coded = wire.codec(layer.send(h), moment)
         recorded = None if choice is None else choice[..., number * width : (number + 1) * width]
         before, past = state.schedule[:, :, number].tensor_split([own], -1)
         schedule = wire.scheduler(Situation(h, coded.msg, reachable, before, moment, draw, recorded))
@@ -112,7 +113,7 @@ def talk(
         carried = schedule.graph if schedule.candidates is None else schedule.candidates
         delivery = _carried(wire, schedule.msg, carried, state.flight[:, :, number], moment)
         arrived = tuple(_read_by(arrival, schedule.deaf) for arrival in delivery.arrivals)
-        receive = partial(_receive, comm, layer, coded.unchanged and schedule.unchanged)
+        receive = partial(_receive, comm, layer)
         if schedule.candidates is None:
             h = receive(h, arrived)
         else:
@@ -172,16 +173,13 @@ def _carried(wire: Wire, msg: Tensor, graph: CommGraph, flight: Tensor, moment: 
     return replace(delivery, state=torch.cat([delivery.state, flight[..., width:]], -1))
 
 
-def _receive(comm: CommStack, layer: CommLayer, as_said: bool, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tensor:
-    """The rows after ``layer``, where one sender may be heard with several messages at once.
-
-    ``as_said``: codec and scheduler passed on what ``layer.send`` said as it came.
-    """
+def _receive(comm: CommStack, layer: CommLayer, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tensor:
+    """The rows after ``layer``, where one sender may be heard with several messages at once."""
     if len(arrivals) > 1:
         arrivals = tuple(arrival for arrival in arrivals if arrival.graph.num_edges) or arrivals[:1]
     if len(arrivals) == 1:
         (one,) = arrivals
-        return comm.merge(h, layer.receive(h, one.msg, one.graph, unchanged=one.unchanged and as_said))
+        return comm.merge(h, layer.receive(h, one.msg, one.graph))
     num_envs, num_agents = h.shape[:2]
     graphs = [arrival.graph.expand(num_envs) for arrival in arrivals]
     sender_E = torch.cat([graph.edge_index[0] + d * num_envs * num_agents for d, graph in enumerate(graphs)])
@@ -205,8 +203,7 @@ def _read_by(arrival: Arrival, deaf: Tensor | None) -> Arrival:
     """The edges over which a message is read; what an agent says to itself always is."""
     if deaf is None:
         return arrival
-    heard = replace(arrival, graph=arrival.graph.keep_where(receiver=~deaf))
-    return heard.as_it_came() if arrival.unchanged else heard
+    return replace(arrival, graph=arrival.graph.keep_where(receiver=~deaf))
 
 
 def _union(graphs: list[CommGraph]) -> CommGraph:

@@ -11,4 +11,4 @@ class Always(Scheduler):
     decider = Decider.NOBODY
 
     def forward(self, now: Situation) -> Schedule:
-        return Schedule(now.graph, now.msg, now.state).as_it_came()
+        return Schedule(now.graph, now.msg, now.state)

@@ -15,7 +15,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph, Edges
 from gnncomm.moment import Moment
 from gnncomm.registry import Remembers
-from gnncomm.types import Batch, Passed
+from gnncomm.types import Batch
 
 
 class Decider(StrEnum):
@@ -43,7 +43,7 @@ class Trades(Batch):
 
 
 @dataclass(frozen=True)
-class Schedule(Passed):
+class Schedule(Batch):
     """Who talks in one round; what is None does not occur."""
 
     graph: CommGraph  # the edges that are used

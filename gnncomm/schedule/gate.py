@@ -76,7 +76,7 @@ class Gate(Scheduler):
             torch.where(matters_B1, -(p_BN2 * log_p_BN2).sum(-1), 0.0),
             torch.where(matters_B1, self.price * p_BN2[..., 1], 0.0) if self.price else None,
             deaf=~talks_BN if self.two_way else None,
-        ).as_it_came()
+        )
 
     def _choose(self, log_p_BN2: Tensor, key: int | Tensor | None, moment: Moment) -> Tensor:
         if key is None:

@@ -68,7 +68,7 @@ class LearnedStatic(Scheduler):
         chosen_BNN, weight_BNN, trades = largest(theta_NN.expand(num_envs, -1, -1), noise_BNN, self.k)
         used = now.graph.keep_where(pair=chosen_BNN.transpose(1, 2))
         if not self.learns_edges:
-            return Schedule(used, now.msg, now.state).as_it_came()
+            return Schedule(used, now.msg, now.state)
         weight = weight_BNN[now.edges.environment, now.edges.receiver, now.edges.sender]
         return Schedule(used, now.msg, now.state, candidates=now.edges.weighed(weight), trades=trades)
 

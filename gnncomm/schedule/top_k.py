@@ -68,7 +68,7 @@ class TopK(Scheduler):
         used = now.graph.keep_where(sender=talks_BN)
         bits_BN = torch.where(competes_BN, float(WEIGHT_BITS), weight_BN.new_zeros(()))
         if not self.learns_edges:
-            return Schedule(used, now.msg, now.state, bits=bits_BN).as_it_came()
+            return Schedule(used, now.msg, now.state, bits=bits_BN)
         last_BN, first_BN = (end.unsqueeze(-1).expand_as(talks_BN) for end in (ends.last, ends.first))
         candidates = now.edges.weighed(now.edges.of_sender(learned_BN))
         trades = Trades(last_BN, first_BN, learned_BN)

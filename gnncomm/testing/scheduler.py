@@ -27,7 +27,7 @@ def check_scheduler(scheduler: Scheduler, msg_channels: int = 8, num_agents: int
 
     Works on a copy, in float64, in the mode that it is in, over some steps of which each finds the state of the last.
 
-    * It adds no edge, and decides the same again; an environment alone is decided alike. ``as_it_came`` is true.
+    * It adds no edge, and decides the same again; an environment alone is decided alike.
     * An edge reads the rows that ``decider`` says: ``nobody``'s, its ``sender``'s, its ``receiver``'s and what was
       announced, or what was ``announced`` alone. Only the ``team`` may read all.
     * What is read of a sender, and what it carries on, is made of its own rows.
@@ -68,8 +68,6 @@ def _check_edges(scheduler: Scheduler, now: Situation, want: Schedule) -> None:
     if len(extra):
         env, sender, receiver = extra[0].tolist()
         require(False, _LAW, f"environment {env}: {sender} -> {receiver} is used, which the topology does not give.")
-    if want.unchanged:
-        require_bits(_LAW, "what came as it was", want.msg, now.msg, _ROW, "the scheduler says so")
     _require_same(want, scheduler(now), torch.ones_like(want.graph.dense), "it was decided again")
 
 
