@@ -69,6 +69,7 @@ _ROOMS = (
     "envs",
     "errors",
     "evaluate",
+    "gradients",
     "graph",
     "integrations",
     "layers",

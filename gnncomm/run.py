@@ -115,6 +115,7 @@ class Trained:
         Raises:
             TrustError: the run names an environment (or a function) of another package, and ``trust_env`` is False.
             ConfigError: an own environment that ``load`` was not given, or another one.
+            ResourceError: they cannot fit into memory.
         """
         config = replace(self.config, num_envs=num_envs)
         if "env" in config.given:
@@ -124,6 +125,7 @@ class Trained:
             return env
         if not self.trust_env:
             environments.require_trust(config.env, config.env_settings)
+        require_memory(replace(config, rollout=1))
         return make_env(config)
 
 

@@ -1,4 +1,4 @@
-"""Kernels against the edge form of the same layer: values, gradients, chunks, broken messages; when they step back."""
+"""Layers over graphs against the edge form: values, gradients, broken messages, derivatives of derivatives."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from torch_geometric.typing import OptTensor
 
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.layers import AttentionComm, CommLayer, MeanComm
-from gnncomm.layers.kernels import Round, plain_forms
-from gnncomm.layers.kernels import round as rounds
-from gnncomm.layers.kernels.full import FoldedMean
-from gnncomm.topology import Empty, Exponential, Full, KNearest, Line, Ring
+from gnncomm.topology import Empty, Exponential, Full, Line, Ring
 
-B, N, F = 8, 9, 6  # more rows than those which are done without kernels where there is nothing to derive
+B, N, F = 3, 9, 6
 
 
 def alive(num_envs: int = B, num_agents: int = N) -> Tensor:
@@ -35,28 +32,24 @@ def pairs(layout: Layout, per_env: bool) -> CommGraph:
     return CommGraph.from_dense(draw).to_layout(layout)
 
 
-GRAPHS: dict[str, tuple[Callable[[], CommGraph], str, str]] = {
-    "full": (lambda: Full()(alive()), "DenseAttention", "FullMean"),
-    "full with loops": (lambda: Full(self_loops=True)(alive()), "DenseAttention", "FullMean"),
-    "ring": (lambda: Ring(1)(alive()), "ShiftAttention", "ShiftMean"),
-    "wide ring": (lambda: Ring(2)(alive()), "DenseAttention", "DenseMean"),
-    "two agents": (lambda: Full()(alive(B, 2)), "ShiftAttention", "FullMean"),
-    "exponential of 20": (lambda: Exponential()(alive(B, 20)), "ShiftAttention", "ShiftMean"),
-    "one graph each, dense": (lambda: pairs(Layout.DENSE, True), "DenseAttention", "DenseMean"),
-    "one for all, dense": (lambda: pairs(Layout.DENSE, False), "DenseAttention", "DenseMean"),
-    "one graph each, regular": (lambda: pairs(Layout.REGULAR, True), "GatherAttention", "GatherMean"),
-    "one for all, regular": (lambda: pairs(Layout.REGULAR, False), "GatherAttention", "GatherMean"),
-    "nearest of 70": (
-        lambda: KNearest(3)(alive(B, 70), torch.rand(B, 70, 2)).to_layout(Layout.REGULAR),
-        "GatherAttention",
-        "GatherMean",
-    ),
-    "one graph each, sparse": (lambda: pairs(Layout.SPARSE, True), "SegmentAttention", "SegmentMean"),
-    "one for all, sparse": (lambda: pairs(Layout.SPARSE, False), "SegmentAttention", "SegmentMean"),
-    "nobody, sparse": (lambda: Empty()(alive()).to_layout(Layout.SPARSE), "SegmentAttention", "SegmentMean"),
+GRAPHS: dict[str, Callable[[], CommGraph]] = {
+    "full": lambda: Full()(alive()),
+    "full with loops": lambda: Full(self_loops=True)(alive()),
+    "wide ring": lambda: Ring(2)(alive()),
+    "two agents": lambda: Full()(alive(B, 2)),
+    "exponential of 20": lambda: Exponential()(alive(B, 20)),
+    "one graph each, dense": lambda: pairs(Layout.DENSE, True),
+    "one for all, dense": lambda: pairs(Layout.DENSE, False),
+    "one graph each, regular": lambda: pairs(Layout.REGULAR, True),
+    "one for all, regular": lambda: pairs(Layout.REGULAR, False),
+    "one graph each, sparse": lambda: pairs(Layout.SPARSE, True),
+    "one for all, sparse": lambda: pairs(Layout.SPARSE, False),
+    "nobody": lambda: Empty()(alive()),
+    "nobody, sparse": lambda: Empty()(alive()).to_layout(Layout.SPARSE),
 }
 LAYERS: dict[str, Callable[[], CommLayer]] = {
     "attention": lambda: AttentionComm(F, 8, heads=2, key_channels=3, value_channels=5),
+    "attention, widths equal": lambda: AttentionComm(F, 8, heads=2, key_channels=4),
     "mean": lambda: MeanComm(F, 4),
     "mean of messages": lambda: MeanComm(F, 4, msg_channels=3),
 }
@@ -83,89 +76,48 @@ def assert_same(got: list[Tensor], want: list[Tensor]) -> None:
         torch.testing.assert_close(one, other, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("chunk_rows", [4, 20, 10**6])
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("case", GRAPHS)
-def test_a_kernel_says_what_the_edges_say(
-    case: str, name: str, chunk_rows: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rounds, "CHUNK_ROWS", chunk_rows)
-    make, attends, means = GRAPHS[case]
-    graph, layer = make(), build(name)
-    h = rows(B, graph.num_agents)
-    kernel = layer.kernel(graph, h)
-    assert type(kernel).__name__ == (attends if name == "attention" else means)
-    assert_same(results(layer, h, layer(h, graph)), results(layer, h, edge_form(layer, h, graph)))
-
-
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("case", GRAPHS)
-def test_delivered_messages_are_what_is_read(case: str, name: str) -> None:
-    """``receive`` with messages that are not what ``send`` would say, and their gradient."""
-    graph, layer = GRAPHS[case][0](), build(name)
-    h = rows(B, graph.num_agents)
-    msg = layer.send(rows(B, graph.num_agents, seed=5)).detach().requires_grad_()
-    quiet = [p for p in layer.parameters() if p is not getattr(layer.lin_send, "weight", None)]
-
-    def both(out: Tensor) -> list[Tensor]:
-        probe = torch.linspace(-1, 2, out.numel(), dtype=out.dtype).sin().view(out.shape)
-        return [out.detach(), *torch.autograd.grad((out * probe).sum(), [h, msg, *quiet])]
-
-    with plain_forms():
-        want = both(layer.receive(h, msg, graph))
-    assert_same(both(layer.receive(h, msg, graph)), want)
-
-
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("case", ["full", "ring", "one graph each, regular", "one for all, sparse"])
-def test_derivatives_by_differences(case: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "CHUNK_ROWS", 2 * N)
-    graph, layer = GRAPHS[case][0](), build(name)
-    h = rows()
-    assert torch.autograd.gradcheck(lambda x: layer(x, graph), (h,), fast_mode=True)
-
-
-@pytest.mark.parametrize("graded", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("case", GRAPHS)
-def test_a_kernel_says_what_the_plain_form_says(
-    case: str, name: str, dtype: torch.dtype, graded: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """In both types, with and without a derivative, for the rows themselves and for messages from a wire."""
-    calls = [calls_of(Round, monkeypatch), calls_of(FoldedMean, monkeypatch)]
-    graph, layer = GRAPHS[case][0](), build(name).to(dtype)
-    many = B if graph.num_graphs > 1 else -(-(rounds.FEW_ROWS + 1) // graph.num_agents)
-    h = rows(many, graph.num_agents).detach().to(dtype).requires_grad_(graded)
-    msg = layer.send(rows(many, graph.num_agents, seed=5).detach().to(dtype)).detach().requires_grad_(graded)
+def test_a_graph_says_what_the_edges_say(case: str, name: str, dtype: torch.dtype) -> None:
+    """Of the rows' own messages and of delivered ones, with and without a derivative."""
+    graph, layer = GRAPHS[case](), build(name).to(dtype)
+    h = rows(B, graph.num_agents).detach().to(dtype).requires_grad_()
+    msg = layer.send(rows(B, graph.num_agents, seed=5).to(dtype)).detach().requires_grad_()
+    edges = graph.expand(B).edge_index
 
-    def both() -> list[Tensor]:
-        with torch.set_grad_enabled(graded):
-            direct, wired = layer(h, graph), layer.receive(h, msg, graph)
-        if not graded:
-            return [direct, wired]
-        probe = torch.linspace(-1, 2, direct.numel(), dtype=dtype).sin().view(direct.shape)
-        inputs = [h, msg, *layer.parameters()]
-        return [direct, wired, *torch.autograd.grad(((direct + 2 * wired) * probe).sum(), inputs)]
+    def by_edges() -> Tensor:
+        inbox = layer.edge_inbox(msg.flatten(0, 1), layer.listen(h).flatten(0, 1), edges, None, None)
+        return layer.combine(h, inbox.view(B, graph.num_agents, -1))
 
-    got, taken = both(), sum(map(len, calls))
-    assert taken == 2, "both by a kernel"
-    with plain_forms():
-        want = both()
-    assert sum(map(len, calls)) == taken
-    atol = 1e-10 if dtype == torch.float64 else 2e-4 if graded else 1e-5
+    got = results(layer, h, layer(h, graph) + 2 * layer.receive(h, msg, graph), msg)
+    want = results(layer, h, edge_form(layer, h, graph) + 2 * by_edges(), msg)
+    atol = 1e-10 if dtype == torch.float64 else 2e-4
     for one, other in zip(got, want, strict=True):
         assert one.dtype == dtype
         torch.testing.assert_close(one, other, rtol=atol, atol=atol)
-
-
-def test_few_rows_are_done_without_kernels_where_nothing_is_derived(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls, layer, h = calls_of(Round, monkeypatch), build("attention"), rows(1, rounds.FEW_ROWS + 1).detach()
     with torch.no_grad():
-        layer(h[:, 1:], Full()(alive(1, rounds.FEW_ROWS)))
-        assert not calls
-        layer(h, Full()(alive(1, rounds.FEW_ROWS + 1)))
-        assert len(calls) == 1
+        torch.testing.assert_close(layer(h, graph) + 2 * layer.receive(h, msg, graph), got[0], rtol=atol, atol=atol)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("case", ["full", "one graph each, dense", "one graph each, regular"])
+def test_derivatives_by_differences(case: str, name: str) -> None:
+    graph, layer = GRAPHS[case](), build(name)
+    assert torch.autograd.gradcheck(lambda x: layer(x, graph), (rows(),), fast_mode=True)
+
+
+def test_what_is_made_of_a_graph_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A static graph is looked at in the first call only."""
+    graph, h = Full()(alive(1)), rows()
+    for name in LAYERS:
+        layer = build(name)
+        layer(h, graph)
+        known = dict(vars(graph))
+        layer(h, graph)
+        assert vars(graph).keys() == known.keys()
+        assert all(vars(graph)[key] is value for key, value in known.items())
+    assert torch.allclose(graph.shares(torch.float64), (1 - torch.eye(N, dtype=torch.float64)) / (N - 1))
 
 
 # ---- messages that are not finite ----
@@ -175,7 +127,7 @@ def test_few_rows_are_done_without_kernels_where_nothing_is_derived(monkeypatch:
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("case", GRAPHS)
 def test_a_broken_message_reaches_those_who_hear_it(case: str, name: str, value: float) -> None:
-    graph, layer = GRAPHS[case][0](), build(name)
+    graph, layer = GRAPHS[case](), build(name)
     h = rows(B, graph.num_agents).detach()
     clean, spoilt = layer(h, graph), h.clone()
     spoilt[2, 1] = value
@@ -245,30 +197,15 @@ def test_a_subclass_with_another_hook_is_heard(cls: type[CommLayer], layout: Lay
         assert_same(results(layer, h, layer(h, graph)), results(layer, h, edge_form(layer, h, graph)))
 
 
-def calls_of(function: type[torch.autograd.Function], monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    calls: list[None] = []
-    run = function.apply
-
-    def counted(*args: object) -> object:
-        calls.append(None)
-        return run(*args)  # type: ignore[no-untyped-call]  # torch
-
-    monkeypatch.setattr(function, "apply", counted)
-    return calls
-
-
 def doubled(module: nn.Module, args: tuple[Tensor, ...], out: Tensor) -> Tensor:
     return 2 * out
 
 
-def test_a_hook_on_a_part_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls, layer, graph, h = calls_of(Round, monkeypatch), build("attention"), Full()(alive()), rows()
-    layer(h, graph)
-    assert len(calls) == 1
+def test_a_hook_on_a_part_is_heard() -> None:
+    layer, graph, h = build("attention"), Full()(alive()), rows()
     plain = layer(h, graph) - layer.lin_self(h)
     layer.lin_inbox.register_forward_hook(doubled)
     torch.testing.assert_close(layer(h, graph) - layer.lin_self(h), 2 * plain)
-    assert len(calls) == 2
 
 
 def test_a_parametrised_part_is_heard() -> None:
@@ -279,27 +216,14 @@ def test_a_parametrised_part_is_heard() -> None:
     torch.testing.assert_close(layer(h, graph), edge_form(layer, h, graph))
 
 
-@pytest.mark.parametrize("function", [Round, FoldedMean])
-def test_kernels_step_back_where_they_do_not_fit(
-    function: type[torch.autograd.Function], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    calls = calls_of(function, monkeypatch)
-    layer, graph, h = build("attention" if function is Round else "mean"), Full()(alive()), rows()
-    want = layer(h, graph).detach()
-    assert len(calls) == 1
-    with plain_forms():
-        out = layer(h, graph)
-        first = torch.autograd.grad(out.square().sum(), h, create_graph=True)[0]
-        assert torch.autograd.grad(first.square().sum(), h)[0].isfinite().all(), "twice differentiable"
-    torch.testing.assert_close(out.detach(), want)
-    transformed = torch.func.grad(lambda x: layer(x, graph).square().sum())(h.detach())
-    torch.testing.assert_close(transformed, first.detach())
-    single = layer.float()
+@pytest.mark.parametrize("name", LAYERS)
+def test_half_precision(name: str) -> None:
+    layer, graph, h = build(name), Full()(alive()), rows()
+    want, single = layer(h, graph).detach(), layer.float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         low = single(h.detach().float(), graph)
     assert low.dtype == torch.bfloat16
     torch.testing.assert_close(low.double(), want, rtol=0.05, atol=0.05)
-    assert len(calls) == 1
 
 
 # ---- derivatives of derivatives ----
@@ -318,21 +242,21 @@ def loss(layer: CommLayer, graph: CommGraph) -> Callable[..., Tensor]:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("case", [case for case in GRAPHS if case != "nearest of 70"])
-def test_second_derivatives_by_differences(case: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of rows and of all parameters, by every kernel; "nearest of 70" is the kernel of "regular" with more agents."""
-    calls, graph, layer = calls_of(Round, monkeypatch), GRAPHS[case][0](), build(name)
-    folded = calls_of(FoldedMean, monkeypatch)
+@pytest.mark.parametrize(
+    "case", ["full", "one graph each, dense", "one for all, regular", "one for all, sparse", "nobody"]
+)
+def test_second_derivatives_by_differences(case: str, name: str) -> None:
+    """Of rows and of all parameters."""
+    graph, layer = GRAPHS[case](), build(name)
     h = rows(2 if graph.num_graphs == 1 else graph.num_graphs, graph.num_agents)
     parameters = [p.detach().clone().requires_grad_() for p in layer.parameters()]
     assert torch.autograd.gradgradcheck(loss(layer, graph), (h, *parameters), fast_mode=True)
-    assert calls or folded, "not by a kernel"
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("case", ["full", "ring", "one graph each, regular", "one for all, sparse"])
+@pytest.mark.parametrize("case", ["full", "one for all, dense", "one for all, sparse"])
 def test_every_way_to_ask_for_second_derivatives(case: str, name: str) -> None:
-    graph, layer = GRAPHS[case][0](), build(name)
+    graph, layer = GRAPHS[case](), build(name)
     h = rows(2 if graph.num_graphs == 1 else graph.num_graphs, graph.num_agents).detach()
     probe = torch.linspace(-1, 1, h.numel(), dtype=h.dtype).view(h.shape)
 
@@ -351,9 +275,9 @@ def test_every_way_to_ask_for_second_derivatives(case: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("case", ["full", "ring", "one for all, sparse"])
+@pytest.mark.parametrize("case", ["full", "one for all, dense", "one for all, sparse"])
 def test_many_gradients_at_once(case: str, name: str) -> None:
-    graph, layer = GRAPHS[case][0](), build(name)
+    graph, layer = GRAPHS[case](), build(name)
     h = rows(2, graph.num_agents).detach()
 
     def some(x: Tensor) -> Tensor:
@@ -375,17 +299,14 @@ def test_many_gradients_at_once(case: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_gradient_penalty_trains_the_parameters(name: str) -> None:
-    """The gradient of a slope with respect to parameters, against the same in operations of PyTorch alone."""
+    """The gradient of a slope with respect to parameters, against that of the edge form."""
     layer, h, graph = build(name), rows(), Full()(alive())
 
-    def penalty() -> list[Tensor]:
-        (slope,) = torch.autograd.grad(layer(h, graph).square().sum(), h, create_graph=True)
+    def penalty(out: Tensor) -> list[Tensor]:
+        (slope,) = torch.autograd.grad(out.square().sum(), h, create_graph=True)
         return list(torch.autograd.grad(slope.square().sum(), list(layer.parameters()), allow_unused=True))
 
-    got = penalty()
-    with plain_forms():
-        want = penalty()
-    for one, other in zip(got, want, strict=True):
+    for one, other in zip(penalty(layer(h, graph)), penalty(edge_form(layer, h, graph)), strict=True):
         assert other.abs().max() > 0
         torch.testing.assert_close(one, other)
 
@@ -424,18 +345,16 @@ def test_only_asked_for_gradients() -> None:
     torch.testing.assert_close(gradient, want)
 
 
-@pytest.mark.parametrize("case", [case for case in GRAPHS if case != "nobody, sparse"])
+@pytest.mark.parametrize("case", [case for case in GRAPHS if "nobody" not in case])
 def test_scores_beyond_all_numbers_are_no_empty_inbox(case: str) -> None:
     """Scores of minus infinity to everyone: undefined shares on every path, not silence."""
-    graph = GRAPHS[case][0]()
+    graph = GRAPHS[case]()
     layer = AttentionComm(F, 8, heads=1, key_channels=1, value_channels=5).double()
     h = torch.ones(B, graph.num_agents, F, dtype=torch.float64)
     with torch.no_grad():
         layer.lin_query.weight.fill_(1e200)
         layer.lin_send.weight[:1].fill_(-1e200)
-    out = layer(h, graph)
-    with plain_forms():
-        want = layer(h, graph)
+    out, want = layer(h, graph), edge_form(layer, h, graph)
     hears = (graph.in_degree.expand(B, -1) > 0).unsqueeze(-1).expand_as(want)
     assert want[hears].isnan().all()
     assert want[~hears].isfinite().all()
