@@ -91,14 +91,15 @@ class Registry(Generic[T]):
         return known[name]
 
     def name_of(self, maker: Any) -> str | None:
-        """What ``maker`` is called, None where it has no name. Imports nothing."""
-        of_house = [name for name, value in self.house.items() if value is maker]
-        source = f"{getattr(maker, '__module__', '')}:{getattr(maker, '__qualname__', '')}"
-        others = [name for name, one in table.added(self.kind).items() if one.sources == (source,)]
-        return next(iter(of_house + others), None)
+        """What ``maker`` is called, None where it has no name. Imports nobody's package for a class or function."""
+        found = [name for name, value in self.house.items() if value is maker]
+        for name, one in table.added(self.kind).items():
+            is_it = not one.trouble and one.thing is maker if self.is_thing(maker) else one.stands_for(maker)
+            found += [name] if is_it else []
+        return next(iter(found), None)
 
     def require_one(self, thing: Any, source: str) -> None:
-        """Refuse what is neither a class of this kind nor a function that could make one.
+        """Refuse what is neither a class of this kind nor a function that could make one, with types that can be read.
 
         Raises:
             ConfigError: says what it is.
@@ -113,6 +114,8 @@ class Registry(Generic[T]):
                 f"Expected {source} to be a class or a function that makes a {self.kind}, got {type(thing).__name__}. "
                 "Mend it."
             )
+        if not self.is_thing(thing):
+            parameters_of(thing)
 
     def is_thing(self, maker: Any) -> bool:
         """Whether a name is that of a thing itself (a method, with its ``summary``), not of what makes one."""
