@@ -40,7 +40,7 @@ def _hints_of(maker: Any) -> dict[str, Any]:
     if not isinstance(maker, type):
         return get_type_hints(maker)
     is_made = is_dataclass(maker) and maker.__dataclass_params__.init  # type: ignore[attr-defined]
-    return get_type_hints(maker if is_made else maker.__init__)
+    return get_type_hints(maker if is_made else maker.__init__)  # type: ignore[misc]  # of this very class
 
 
 def plain_number(text: str, kind: type[int] | type[float]) -> Any:
