@@ -94,8 +94,7 @@ class Registry(Generic[T]):
         """What ``maker`` is called, None where it has no name. Imports nobody's package for a class or function."""
         found = [name for name, value in self.house.items() if value is maker]
         for name, one in table.added(self.kind).items():
-            is_it = not one.trouble and one.thing is maker if self.is_thing(maker) else one.stands_for(maker)
-            found += [name] if is_it else []
+            found += [name] if one.stands_for(maker) else []
         return next(iter(found), None)
 
     def require_one(self, thing: Any, source: str) -> None:
@@ -218,13 +217,13 @@ class Registry(Generic[T]):
             text = "; ".join(self._spec(part, 0, sizes) for part in thing.parts)
             return f"[{text}]{self._settings_text('[...]', kind, thing, sizes, skip=1)}"
         maker = (made_by(thing) or (kind,))[0]
-        name = self.name_of(thing)
-        if name is not None:
-            return name
         name = self.name_of(maker)
+        if name is not None:
+            return f"{name}{self._settings_text(name, maker, thing, sizes)}"
+        name = self.name_of(thing)
         if name is None:
-            raise ConfigError(f"{maker.__name__} has no name: expected one of {', '.join(self.names())}.")
-        return f"{name}{self._settings_text(name, maker, thing, sizes)}"
+            raise ConfigError(f"{kind.__name__} has no name: expected one of {', '.join(self.names())}.")
+        return name
 
     def _settings_text(self, name: str, maker: Any, thing: T, sizes: Mapping[str, Any], skip: int = 0) -> str:
         """``:parameter=value,...`` for what is neither at its default nor in ``sizes``."""

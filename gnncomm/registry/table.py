@@ -47,8 +47,10 @@ class Added:
         return found
 
     def stands_for(self, maker: Any) -> bool:
-        """Whether it is the name of this class or function, and of nothing else."""
-        return self.sources == (source_of(maker),)
+        """Whether it is the name of this class, function or object, and of nothing else."""
+        if hasattr(maker, "__qualname__"):
+            return self.sources == (source_of(maker),)
+        return not self.trouble and self.thing is maker
 
     @property
     def trouble(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from dataclasses import is_dataclass
@@ -37,8 +38,10 @@ def parameters_of(maker: Any) -> list[tuple[str, Any, Any]]:
 
 def _hints_of(maker: Any) -> dict[str, Any]:
     """A dataclass may inherit a field from another module, where its type is known and here is not."""
+    if isinstance(maker, functools.partial):
+        return _hints_of(maker.func)
     if not isinstance(maker, type):
-        return get_type_hints(maker)
+        return get_type_hints(maker if inspect.isroutine(maker) else type(maker).__call__)
     is_made = is_dataclass(maker) and maker.__dataclass_params__.init  # type: ignore[attr-defined]
     return get_type_hints(maker if is_made else maker.__init__)  # type: ignore[misc]  # of this very class
 

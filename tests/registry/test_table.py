@@ -28,6 +28,7 @@ PACKAGE = '''
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,15 @@ def wrong(in_channels: int) -> str:
     return "no layer"
 
 
+class Maker:
+    """An object that makes layers."""
+
+    def __call__(self, in_channels: int, out_channels: int, gain: float = 2.0) -> Loud:
+        return Loud(in_channels, out_channels, gain)
+
+
+maker = Maker()
+part = functools.partial(Loud, gain=0.125)
 three = 3
 '''
 
@@ -182,6 +192,9 @@ def test_a_package_brings_names(theirs: Install) -> None:
     assert registry_of("layer").spec_of(soft, in_channels=8, out_channels=8) == "soft:gain=0.25"
     assert registry_of("layer").spec_of(make_layer("soft"), in_channels=8, out_channels=8) == "soft"
     assert gnncomm.topology.spec_of(gnncomm.topology.resolve("queue & ring")) == "queue & ring"
+    theirs("gnncomm.layers", maker="their_package:maker", part="their_package:part")
+    assert (make_layer("maker:gain=4").by, make_layer("part").by, make_layer("part:gain=8").by) == (4, 0.125, 8)
+    assert registry_of("layer").spec_of(make_layer("maker:gain=4"), in_channels=8, out_channels=8) == "maker:gain=4.0"
     ranks = gnncomm.topology.resolve("ranks:groups=3x4,order=true")
     assert (ranks.groups, ranks.order) == ((3, 4), True)
     assert gnncomm.topology.spec_of(ranks) == "ranks:groups=3x4,order=true"
