@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from dataclasses import is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -42,8 +41,9 @@ def _hints_of(maker: Any) -> dict[str, Any]:
         return _hints_of(maker.func)
     if not isinstance(maker, type):
         return get_type_hints(maker if inspect.isroutine(maker) else type(maker).__call__)
-    is_made = is_dataclass(maker) and maker.__dataclass_params__.init  # type: ignore[attr-defined]
-    return get_type_hints(maker if is_made else maker.__init__)  # type: ignore[misc]  # of this very class
+    owner = next(cls for cls in maker.__mro__ if "__init__" in vars(cls))
+    made = vars(owner).get("__dataclass_params__")  # of this class, not of one that it comes from
+    return get_type_hints(owner if made is not None and made.init else vars(owner)["__init__"])
 
 
 def plain_number(text: str, kind: type[int] | type[float]) -> Any:

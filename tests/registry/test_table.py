@@ -261,11 +261,12 @@ def test_packages_are_looked_for_once(theirs: Install, monkeypatch: pytest.Monke
 
     asked = []
     found = table.entry_points
-    monkeypatch.setattr(table, "entry_points", lambda: asked.append(1) or found())
-    registry.reread()
-    for _ in range(3):
-        envs.make("relay")
-        make_layer("mean")
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "entry_points", lambda: asked.append(1) or found())
+        registry.reread()
+        for _ in range(3):
+            envs.make("relay")
+            make_layer("mean")
     assert len(asked) == 1
 
 
