@@ -13,41 +13,7 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 import torch
 from torch import Tensor
 
-from gnncomm.errors import (
-    ActionError,
-    ActionMaskError,
-    ConfigError,
-    DeviceError,
-    DtypeError,
-    EnvContractError,
-    GnnCommError,
-    NonFiniteError,
-    ShapeError,
-    StateError,
-    did_you_mean,
-)
-
-__all__ = [
-    "ActionError",
-    "ActionMaskError",
-    "Batch",
-    "ConfigError",
-    "DeviceError",
-    "DtypeError",
-    "EnvContractError",
-    "GnnCommError",
-    "NonFiniteError",
-    "Observation",
-    "Rated",
-    "Scene",
-    "ShapeError",
-    "SparseObs",
-    "StateError",
-    "TimeStep",
-    "VectorEnv",
-    "did_you_mean",
-    "stack",
-]
+__all__ = ["Batch", "Observation", "Rated", "Scene", "SparseObs", "TimeStep", "VectorEnv", "stack"]
 
 
 class Batch:

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from gnncomm.envs.relay import Relay
 
-from envs.relay import Relay
 from gnncomm import environments
 from gnncomm.errors import ConfigError
 from gnncomm.learn import PPOConfig

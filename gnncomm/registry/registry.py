@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, Generic, TypeVar
 
 from gnncomm.errors import ConfigError, did_you_mean
@@ -177,8 +177,8 @@ class Registry(Generic[T]):
             raise ConfigError(
                 f"Expected a {self.kind} from the function called {name!r}, got {type(made).__name__}. Mend it."
             )
-        if not isinstance(maker, type):
-            remember(made, maker, (), {**known, **values})
+        if not isinstance(maker, type) or not (is_dataclass(made) or made_by(made)):
+            remember(made, maker, (), {**parts, **known, **values})
         return made
 
     def _require_size(self, name: str, parameter: str, value: Any, default: Any) -> None:
@@ -269,6 +269,12 @@ def _settings(maker: Any, thing: Any, skip: int) -> list[tuple[str, Any, Any, An
     parameters = parameters_of(maker)[skip:]
     made = made_by(thing)
     if made is None:
+        for name, _, _ in parameters:
+            if not hasattr(thing, name):
+                raise ConfigError(
+                    f"{type(thing).__name__} does not say what its {name!r} was: keep it in an attribute of that name, "
+                    "or derive the class from gnncomm.registry.Remembers."
+                )
         return [(name, getattr(thing, name), hint, default) for name, hint, default in parameters]
     said = inspect.signature(maker).bind(*made[1], **made[2]).arguments
     return [(name, said.get(name, default), hint, default) for name, hint, default in parameters]

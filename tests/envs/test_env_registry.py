@@ -9,9 +9,9 @@ from functools import partial
 from typing import Any, ClassVar
 
 import pytest
+from gnncomm.envs.relay import Relay
 
-import envs
-from envs.relay import Relay
+from gnncomm import envs
 from gnncomm.errors import ConfigError
 
 
@@ -42,8 +42,8 @@ def test_a_users_environment_is_found(users: Callable[..., None]) -> None:
 
 
 def test_one_name_for_two_environments(users: Callable[..., None]) -> None:
-    users(relay="envs.relay:Relay")
-    users(relay="envs.relay:Relay")
+    users(relay="gnncomm.envs.relay:Relay")
+    users(relay="gnncomm.envs.relay:Relay")
     envs.make("relay")
     users(relay="users_package:Mine", mine="users_package:Mine")
     with pytest.raises(ConfigError, match=r"one env 'relay'.*envs.relay:Relay.*users_package:Mine"):

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-import envs
-from envs import MultiAgentEnv
-from gnncomm import environments
-from gnncomm.types import ActionError, ConfigError, StateError
+from gnncomm import environments, envs
+from gnncomm.envs import MultiAgentEnv
+from gnncomm.errors import ActionError, ConfigError, StateError
 
 
 def test_the_loop_of_the_note() -> None:

@@ -177,7 +177,7 @@ def test_kinds_and_the_names_of_small_ones() -> None:
         known = registry_of(kind)
         assert sorted(names) == sorted({*known.house, *known.aliases}), kind
     with_a_page = {"env", "method", "layer", "topology", "scheduler", "codec", "channel"}
-    assert {*small, *with_a_page, "logger"} == set(KINDS)
+    assert {*small, *with_a_page} == set(KINDS)
 
 
 def test_methods_and_environments() -> None:

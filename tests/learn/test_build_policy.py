@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import envs
+from gnncomm import envs
 from gnncomm.channel import Loss
 from gnncomm.errors import ConfigError
 from gnncomm.layers import LAYERS, AttentionComm, MeanComm

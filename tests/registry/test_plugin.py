@@ -31,7 +31,8 @@ SAID = {
     "algo": "wide:times=3",
 }
 TRAIN = ["train", "whisper/loud-v0", "--steps", "64", "--ppo.minibatches", "2", "--episodes", "0", "--out", "runs/loud"]
-TRAIN += ["--env-settings", "num_symbols", "4", *(word for name in SAID for word in (f"--{name}", SAID[name]))]
+TRAIN += ["--loggers", "steps:file=done.txt", "--env-settings", "num_symbols", "4"]
+TRAIN += [word for name, text in SAID.items() for word in (f"--{name}", text)]
 NAMES = {
     "env": "whisper",
     "method": "shouting",
@@ -44,7 +45,7 @@ NAMES = {
     "memory": "leaky",
     "critic": "wide",
     "learner": "patient",
-    "logger": "nowhere",
+    "logger": "steps",
     "curriculum": "sudden",
 }
 
@@ -57,13 +58,14 @@ def plugin(installed: Callable[..., None], tmp_path: Path, monkeypatch: pytest.M
     groups = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]["entry-points"]
     for group, entries in groups.items():
         installed(group, **entries)
-    installed("gnncomm.envs", relay="envs.relay:Relay")
+    installed("gnncomm.envs", relay="gnncomm.envs.relay:Relay")
 
 
 @pytest.mark.usefixtures("plugin")
 def test_it_trains_and_plays(capsys: pytest.CaptureFixture[str]) -> None:
     assert NAMES.keys() == KINDS.keys()
     assert main(TRAIN) == 0
+    assert Path("runs/loud/done.txt").read_text().split() == ["32", "64"]
     config = config_of("runs/loud")
     assert {name: getattr(config, name) for name in SAID} == SAID
     assert config.hidden == 8, "the recipe of their environment"
@@ -84,6 +86,7 @@ def test_it_trains_and_plays(capsys: pytest.CaptureFixture[str]) -> None:
 def test_it_is_listed_and_written_back(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "900")
     sizes = {"in_channels": 8, "out_channels": 8, "hidden": 8, "num_agents": 3, "obs_dim": 5, "residual": False}
+    sizes |= {"folder": "."}
     for kind, name in NAMES.items():
         names = registry_of(kind)
         assert main(["list", kind]) == 0
@@ -94,7 +97,7 @@ def test_it_is_listed_and_written_back(monkeypatch: pytest.MonkeyPatch, capsys: 
             assert names.spec_of(made, **sizes) == name
             assert names.spec_of(names.resolve(names.spec_of(made), **sizes), **sizes) == name
     told = {one.name: one.trouble for one in described("logger")}
-    assert told["nowhere"] == ""
+    assert told["steps"] == ""
     assert "has no attribute 'Forgotten'" in told["forgotten"]
 
 

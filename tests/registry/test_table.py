@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-import envs
 import gnncomm
-from gnncomm import environments, registry
+from gnncomm import environments, envs, registry
 from gnncomm.channel import Channel, Loss
 from gnncomm.errors import ConfigError
 from gnncomm.layers import CommLayer, IncentiveComm, MeanComm
 from gnncomm.policy.memory import GRU
 from gnncomm.registry import KINDS, describe, described, registry_of
+from gnncomm.store.loggers import CsvLogger
 from gnncomm.topology import Line, Topology
 
 Install = Callable[..., None]
@@ -121,7 +121,7 @@ def test_a_registered_layer_is_named_like_one_of_the_house(installed: Install) -
     layer = make_layer("gated_sum:heads=3,own=1")
     assert isinstance(layer, GatedSum)
     assert (layer.count, layer.with_itself, layer.out_channels) == (3, True, 8)
-    installed("gnncomm.envs", relay="envs.relay:Relay")
+    installed("gnncomm.envs", relay="gnncomm.envs.relay:Relay")
     rooms = registry_of("layer")
     assert rooms.spec_of(layer, in_channels=8, out_channels=8) == "gated_sum:heads=3,own=true"
     assert "gated_sum" in rooms.names()
@@ -256,13 +256,13 @@ def test_a_name_for_two_things_is_refused_where_it_is_used(theirs: Install) -> N
 
 
 def test_packages_are_looked_for_once(theirs: Install, monkeypatch: pytest.MonkeyPatch) -> None:
-    theirs("gnncomm.envs", relay="envs.relay:Relay")
+    theirs("gnncomm.envs", relay="gnncomm.envs.relay:Relay")
     from gnncomm.registry import table
 
     asked = []
     found = table.entry_points
-    with monkeypatch.context() as patch:
-        patch.setattr(table, "entry_points", lambda: asked.append(1) or found())
+    with monkeypatch.context() as counted:  # undone before the fixture is
+        counted.setattr(table, "entry_points", lambda: asked.append(1) or found())
         registry.reread()
         for _ in range(3):
             envs.make("relay")
@@ -284,7 +284,7 @@ def test_one_of_every_kind_can_be_added(theirs: Install) -> None:
 
 
 def test_a_registered_environment_is_made_by_id(installed: Install) -> None:
-    relay = importlib.import_module("envs.relay").Relay
+    relay = importlib.import_module("gnncomm.envs.relay").Relay
 
     def whisper(num_envs: int, device: str, observation: str, symbols: int = 2) -> envs.GridEnv:
         """A relay of two."""
@@ -341,6 +341,10 @@ def test_what_was_made_by_hand_has_a_text_too() -> None:
     assert layers.spec_of(MeanComm(8, 4, msg_channels=8), **SIZES) == "mean:out_channels=4,msg_channels=8"
     assert memories.spec_of(GRU(8), **SIZES) == "gru"
     assert memories.spec_of(GRU(hidden=9), **SIZES) == "gru:hidden=9"
+    loggers = registry_of("logger")
+    assert loggers.spec_of(loggers.resolve("csv:file=a.csv", folder="."), folder=".") == "csv:file=a.csv"
+    with pytest.raises(ConfigError, match="CsvLogger does not say what its 'folder' was"):
+        loggers.spec_of(CsvLogger("."))
     with pytest.raises(ConfigError, match="Mine has no name"):
         layers.spec_of(type("Mine", (MeanComm,), {})(8, 8))
 

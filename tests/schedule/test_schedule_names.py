@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-import envs
 import gnncomm
-from gnncomm import schedule
+from gnncomm import envs, schedule
 from gnncomm.errors import ConfigError
 from gnncomm.layers import MeanComm
 from gnncomm.learn import TrainConfig
