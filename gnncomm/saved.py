@@ -214,6 +214,8 @@ def _require_plausible(checkpoint: Checkpoint) -> None:
     for name, value in optimizer.items():
         if name.endswith((".exp_avg_sq", ".step")) and bool((value < 0).any()):
             raise CheckpointMismatchError(f"{checkpoint.path}: expected {name} in 'optimizer' of at least 0.")
+        if name.endswith(".step") and bool(((value > 2**53) | (value != value.round())).any()):
+            raise CheckpointMismatchError(f"{checkpoint.path}: expected {name} in 'optimizer' to count updates.")
 
 
 def _same(left: Tensor, right: Tensor) -> bool:
