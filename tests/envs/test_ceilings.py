@@ -34,7 +34,7 @@ DETERMINISTIC: list[tuple[str, dict[str, Any], tuple[str, ...]]] = [
     ("predator_prey", {"dim": 3, "num_agents": 2, "mode": "competitive", "max_steps": 5}, ("pos",)),
     ("predator_capture_prey", {"dim": 3, "num_agents": 2, "max_steps": 6}, ("pos", "captured")),
     ("predator_capture_prey", {"dim": 3, "num_agents": 2, "partial_reward": True, "num_prey": 2}, ("pos", "captured")),
-    ("chemical", {"dim": 3, "num_agents": 3, "max_steps": 6, "team": 2}, ("pos", "active")),
+    ("chemical", {"dim": 3, "num_agents": 3, "max_steps": 8, "team": 2}, ("pos", "active")),
     ("chemical", {"dim": 4, "num_agents": 2, "team": 1, "max_steps": 12}, ("pos", "active")),
     ("chemical", {"dim": 4, "num_agents": 2, "max_steps": 12}, ("pos", "active")),
     ("chemical", {"dim": 3, "num_agents": 3, "num_sources": 1, "max_steps": 5}, ("pos", "active")),
