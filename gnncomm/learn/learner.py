@@ -94,5 +94,9 @@ def restore_adam(optimizer: Optimizer, slots: Mapping[str, Tensor]) -> None:
         index, _, slot = name.partition(".")
         if slot in ("exp_avg_sq", "step") and bool((value < 0).any()):
             raise CheckpointMismatchError(f"Expected {name} of the optimiser of at least 0, got {float(value.min())}.")
+        if slot == "step" and bool(((value > 2**53) | (value != value.round())).any()):
+            raise CheckpointMismatchError(
+                f"Expected {name} of the optimiser to count updates, got {float(value.max())}."
+            )
         state.setdefault(int(index), {})[slot] = value.clone()
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})

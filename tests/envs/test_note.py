@@ -33,11 +33,11 @@ def test_the_loop_of_the_note() -> None:
 
 @pytest.mark.parametrize("scenario", envs.names())
 def test_every_scenario_agrees_with_the_batched_environment(scenario: str) -> None:
-    """Same seed, same actions: the same numbers, over several episodes."""
+    """Same seed, same actions: the same numbers, over several episodes of each class and one of each setting."""
     settings = {} if "/" not in scenario else {"num_agents": envs.make(scenario).config["num_agents"]}
     env = MultiAgentEnv(scenario=scenario, seed=7, **settings)
     twin = envs.make(scenario, num_envs=1, **{**_EASIER.get(scenario, {}), "num_agents": 5, **settings})
-    for episode in range(3):
+    for episode in range(3 if "/" not in scenario else 1):
         step = twin.reset(seed=7) if episode == 0 else twin.reset()
         observations = env.reset()
         assert torch.equal(observations, step.obs[0])
