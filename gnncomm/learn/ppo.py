@@ -141,7 +141,7 @@ class PPO:
 
     def __init__(self, policy: CommPolicy, config: PPOConfig, total_updates: int, seed: int = 0) -> None:
         self.policy, self.config, self.total_updates, self.seed = policy, config, total_updates, seed
-        self.return_norm = ReturnNorm().to(policy.actor.weight.device)
+        self.return_norm = ReturnNorm().to(policy.like.device)
         self.optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
         self.updates = 0
         self._graph = {id(parameter) for parameter in policy.scheduler.graph_parameters()}

@@ -37,7 +37,7 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.bias)
 
     def forward(self, obs: Observation) -> Tensor:
-        self._check_dtype(obs.value if isinstance(obs, SparseObs) else obs)
+        require_floats(obs.value if isinstance(obs, SparseObs) else obs, self.weight.dtype)
         if isinstance(obs, SparseObs):
             self._check_width(obs.width)
             rows, count = obs.index.shape[:-1], obs.index.shape[-1]
@@ -51,19 +51,24 @@ class Encoder(nn.Module):
         self._check_width(obs.shape[-1])
         return torch.relu(obs.to(self.weight.dtype) @ self.weight + self.bias)
 
-    def _check_dtype(self, values: Tensor) -> None:
-        mine = self.weight.dtype
-        if not values.is_floating_point():
-            raise DtypeError(f"Expected floating-point observations, got {values.dtype}: use obs.float().")
-        if torch.promote_types(values.dtype, mine) != mine:
-            raise DtypeError(
-                f"Expected observations of {mine}, got {values.dtype}, which would lose digits: use obs.to({mine}) "
-                f"where they are made, or a policy in {values.dtype}."
-            )
-
     def _check_width(self, width: int) -> None:
         if width != self.obs_dim:
             raise ShapeError(f"The policy expected observations of width {self.obs_dim}, got {width}.")
+
+
+def require_floats(values: Tensor, mine: torch.dtype) -> None:
+    """Refuse observations that are no floating-point numbers, or finer ones than weights of type ``mine``.
+
+    Raises:
+        DtypeError: says which.
+    """
+    if not values.is_floating_point():
+        raise DtypeError(f"Expected floating-point observations, got {values.dtype}: use obs.float().")
+    if torch.promote_types(values.dtype, mine) != mine:
+        raise DtypeError(
+            f"Expected observations of {mine}, got {values.dtype}, which would lose digits: use obs.to({mine}) "
+            f"where they are made, or a policy in {values.dtype}."
+        )
 
 
 def living_obs(obs: Observation, alive: Tensor) -> Observation:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gnncomm import random
-from gnncomm.policy.policy import choose_action
+from gnncomm.policy.actions import choose_action
 from gnncomm.testing.contract import EnvFactory, check_reset_flags, check_step_flags, check_timestep
 from gnncomm.testing.departed import Departing, check_departed
 from gnncomm.testing.law import require, require_bits, require_same_tensors

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import envs
 from gnncomm.learn import PPO, Carry, EpisodeTally, PPOConfig, Rollout, TrainConfig, begin, build_policy, collect
-from gnncomm.policy import PolicyState
+from gnncomm.policy import PolicyState, WireState
 from gnncomm.types import TimeStep
 
 
@@ -61,11 +61,16 @@ class Counter:
         return self.timestep()
 
 
+def remembering(memory: Tensor) -> PolicyState:
+    nothing = memory.new_zeros(*memory.shape[:2], 1, 0)
+    return PolicyState(memory, WireState(nothing, nothing))
+
+
 class Reader:
     """Values what it sees at that number plus a quarter for each step that it remembers."""
 
     def initial_state(self, num_envs: int, num_agents: int) -> PolicyState:
-        return PolicyState(torch.zeros(num_envs, num_agents, 1))
+        return remembering(torch.zeros(num_envs, num_agents, 1))
 
     def act(self, now: TimeStep, state: PolicyState, key: int | None = None) -> Any:
         memory = torch.where(now.first.view(-1, 1, 1), 0.0, state.memory) + 1
@@ -79,7 +84,7 @@ class Reader:
             choice_log_prob=none,
             value=seen + 0.25 * (memory.squeeze(-1) - 1),
             baseline=none,
-            state=PolicyState(memory),
+            state=remembering(memory),
         )
 
     def value(self, now: TimeStep, state: PolicyState, key: int | None = None) -> Tensor:

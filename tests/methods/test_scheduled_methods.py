@@ -9,7 +9,7 @@ import envs
 from gnncomm import CommPolicy, methods
 from gnncomm.errors import ConfigError
 from gnncomm.methods import Method
-from gnncomm.policy.policy import Decision
+from gnncomm.policy import Decision
 
 ENVS = 16
 
