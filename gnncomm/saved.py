@@ -7,7 +7,7 @@ and environments that show what was seen last. Sizes are compared before memory 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,25 +19,16 @@ from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
 from gnncomm.store import Checkpoint, from_json, package_versions, require_finite, require_match, sealed, to_json
-from gnncomm.types import VectorEnv
+from gnncomm.types import TeamSpec
 
 MAY_CHANGE = ("steps", "save_every")
 """Settings that a resumed training may have otherwise."""
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """What a policy is built for."""
-
-    obs_dim: int
-    num_actions: int
-    num_agents: int
-
-
 def facts(training: Training) -> dict[str, Any]:
     """What is saved beside the tensors and counters of ``training``, as JSON."""
     return {
-        "sizes": asdict(_sizes_of(training.env)),
+        "sizes": to_json(TeamSpec.of(training.env)),
         "config_sha256": fingerprint(training.config),
         "threads": torch.get_num_threads(),
     }
@@ -59,7 +50,7 @@ def policy_of(config: TrainConfig, checkpoint: Checkpoint) -> CommPolicy:
     require_fit(config, checkpoint)
     _require_device(config.device)
     sizes = _sizes(checkpoint)
-    policy = assemble(config, sizes.obs_dim, sizes.num_actions, sizes.num_agents)
+    policy = assemble(config, sizes)
     policy.load_state_dict(checkpoint.group("model"))
     return policy.eval()
 
@@ -123,7 +114,7 @@ def restore(training: Training, checkpoint: Checkpoint) -> None:
         StateError, WorkerError: an environment of another library that does not repeat itself, or fails.
     """
     require_counters(training.config, checkpoint)
-    mine, theirs = _sizes_of(training.env), _sizes(checkpoint)
+    mine, theirs = TeamSpec.of(training.env), _sizes(checkpoint)
     if mine != theirs:
         raise CheckpointMismatchError(
             f"{checkpoint.path}/state.json: expected {mine} for the environment, got {theirs}."
@@ -172,29 +163,24 @@ def _batch(config: TrainConfig) -> int:
     return config.rollout * config.num_envs
 
 
-def _sizes_of(env: VectorEnv) -> Sizes:
-    return Sizes(env.obs_dim, env.num_actions, env.num_agents)
-
-
-def _sizes(checkpoint: Checkpoint) -> Sizes:
+def _sizes(checkpoint: Checkpoint) -> TeamSpec:
+    """What the policy was built for."""
     found = checkpoint.state.get("sizes")
-    names = ("obs_dim", "num_actions", "num_agents")
-    if (
-        not isinstance(found, dict)
-        or found.keys() != set(names)
-        or not all(type(value) is int and value > 0 for value in found.values())
-    ):
-        raise CheckpointMismatchError(f"{checkpoint.path}/state.json: expected sizes {', '.join(names)}, all above 0.")
-    return Sizes(**found)
+    try:
+        spec: TeamSpec = from_json(TeamSpec, found)
+    except GnnCommError as error:
+        raise CheckpointMismatchError(f"{checkpoint.path}/state.json: expected sizes of a team: {error}") from error
+    numbers = (spec.obs_dim, spec.num_actions, spec.num_agents)
+    if min(numbers) < 1:
+        raise CheckpointMismatchError(f"{checkpoint.path}/state.json: expected sizes above 0, got {numbers}.")
+    return spec
 
 
-def _blank(config: TrainConfig, sizes: Sizes, checkpoint: Checkpoint) -> dict[str, Tensor]:
+def _blank(config: TrainConfig, sizes: TeamSpec, checkpoint: Checkpoint) -> dict[str, Tensor]:
     """The tensors of such a policy without memory for them."""
     try:
         with torch.device("meta"):
-            return assemble(
-                replace(config, device="meta"), sizes.obs_dim, sizes.num_actions, sizes.num_agents
-            ).state_dict()
+            return assemble(replace(config, device="meta"), sizes).state_dict()
     except GnnCommError:
         raise
     except (RuntimeError, OverflowError, TypeError) as error:  # torch cannot count so many bytes

@@ -308,7 +308,7 @@ class TeamSpec:
                 f"[{len(self.box.low)}, {len(self.box.low[0])}]."
             )
         members = sorted(member for group in self.groups for member in group.members)
-        if self.groups and members != list(range(self.num_agents)):
+        if self.groups and (len(members) != self.num_agents or members != list(range(self.num_agents))):
             raise ConfigError(f"groups: expected each of {self.num_agents} agents in one of them, got {members}.")
         for group in self.groups:
             if not (0 < group.obs_dim <= self.obs_dim and 0 < group.num_actions <= self.num_actions):

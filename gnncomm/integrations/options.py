@@ -102,14 +102,14 @@ def saved_state(state: Mapping[str, Tensor], blank: Mapping[str, Tensor], id: st
             )
 
 
-def replayable(state: Mapping[str, Tensor], max_steps: int, counts_N: Tensor, id: str) -> None:
+def replayable(state: Mapping[str, Tensor], max_steps: int, bounds: tuple[Tensor, Tensor], id: str) -> None:
     """Counters and actions that an episode can have; whoever replays it counts on them."""
     step_B, actions_BTN = state["step"], state["actions"]
     bad = {
         "seed": (state["seed"] < 0).any(),
         "episode": (state["episode"] < 0).any(),
         "step": ((step_B < 0) | (step_B > max_steps)).any(),
-        "actions": ((actions_BTN < 0) | (actions_BTN >= counts_N)).any(),
+        "actions": ~(((actions_BTN >= bounds[0]) & (actions_BTN <= bounds[1])) | (actions_BTN == 0)).all(),
     }
     for name, wrong in bad.items():
         if bool(wrong):
@@ -160,6 +160,30 @@ def actions(action: object, alive_BN: Tensor, counts_N: Tensor, where: torch.dev
             f"{int(taken[env, agent])} in environment {env}. Respect timestep.action_mask."
         )
     return taken
+
+
+def numbers(
+    action: object, alive_BN: Tensor, bounds: tuple[Tensor, Tensor], where: torch.device, names: Sequence[str]
+) -> Tensor:
+    """float32 ``[B, N, A]`` within ``bounds`` (``[N, A]`` each), with 0 in the places of agents that are not alive."""
+    low, high = bounds
+    shape = [*alive_BN.shape, low.shape[1]]
+    wanted = f"a floating-point tensor [num_envs, num_agents, A] = {shape}"
+    if not isinstance(action, Tensor) or list(action.shape) != shape or not action.is_floating_point():
+        got = f"{action.dtype} {list(action.shape)}" if isinstance(action, Tensor) else type(action).__name__
+        raise ActionError(f"step: expected {wanted}, got {got}. Give each agent the numbers of one action.")
+    if action.device != where:
+        raise DeviceError(f"step: expected an action on {where}, got {action.device}. Use action.to(...).")
+    taken = torch.where(alive_BN.unsqueeze(-1), action.detach().cpu().to(torch.float32), 0.0)
+    slack = 1e-6 * (high - low)  # of sums in float32
+    bad = (alive_BN.unsqueeze(-1) & ~((taken >= low - slack) & (taken <= high + slack))).nonzero()
+    if len(bad):
+        env, agent, number = bad[0].tolist()
+        raise ActionError(
+            f"step: expected numbers in [{float(low[agent, number]):g}, {float(high[agent, number]):g}] from agent "
+            f"{names[agent]!r}, got {float(taken[env, agent, number]):g} in environment {env}. Stay within env.box."
+        )
+    return torch.where(alive_BN.unsqueeze(-1), torch.minimum(torch.maximum(taken, low), high), 0.0)
 
 
 def flag(name: str, value: object) -> bool:

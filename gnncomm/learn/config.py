@@ -63,6 +63,12 @@ class TrainConfig:
     """What an agent remembers."""
     hidden: int = 64
     """Width of a row."""
+    encoder: str = "linear"
+    """From observations to rows: linear, mlp:layers=2, grid:shape=3x8x8, entities:count=4,width=3."""
+    agent_id: bool = False
+    """Whether agents that share weights see their number."""
+    share: Literal["all", "group", "none"] = "group"
+    """Who has the same weights: all agents, those of a group (all, where the environment has no groups), or nobody."""
     algo: Literal["ippo", "mappo"] = "ippo"
     """PPO with a local critic (ippo) or a central one (mappo)."""
     observation: Literal["flat", "sparse"] = "sparse"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import ConfigError, NonFiniteError
-from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, team_mean
+from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, team_share
 from gnncomm.learn.rollout import Rollout
 from gnncomm.learn.settings import require_ranges, require_types
 from gnncomm.policy import CommPolicy, Evaluation
@@ -48,7 +48,7 @@ class PPOConfig:
     max_grad_norm: float = 0.5
     """Gradients are scaled down to this norm."""
     shared_reward: float = 0.5
-    """Share of the team mean in each agent's reward: 0 individual, 1 common."""
+    """Share of the mean of its own team in each agent's reward: 0 individual, 1 common."""
     team_reward_after_death: bool = False
     """Whether an agent that died goes on receiving that share until the episode ends, as sacrifice needs."""
     normalise_returns: bool = True
@@ -144,6 +144,10 @@ class PPO:
         self.return_norm = ReturnNorm().to(policy.like.device)
         self.optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
         self.updates = 0
+        if config.team_reward_after_death and policy.teams is not None:
+            raise ConfigError(
+                f"ppo.team_reward_after_death: expected one team, got {list(policy.teams.names)}: set it to False."
+            )
         self._graph = {id(parameter) for parameter in policy.scheduler.graph_parameters()}
         if config.graph_every and not self._graph:
             raise ConfigError(
@@ -193,7 +197,16 @@ class PPO:
                     sums[name] = sums.get(name, 0.0) + float(value.detach())
         self.updates += 1
         count = config.epochs * min(config.minibatches, num_envs)
-        return {name: total / count for name, total in sums.items()} | {"lr": self.optimizer.param_groups[0]["lr"]}
+        means = {name: total / count for name, total in sums.items()} | self._team_rewards(rollout)
+        return means | {"lr": self.optimizer.param_groups[0]["lr"]}
+
+    def _team_rewards(self, rollout: Rollout) -> dict[str, float]:
+        """Mean reward of a step for each team, where there are several: the mean of all says nothing of opponents."""
+        teams = self.policy.teams
+        if teams is None:
+            return {}
+        share_TBN = team_share(rollout.reward, rollout.paid, teams.index)
+        return {f"reward_{name}": float(share_TBN[..., teams.first(name)].mean()) for name in teams.names}
 
     def _targets(self, rollout: Rollout) -> Targets:
         config, alive_TBN = self.config, rollout.timestep.alive
@@ -202,7 +215,8 @@ class PPO:
         read = (rollout.reward, rollout.value, rollout.discount)
         reward_TBN, value_TBN, discount_TBN = (torch.where(alive_TBN, x, 0.0) for x in read)
         next_value_TBN = torch.where(discount_TBN != 0, rollout.next_value, 0.0)
-        reward_TBN = (1 - share) * reward_TBN + share * team_mean(rollout.reward, rollout.paid).unsqueeze(-1)
+        team = None if self.policy.teams is None else self.policy.teams.index
+        reward_TBN = (1 - share) * reward_TBN + share * team_share(rollout.reward, rollout.paid, team)
         baseline = torch.where(alive_TBN.unsqueeze(-1), rollout.baseline, 0.0)
         if config.normalise_returns:
             restore = self.return_norm.restore

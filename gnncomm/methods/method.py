@@ -13,6 +13,7 @@ from gnncomm.learn import TrainConfig
 from gnncomm.learn.build import assemble
 from gnncomm.methods.reference import REFERENCES, Reference
 from gnncomm.policy import CommPolicy
+from gnncomm.types import TeamSpec
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Method:
         if unknown:
             raise ConfigError(f"{self.name} has no part {unknown[0]!r}. {did_you_mean(unknown[0], _PARTS)}")
         config = replace(self.config(), hidden=hidden, seed=seed, **parts)
-        return assemble(config, obs_dim, num_actions, num_agents)
+        return assemble(config, TeamSpec(obs_dim, num_actions, num_agents))
 
     def _network(self) -> type[Reference]:
         if not self.released:

@@ -103,7 +103,7 @@ class TanhGaussian(PerAgent):
     """
 
     low: Tensor
-    half: Tensor
+    reach: Tensor
     nodes: Tensor
     weights: Tensor
 
@@ -114,7 +114,7 @@ class TanhGaussian(PerAgent):
         nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
         values = {
             "low": low,
-            "half": (high - low) / 2,
+            "reach": (high - low) / 2,
             "nodes": torch.tensor(nodes, dtype=torch.float32),
             "weights": torch.tensor(weights / weights.sum(), dtype=torch.float32),
         }
@@ -128,7 +128,7 @@ class TanhGaussian(PerAgent):
     def of_agent(self, index: int) -> TanhGaussian:
         if self.low.dim() == 1:
             return self
-        return self.twin(low=self.low[index], half=self.half[index])
+        return self.twin(low=self.low[index], reach=self.reach[index])
 
     def _moments(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         mean, raw = logits.chunk(2, -1)
@@ -142,22 +142,22 @@ class TanhGaussian(PerAgent):
             dtype = torch.float64 if mean.dtype == torch.float64 else torch.float32
             noise = random.normal(random.stream(key, "action"), *counters, dim, dtype=dtype)
             mean = mean + std * noise.to(mean.dtype)
-        return self.low + self.half * (mean.tanh() + 1)
+        return self.low + self.reach * (mean.tanh() + 1)
 
     def log_prob(self, logits: Tensor, action: Tensor) -> Tensor:
         mean, std = self._moments(logits)
-        free = self.half > 0
-        squashed = (action - self.low) / torch.where(free, self.half, 1.0) - 1
+        free = self.reach > 0
+        squashed = (action - self.low) / torch.where(free, self.reach, 1.0) - 1
         u = squashed.clamp(-1 + _EDGE, 1 - _EDGE).atanh()
         of_u = -0.5 * ((u - mean) / std).square() - std.log() - 0.5 * math.log(2 * math.pi)
-        each = of_u - _log_slope(u) - torch.where(free, self.half, 1.0).log()
+        each = of_u - _log_slope(u) - torch.where(free, self.reach, 1.0).log()
         return torch.where(free, each, 0.0).sum(-1)
 
     def entropy(self, logits: Tensor) -> Tensor:
         mean, std = self._moments(logits)
-        free = self.half > 0
+        free = self.reach > 0
         slope = _log_slope(mean.unsqueeze(-1) + std.unsqueeze(-1) * self.nodes) @ self.weights
-        each = 0.5 * math.log(2 * math.pi * math.e) + std.log() + slope + torch.where(free, self.half, 1.0).log()
+        each = 0.5 * math.log(2 * math.pi * math.e) + std.log() + slope + torch.where(free, self.reach, 1.0).log()
         return torch.where(free, each, 0.0).sum(-1)
 
     def check(self, action: Tensor, rows: tuple[int, ...]) -> None:

@@ -79,13 +79,13 @@ class GridEncoder(nn.Module):
         self,
         obs_dim: int,
         hidden: int,
-        shape: tuple[int, int, int],
+        shape: tuple[int, ...],
         channels: int = 16,
         layers: int = 2,
         channels_last: bool = False,
     ) -> None:
         super().__init__()
-        self.obs_dim, self.shape, self.channels_last = obs_dim, tuple(shape), channels_last
+        self.obs_dim, self.shape, self.channels_last = obs_dim, shape, channels_last
         self.cells = math.prod(shape)
         if len(shape) != 3 or min(shape) < 1 or self.cells > obs_dim or min(channels, layers) < 1:
             raise ConfigError(

@@ -10,11 +10,15 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
+from gnncomm.errors import ConfigError
 from gnncomm.policy.memory import Memory
 from gnncomm.types import Group, Observation, SparseObs, TeamSpec
 
-Share = Literal["all", "group", "none"]
-"""Who has the same weights: all agents, those of a group (all, where there are none), or nobody."""
+MOST_APART = 4096
+"""Agents with weights of their own, or teams."""
+
+Share = Literal["all", "team", "group", "none"]
+"""Who has the same weights: all agents, those of a team or of a group (all, where there are none), or nobody."""
 
 
 def groups_of(spec: TeamSpec, share: Share) -> tuple[Group, ...]:
@@ -23,7 +27,12 @@ def groups_of(spec: TeamSpec, share: Share) -> tuple[Group, ...]:
         return ()
     if share == "group":
         return spec.groups
+    if spec.num_agents > MOST_APART:
+        raise ConfigError(f"share={share!r}: expected at most {MOST_APART} agents, got {spec.num_agents}.")
     whole = Group("", tuple(range(spec.num_agents)), spec.obs_dim, spec.num_actions)
+    if share == "team":
+        rows = {team: [g.members for g in spec.groups if g.team == team] for team in (g.team for g in spec.groups)}
+        return tuple(replace(whole, name=team, team=team, members=sum(each, ())) for team, each in rows.items())
     return tuple(
         replace(group, name=f"{group.name}{member}", members=(member,))
         for group in spec.groups or (whole,)
@@ -60,10 +69,17 @@ class PerGroup(PerAgent):
         self.groups, self.parts = tuple(groups), nn.ModuleList(parts)
         for number, group in enumerate(self.groups):
             self.register_buffer(f"members{number}", torch.tensor(group.members), persistent=False)
-        self.register_buffer("order", torch.tensor(_members(groups)).argsort(), persistent=False)
+        members = [member for group in self.groups for member in group.members]
+        self.register_buffer("order", torch.tensor(members).argsort(), persistent=False)
 
     def of_agent(self, index: int) -> nn.Module:
-        return self.parts[next(number for number, group in enumerate(self.groups) if index in group.members)]
+        number, place = self._place(index)
+        part = self.parts[number]
+        return part.of_agent(place) if isinstance(part, PerAgent) else part
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """The group of an agent, and its place there."""
+        return next((n, group.members.index(index)) for n, group in enumerate(self.groups) if index in group.members)
 
     def rows(self, number: int, value: Tensor, dim: int = -2) -> Tensor:
         """Those of group ``number``."""
@@ -74,16 +90,11 @@ class PerGroup(PerAgent):
         return torch.cat(list(values), dim).index_select(dim, self.order)
 
 
-def _members(groups: Sequence[Group]) -> list[int]:
-    return [member for group in groups for member in group.members]
-
-
 class GroupEncoder(PerGroup):
     """``[..., N, D]`` -> ``[..., N, H]``: each group reads the first so many numbers that are its own."""
 
     def of_agent(self, index: int) -> nn.Module:
-        number = next(number for number, group in enumerate(self.groups) if index in group.members)
-        return _Narrow(self.parts[number], self.groups[number].obs_dim)
+        return _Narrow(super().of_agent(index), self.groups[self._place(index)[0]].obs_dim)
 
     def forward(self, obs: Observation) -> Tensor:
         encoded = []

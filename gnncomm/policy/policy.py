@@ -16,13 +16,13 @@ from gnncomm.layers import CommLayer, CommStack
 from gnncomm.policy import checks
 from gnncomm.policy.actions import Actions, Categorical
 from gnncomm.policy.critic import Critic, LocalCritic
-from gnncomm.policy.encoder import Encoder, living_obs
+from gnncomm.policy.encoder import Encoder, living_obs, require_floats
 from gnncomm.policy.groups import PerAgent
 from gnncomm.policy.memory import GRU, Memory
 from gnncomm.policy.rounds import Talk, WireState, talk
 from gnncomm.policy.teams import Teams
 from gnncomm.policy.values import Decision, Evaluation, Integration, PolicyState
-from gnncomm.types import Batch, Observation, TimeStep, stack
+from gnncomm.types import Batch, Observation, SparseObs, TimeStep, stack
 from gnncomm.wire import Wire
 
 
@@ -175,7 +175,12 @@ class CommPolicy(nn.Module):
         return logits if action_mask is None else self.actions.masked(logits, action_mask, alive)
 
     def encode(self, obs: Observation) -> Tensor:
-        """``[..., H]``: x = encoder(o)."""
+        """``[..., H]``: x = encoder(o), for observations as fine as the weights at most."""
+        mine = self.like.dtype
+        values = obs.value if isinstance(obs, SparseObs) else obs
+        require_floats(values, mine)
+        if values.dtype != mine:
+            obs = replace(obs, value=values.to(mine)) if isinstance(obs, SparseObs) else values.to(mine)
         x: Tensor = self.encoder(obs)
         if x.shape[-1] != self.hidden:
             raise ShapeError(f"Expected an encoder that gives rows of width {self.hidden}, got {list(x.shape)}.")

@@ -32,12 +32,12 @@ class Teams(nn.Module):
         edges = Candidates(graph, graph.num_graphs)
         return edges.kept(self.index[edges.sender] == self.index[edges.receiver])
 
-    def members(self, number: int) -> Tensor:
-        """``[N]`` bool: of team ``number``."""
-        return self.index == number
+    def first(self, name: str) -> int:
+        """The first agent of a team."""
+        return self.index.tolist().index(self.names.index(name))
 
 
-def teams_of(groups: Sequence[Group], num_agents: int) -> tuple[str, ...]:
-    """The team of each agent; all are of one where there are no groups."""
+def teams_of(groups: Sequence[Group]) -> tuple[str, ...]:
+    """The team of each agent; none where there are no groups."""
     team = {member: group.team for group in groups for member in group.members}
-    return tuple(team.get(agent, "") for agent in range(num_agents))
+    return tuple(team[agent] for agent in sorted(team))
