@@ -14,7 +14,7 @@ from gnncomm.errors import NonFiniteError
 from gnncomm.policy import CommPolicy, PolicyState
 from gnncomm.policy.checks import planted_nan
 from gnncomm.schedule import Decider
-from gnncomm.testing.law import require_bits, require_close, require_untouched
+from gnncomm.testing.law import require_close, require_untouched
 from gnncomm.testing.layer import require_heard, require_outside
 from gnncomm.testing.trace import Seen, play, spread
 from gnncomm.types import SparseObs, TimeStep, VectorEnv
@@ -211,7 +211,7 @@ def check_split_brain(policy: CommPolicy, env: VectorEnv, length: int = 6, key: 
             logits = torch.stack([decision.logits for decision in alone])
             require_close("split-brain", "logits", logits[alive], together.logits[b, alive], ("agent",), why)
             action = torch.stack([torch.as_tensor(decision.action, device=alive.device) for decision in alone])
-            require_bits("split-brain", "action", action[alive], together.action[b, alive], ("agent",), why)
+            require_close("split-brain", "action", action[alive], together.action[b, alive], ("agent",), why)
             log_prob = torch.stack([decision.log_prob for decision in alone])
             joint = together.log_prob + together.choice_log_prob.sum(-1)
             require_close("split-brain", "log_prob", log_prob[alive], joint[b, alive], ("agent",), why)
