@@ -18,8 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs import inputs, render
-from envs.rules import DrawsT, Flags, Form, Gone, Rules, StateT
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import (
@@ -31,6 +29,9 @@ from gnncomm.types import (
     TimeStep,
     did_you_mean,
 )
+
+from . import inputs, render
+from .rules import DrawsT, Flags, Form, Gone, Rules, StateT
 
 __all__ = ["Flags", "Form", "Gone", "GridEnv"]
 

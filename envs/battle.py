@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import crowd, inputs
-from envs.base import Flags, Form, Gone, GridEnv
-from envs.rules import ratio
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene
+
+from . import crowd, inputs
+from .base import Flags, Form, Gone, GridEnv
+from .rules import ratio
 
 _MOVES = tuple((r, c) for r in range(-2, 3) for c in range(-2, 3) if 0 < r * r + c * c <= 4)
 _WALL = 2**30

@@ -10,15 +10,16 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, Gone, GridEnv
-from envs.chemical_world import LAYOUTS, Ground, build_medium, layout, sense
-from envs.diffusion import diffuse_step, point_source_table
-from envs.meeting import meet
-from envs.rules import Kind, ratio
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+
+from . import inputs
+from .base import Flags, Form, Gone, GridEnv
+from .chemical_world import LAYOUTS, Ground, build_medium, layout, sense
+from .diffusion import diffuse_step, point_source_table
+from .meeting import meet
+from .rules import Kind, ratio
 
 _STAY = 4
 _LARGEST_DIM = 64  # the table of point sources has dim^4 entries

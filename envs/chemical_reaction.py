@@ -9,15 +9,16 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, GridEnv
-from envs.chemical_world import LAYOUTS, Ground, build_medium, layout, sense
-from envs.diffusion import Medium
-from envs.rules import ratio
-from envs.transport import Transport, react
 from gnncomm import random
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+
+from . import inputs
+from .base import Flags, Form, GridEnv
+from .chemical_world import LAYOUTS, Ground, build_medium, layout, sense
+from .diffusion import Medium
+from .rules import ratio
+from .transport import Transport, react
 
 _STAY, _OPEN = 4, 5
 _SMELL = 4.0  # cells over which the smell of the site decays, sqrt(D / k)

@@ -9,12 +9,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.diffusion import BOUNDARIES, Medium, largest_dt
-from envs.rules import ratio
-from envs.transport import Transport
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import ConfigError
+
+from . import inputs
+from .diffusion import BOUNDARIES, Medium, largest_dt
+from .rules import ratio
+from .transport import Transport
 
 LAYOUTS = ("none", "pillars", "rooms")
 _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left, stay

@@ -10,11 +10,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs, maps
-from envs.base import Flags, Form, GridEnv
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+
+from . import inputs, maps
+from .base import Flags, Form, GridEnv
 
 _ACTION_OF_DIRECTION = (3, 1, 4, 2)  # up, right, down, left
 _ATTEMPTS = 32

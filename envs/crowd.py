@@ -13,10 +13,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from envs.base import Form
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Observation, SparseObs
+
+from .base import Form
 
 NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 """The eight cells around, row-major."""

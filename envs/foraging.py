@@ -10,13 +10,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, Gone, GridEnv
-from envs.foraging_placing import ForagingDraws, Level, Placing, levels
-from envs.foraging_planning import Planner
-from envs.foraging_seeing import Grid, Seeing, any_of
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
+
+from . import inputs
+from .base import Flags, Form, Gone, GridEnv
+from .foraging_placing import ForagingDraws, Level, Placing, levels
+from .foraging_planning import Planner
+from .foraging_seeing import Grid, Seeing, any_of
 
 _LARGEST = 500
 _LOAD = 5

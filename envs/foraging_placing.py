@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs import inputs
 from gnncomm import random
 from gnncomm.shapes import Int
 from gnncomm.types import Batch, ConfigError
+
+from . import inputs
 
 MAX_LEVEL = 1000
 """Levels are packed beside coordinates into one integer where observations are sorted."""

@@ -11,12 +11,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, Gone, GridEnv
-from envs.rules import Kind
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+
+from . import inputs
+from .base import Flags, Form, Gone, GridEnv
+from .rules import Kind
 
 _MOVES = (0, -1, 1)  # stay, towards the goal, away from it
 _DEFAULT_LENGTHS = (4, 6)

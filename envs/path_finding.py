@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs, maps, path_planning
-from envs.base import Flags, Form, Gone, GridEnv
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+
+from . import inputs, maps, path_planning
+from .base import Flags, Form, Gone, GridEnv
 
 _ON_TARGET = ("finish", "nothing", "restart")
 _COLLISIONS = ("priority", "block_both", "soft")

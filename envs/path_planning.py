@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs.maps import FAR, neighbors
 from gnncomm import random
 from gnncomm.shapes import Bool, Int
+
+from .maps import FAR, neighbors
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 
-from envs import inputs
-from envs.base import GridEnv
-from envs.render import to_rgb, to_text
 from gnncomm.environments import make, names
 from gnncomm.types import ActionError, ConfigError, EnvContractError, StateError, TimeStep, did_you_mean
+
+from . import inputs
+from .base import GridEnv
+from .render import to_rgb, to_text
 
 __all__ = ["GridParallelEnv", "aec_env", "parallel_env", "register"]
 

@@ -9,13 +9,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, GridEnv
-from envs.rules import Kind
-from envs.window import Window
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene
+
+from . import inputs
+from .base import Flags, Form, GridEnv
+from .rules import Kind
+from .window import Window
 
 _MODES = ("mixed", "cooperative", "competitive")
 _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left, stay

@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import crowd, inputs
-from envs.base import Flags, Form, GridEnv
-from envs.rules import ratio
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene
+
+from . import crowd, inputs
+from .base import Flags, Form, GridEnv
+from .rules import ratio
 
 _STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # up, right, down, left
 _WALL_PERCENT = 3

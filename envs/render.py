@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs import inputs
 from gnncomm.types import Scene, ShapeError
+
+from . import inputs
 
 Picture = NDArray[np.uint8]
 _Floats = NDArray[np.float64]

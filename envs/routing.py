@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, GridEnv
-from envs.rules import ratio
 from gnncomm import random
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
+
+from . import inputs
+from .base import Flags, Form, GridEnv
+from .rules import ratio
 
 _PORTS = 3
 _ARRIVED = 10.0
@@ -60,7 +61,7 @@ class RoutingState(Batch):
     delivered: Int[Tensor, " B"]
 
 
-@torch.library.custom_op("envs::admit_in_turn", mutates_args=())
+@torch.library.custom_op("gnncomm::admit_in_turn", mutates_args=())
 def _admit_in_turn(full: Tensor, rival: Tensor, claims: Tensor) -> Tensor:
     """Who of the claimants gets in: ``full [B, N]`` plus the ``rival [B, N, N]`` who got in before stay within 1.
 

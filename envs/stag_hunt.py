@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, Gone, GridEnv
-from envs.rules import ratio
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+
+from . import inputs
+from .base import Flags, Form, Gone, GridEnv
+from .rules import ratio
 
 _MOVES = ((0, 1), (1, 0), (0, -1), (-1, 0), (0, 0), (0, 0))  # right, down, left, up, stay, catch
 _DIRECTIONS, _STAY, _CATCH = 4, 4, 5

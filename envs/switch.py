@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, GridEnv
-from envs.rules import Kind
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+
+from . import inputs
+from .base import Flags, Form, GridEnv
+from .rules import Kind
 
 _NONE, _TELL, _OFF, _ON = range(4)
 

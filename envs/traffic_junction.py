@@ -9,13 +9,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, Gone, GridEnv
-from envs.rules import ratio
-from envs.traffic_roads import LEVELS, add_rate_at, tables
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+
+from . import inputs
+from .base import Flags, Form, Gone, GridEnv
+from .rules import ratio
+from .traffic_roads import LEVELS, add_rate_at, tables
 
 __all__ = ["TrafficDraws", "TrafficJunction", "TrafficState", "add_rate_at"]
 

@@ -31,8 +31,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from envs.diffusion import Medium
 from gnncomm.shapes import Bool, Float
+
+from .diffusion import Medium
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,25 @@
-"""Environments by name, found through the entry-point group ``gnncomm.envs`` of installed packages.
+"""Environments by name: ``gnncomm.register("env", ...)`` or the entry-point group ``gnncomm.envs`` of a package.
 
-A package adds its own through the entry-point group ``gnncomm.envs``; the entry is a class (or function) that is
-called as ``factory(num_envs=, device=, observation=, **settings)`` and returns a ``gnncomm.types.VectorEnv``. An
-attribute ``protocols`` (name -> settings), where there is one, adds the full ids ``entry/name``.
+What is named is a class (or function) that is called as ``factory(num_envs=, device=, observation=, **settings)`` and
+returns a ``gnncomm.types.VectorEnv``. An attribute ``protocols`` (name -> settings), where there is one, adds the full
+ids ``entry/name``.
 
 Ids with a prefix name environments of other libraries: ``pettingzoo:mpe2.simple_spread_v3``.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from typing import Any
 
 import torch
 
-from gnncomm.errors import TrustError
-from gnncomm.types import ConfigError, EnvContractError, VectorEnv, did_you_mean
+from gnncomm.errors import ConfigError, TrustError, did_you_mean
+from gnncomm.registry import Registry
+from gnncomm.registry.table import load
+from gnncomm.types import VectorEnv
 
-_GROUP = "gnncomm.envs"
 COMMON = ("num_envs", "device", "observation")
 """What every factory takes; whatever else it takes is a setting of its environment."""
 _FOREIGN = {  # prefix of an id -> what makes a factory from the rest; a name, as this room stands below that one
@@ -64,26 +63,7 @@ def require_trust(id: str, settings: Mapping[str, Any], spoken: frozenset[str] =
         )
 
 
-def _sources() -> dict[str, str]:
-    """Short name -> ``module:attribute``."""
-    found: dict[str, str] = {}
-    for entry in entry_points(group=_GROUP):
-        if found.setdefault(entry.name, entry.value) != entry.value:
-            raise ConfigError(
-                f"Expected one environment {entry.name!r}, got {found[entry.name]} and {entry.value}. Rename the "
-                f"entry point in the group {_GROUP!r} of one of the packages."
-            )
-    return found
-
-
-def _load(source: str) -> Factory:
-    module, _, attribute = source.partition(":")
-    factory: Any = importlib.import_module(module)
-    for part in attribute.split("."):
-        factory = getattr(factory, part)
-    if not callable(factory):
-        raise EnvContractError(f"Expected {source} to be a class or function, got {type(factory).__name__}. Mend it.")
-    return factory  # type: ignore[no-any-return]  # the entry point's promise, checked when it is called
+REGISTRY: Registry[Any] = Registry("env", object, {}, sizes=COMMON)
 
 
 def _protocols(factory: Factory) -> Mapping[str, Mapping[str, Any]]:
@@ -93,8 +73,8 @@ def _protocols(factory: Factory) -> Mapping[str, Mapping[str, Any]]:
 def names() -> list[str]:
     """All ids, sorted: short names and the full ids of their protocols."""
     found: list[str] = []
-    for name, source in _sources().items():
-        found += [name, *(f"{name}/{protocol}" for protocol in _protocols(_load(source)))]
+    for name, factory in REGISTRY.listing().items():
+        found += [name, *(f"{name}/{protocol}" for protocol in _protocols(factory))]
     return sorted(found)
 
 
@@ -102,16 +82,15 @@ def _find(id: str) -> tuple[Factory, dict[str, Any]]:
     """The factory behind ``id`` and the settings of its protocol."""
     if is_foreign(id):
         prefix, _, rest = str(id).partition(":")
-        return _load(_FOREIGN[prefix])(rest), {}  # type: ignore[return-value]  # a factory of factories
+        return load(_FOREIGN[prefix])(rest), {}
     name, _, protocol = str(id).partition("/")
-    sources = _sources()
-    if name in sources:
-        factory = _load(sources[name])
+    if name in REGISTRY.names():
+        factory: Factory = REGISTRY.find(name)
         if not protocol and "/" not in id:
             return factory, {}
         if protocol in _protocols(factory):
             return factory, dict(_protocols(factory)[protocol])
-    hint = did_you_mean(str(id), names(), listed=sources)
+    hint = did_you_mean(str(id), names(), listed=REGISTRY.names())
     foreign = " or ".join(f"{prefix}:" for prefix in _FOREIGN)
     raise ConfigError(
         f"Expected the id of an environment, got {id!r}. {hint} gnncomm list names all; those of other libraries begin "
@@ -178,8 +157,7 @@ def beginner(id: str) -> Mapping[str, Any]:
 
 def summaries() -> dict[str, str]:
     """The first sentence of every environment's docstring, by short name."""
-    found = {}
-    for name, source in sorted(_sources().items()):
-        text = inspect.getdoc(_load(source)) or ""
-        found[name] = " ".join(text.split("\n\n")[0].split())
-    return found
+    return {
+        name: " ".join((inspect.getdoc(factory) or "").split("\n\n")[0].split())
+        for name, factory in REGISTRY.listing().items()
+    }

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
+from gnncomm.envs.relay import Relay
 
-from envs.relay import Relay
 from gnncomm import environments
 from gnncomm.errors import ConfigError
 from gnncomm.learn import PPOConfig
@@ -36,14 +36,11 @@ class Misspelled(Relay):
 
 
 @pytest.fixture(autouse=True)
-def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
+def _installed(installed: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("someones_package")
-    found = []
-    for name, value in {"plain": plain, "demanding": Demanding, "misspelled": Misspelled}.items():
-        setattr(module, name, value)
-        found.append(EntryPoint(name, f"someones_package:{name}", "gnncomm.envs"))
+    vars(module).update(plain=plain, demanding=Demanding, misspelled=Misspelled)
     monkeypatch.setitem(sys.modules, "someones_package", module)
-    monkeypatch.setattr(environments, "entry_points", lambda group: found)
+    installed("gnncomm.envs", **{name: f"someones_package:{name}" for name in ("plain", "demanding", "misspelled")})
 
 
 def test_a_plain_function_is_enough() -> None:

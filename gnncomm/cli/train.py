@@ -11,7 +11,7 @@ import torch
 import tyro
 from rich.console import Console
 
-from gnncomm import environments
+from gnncomm import environments, methods
 from gnncomm.cli import faults
 from gnncomm.cli.console import make_console
 from gnncomm.cli.eval import measure, show
@@ -22,7 +22,6 @@ from gnncomm.cli.signals import StopSignal
 from gnncomm.errors import ConfigError
 from gnncomm.learn import VERSION, TrainConfig
 from gnncomm.learn.settings import require_ranges
-from gnncomm.methods import METHODS
 from gnncomm.run import Trained, config_of, default_config, load, train
 from gnncomm.store import safe_run_path
 
@@ -117,7 +116,7 @@ def _parse(words: list[str]) -> TrainArgs:
     they are the defaults then, and only what the command names may run code.
     """
     first = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], "gnncomm train", _NOTHING_SAID)
-    env, method = first.env or TrainArgs.env, METHODS.get(first.comm)
+    env, method = first.env or TrainArgs.env, methods.resolve(first.comm) if first.comm in methods.names() else None
     resumed = first.resume and not first.overwrite and not {"-h", "--help"} & set(words)
     out = first.out or run_name(env, first.comm, first.seed)
     known = config_of(out) if resumed else default_config(env)

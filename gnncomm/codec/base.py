@@ -9,6 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from gnncomm.moment import Moment
+from gnncomm.registry import Remembers
 from gnncomm.types import Passed
 
 
@@ -21,7 +22,7 @@ class Coded(Passed):
     cost: Tensor | None = None  # [B, N] term of the training loss, as in a bottleneck or a price per bit
 
 
-class Codec(nn.Module, ABC):
+class Codec(Remembers, nn.Module, ABC):
     """Encoder of the sender and decoder of the receiver in one: each message on its own, row by row.
 
     Gradients flow through (straight-through or by the codec's own estimator). Noise is drawn with

@@ -15,12 +15,13 @@ from gnncomm.graph.checks import as_tensor
 from gnncomm.layers.generated import forget_namesake, remove_file
 from gnncomm.layers.inputs import check_edges, check_hooks
 from gnncomm.layers.kernels import Kernel, Linears, fused_round, is_untouched, kernels_fit, record, remember, speaks_for
+from gnncomm.registry import Remembers
 
 Attention = tuple[Tensor, Tensor]
 """``(edge_index [2, E], alpha [E, heads])``, as PyG's attention layers return it."""
 
 
-class CommLayer(MessagePassing):
+class CommLayer(Remembers, MessagePassing):
     r"""Base of all communication layers: two halves with a wire between them.
 
     .. code-block:: text

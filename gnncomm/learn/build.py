@@ -9,29 +9,23 @@ from gnncomm import channel, codec, schedule, topology
 from gnncomm.layers import NONE, CommStack, make_rounds
 from gnncomm.learn.config import TrainConfig
 from gnncomm.policy import (
-    GRU,
-    LSTM,
     AgentId,
-    CentralCritic,
     CommPolicy,
     Critic,
     GroupActor,
     GroupCritic,
     GroupEncoder,
     GroupMemory,
-    LocalCritic,
     Memory,
     actions_of,
     groups_of,
-    make_encoder,
     new_actor,
     teams_of,
 )
+from gnncomm.policy.names import CRITICS, ENCODERS, MEMORIES
 from gnncomm.topology import Empty
 from gnncomm.types import TeamSpec, VectorEnv
 from gnncomm.wire import Wire
-
-MEMORIES: dict[str, type[Memory]] = {"none": Memory, "gru": GRU, "lstm": LSTM}
 
 
 def build_policy(config: TrainConfig, env: VectorEnv) -> CommPolicy:
@@ -93,11 +87,13 @@ class _Parts:
         return tuple(agent for agent, team in enumerate(self.teams) if team == name)
 
     def _critic(self, num_agents: int) -> Critic:
-        return CentralCritic(self.hidden, num_agents) if self.config.algo == "mappo" else LocalCritic(self.hidden)
+        name = "central" if self.config.algo == "mappo" else "local"
+        critic: Critic = CRITICS.resolve(name, hidden=self.hidden, num_agents=num_agents)
+        return critic
 
     def memory(self) -> Memory:
-        kind = MEMORIES[self.config.memory]
-        return GroupMemory(self.groups, [kind(self.hidden) for _ in self.groups]) if self.groups else kind(self.hidden)
+        each = [MEMORIES.resolve(self.config.memory, hidden=self.hidden) for _ in self.groups or (None,)]
+        return GroupMemory(self.groups, each) if self.groups else each[0]
 
     def encoder(self) -> nn.Module:
         each = [self._encoder(group.obs_dim, len(group.members)) for group in self.groups]
@@ -106,10 +102,9 @@ class _Parts:
         return self._encoder(self.spec.obs_dim, self.spec.num_agents)
 
     def _encoder(self, obs_dim: int, num_agents: int) -> nn.Module:
-        config = self.config
-        if not config.agent_id:
-            return make_encoder(config.encoder, obs_dim, self.hidden)
-        return AgentId(make_encoder(config.encoder, obs_dim + num_agents, self.hidden), obs_dim, num_agents)
+        width = obs_dim + num_agents if self.config.agent_id else obs_dim
+        encoder = ENCODERS.resolve(self.config.encoder, obs_dim=width, hidden=self.hidden)
+        return AgentId(encoder, obs_dim, num_agents) if self.config.agent_id else encoder
 
     def actor(self) -> nn.Module:
         width = self.actions.width

@@ -44,7 +44,7 @@ class TrainConfig:
     curriculum: Mapping[str, str] = field(default_factory=dict)
     """Settings of the environment that change in training, for instance add_rate linear:start=0.1,end=0.3."""
     comm: str = "attention"
-    """Communication layer, for instance attention, attention:heads=2, mean, mean + gatv2 (two rounds); or none."""
+    """Communication layer, for instance attention, attention:heads=2, mean, mean >> gatv2 (two rounds); or none."""
     rounds: int = 1
     """Rounds of communication per step, each with its own weights."""
     share_rounds: bool = False
@@ -59,8 +59,8 @@ class TrainConfig:
     """What the medium does, for instance ideal, loss:p=0.2, delay:steps=1 + burst:p=0.1."""
     integration: Literal["previous", "before", "after"] = "after"
     """Communication on the memory of the step before, before the memory, or after it."""
-    memory: Literal["none", "gru", "lstm"] = "gru"
-    """What an agent remembers."""
+    memory: str = "gru"
+    """What an agent remembers: none, gru or lstm."""
     hidden: int = 64
     """Width of a row."""
     encoder: str = "linear"

@@ -38,6 +38,11 @@ class Method:
     """How its paper trains it, empty for a baseline without a paper on teams. Here all methods are trained by the one
     PPO, without losses of their own."""
 
+    @property
+    def summary(self) -> str:
+        """What it is, and how its paper trains it, in one line."""
+        return f"{self.line} (in the paper: {self.trained})" if self.trained else self.line
+
     def config(self, base: TrainConfig | None = None) -> TrainConfig:
         """``base`` with the parts of this method; what the method does not say is as ``TrainConfig`` has it."""
         plain = {name: getattr(TrainConfig(), name) for name in _PARTS if name != "algo"}

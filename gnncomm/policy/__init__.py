@@ -6,14 +6,12 @@ from gnncomm.policy.encoder import Encoder
 from gnncomm.policy.encoders import AgentId, EntityEncoder, GridEncoder, MLPEncoder
 from gnncomm.policy.groups import GroupActor, GroupEncoder, GroupMemory, PerAgent, PerGroup, groups_of
 from gnncomm.policy.memory import GRU, LSTM, Memory
-from gnncomm.policy.names import ENCODERS, make_encoder
 from gnncomm.policy.policy import CommPolicy, new_actor
 from gnncomm.policy.rounds import Talk, WireState, talk
 from gnncomm.policy.teams import Teams, teams_of
 from gnncomm.policy.values import Decision, Evaluation, Integration, PolicyState
 
 __all__ = [
-    "ENCODERS",
     "GRU",
     "LSTM",
     "Actions",
@@ -44,7 +42,6 @@ __all__ = [
     "WireState",
     "actions_of",
     "groups_of",
-    "make_encoder",
     "new_actor",
     "talk",
     "teams_of",

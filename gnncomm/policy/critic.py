@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gnncomm.errors import ShapeError
 from gnncomm.policy.groups import PerGroup
+from gnncomm.registry import Remembers
 from gnncomm.types import Group
 
 
@@ -26,7 +27,7 @@ class Critic(nn.Module):
         """``[..., N, F]`` and ``alive [..., N]`` -> ``[..., N]``; rows of the dead may hold anything."""
 
 
-class LocalCritic(Critic):
+class LocalCritic(Remembers, Critic):
     """:math:`V_i = w^T ReLU(W z_i)`: an agent's own features only (IPPO, de Witt et al. 2020).
 
     Args:
@@ -47,7 +48,7 @@ class LocalCritic(Critic):
         return value
 
 
-class CentralCritic(Critic):
+class CentralCritic(Remembers, Critic):
     """:math:`V_i = w^T ReLU(W_o z_i + W_j [z_1, ..., z_N])`: the joint features (MAPPO, Yu et al. 2022, section 3).
 
     Dead agents enter as zeros (death masking, section 5.5 of the paper). Bound to ``num_agents``.

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.policy.encoder import Encoder, require_floats
 from gnncomm.policy.groups import PerAgent
+from gnncomm.registry import Remembers
 from gnncomm.types import Observation, SparseObs
 
 PartT = TypeVar("PartT", bound=nn.Module)
@@ -36,7 +37,7 @@ def flat(obs: Observation, width: int, like: Tensor) -> Tensor:
     return dense.to(like.dtype)
 
 
-class MLPEncoder(nn.Module):
+class MLPEncoder(Remembers, nn.Module):
     """:math:`ReLU(W_L \\dots ReLU(W_1 o + b_1) \\dots + b_L)`; the first layer is an ``Encoder``.
 
     Args:
@@ -57,7 +58,7 @@ class MLPEncoder(nn.Module):
         return encoded
 
 
-class GridEncoder(nn.Module):
+class GridEncoder(Remembers, nn.Module):
     """Convolutions over an image or a grid that each agent sees: ``[*lead, N, C * H * W + rest]`` to rows.
 
     ``layers`` convolutions of 3 x 3 with padding and ReLU, then a linear layer with ReLU on what they gave and on the
@@ -106,7 +107,7 @@ class GridEncoder(nn.Module):
         return torch.relu(self.lin(torch.cat([seen, rows[..., self.cells :]], -1)))
 
 
-class EntityEncoder(nn.Module):
+class EntityEncoder(Remembers, nn.Module):
     """A set of things that each agent sees: :math:`ReLU(W_o o_\\mathrm{rest} + W_e \\max_e ReLU(W_1 e + b_1) + b)`.
 
     All entities have the same weights and the maximum knows no order (Zaheer et al. 2017), so that none has a place of

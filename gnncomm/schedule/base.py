@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
+from gnncomm.registry import Remembers
 from gnncomm.types import Batch, Passed
 
 
@@ -58,7 +59,7 @@ class Schedule(Passed):
     trades: Trades | None = None  # where an edge opens only as another closes
 
 
-class Scheduler(nn.Module, ABC):
+class Scheduler(Remembers, nn.Module, ABC):
     """Who does talk, of those who could. A module, because gates and learned edges have weights.
 
     A message that is not sent is no edge, never a zero vector; the edge from an agent to itself is not on the wire and

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
-from gnncomm import channel
+from gnncomm import channel, envs
 from gnncomm.channel import Arrival, Budget, Channel, Crashed, Deaf, Delivery, Ideal, Loss, Noise, Series, Silent
 from gnncomm.errors import ConfigError, GraphError, ShapeError
 from gnncomm.graph import CommGraph, Layout

@@ -15,7 +15,7 @@ TRAIN = ["train", "relay", "--num-envs", "4", "--steps", "16", "--rollout", "2",
 USAGE = [
     ([], 2, "usage: gnncomm COMMAND"),
     (["trian"], 2, "Did you mean 'train'"),
-    (["list", "surplus"], 2, "surplus"),
+    (["list", "surplus"], 78, "surplus"),
     (["train", "relay", "--bogus", "1"], 2, "--bogus"),
     (["train", "relay", "--step", "5"], 2, "--steps"),
     (["train", "relay", "--steps", "abc"], 2, "--steps"),

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-import envs
-from gnncomm import channel, codec
+from gnncomm import channel, codec, envs
 from gnncomm.channel import Delay, Jitter
 from gnncomm.deploy import Flight, LocalAgent, Mailbox, Team, run_team, team_of
 from gnncomm.errors import StateError

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
+from gnncomm import envs
 from gnncomm.channel import Channel, Loss
 from gnncomm.deploy import Inbox, LocalAgent, Mailbox, exchange, run_team, team_of
 from gnncomm.errors import ActionMaskError, ConfigError, GraphError, NonFiniteError, ShapeError, StateError

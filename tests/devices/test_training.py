@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-import envs
+from gnncomm import envs
 from gnncomm.learn import TrainConfig, Training, collect
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.battle import Battle, BattleDraws, BattleState
 from torch import Tensor
 
-from envs.battle import Battle, BattleDraws, BattleState
 from gnncomm.testing import check_env
 from gnncomm.types import ConfigError, SparseObs
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.chemical import Chemical
+from gnncomm.envs.chemical_reaction import ChemicalReaction
+from gnncomm.envs.chemical_world import LAYOUTS, Ground, layout, sense
 from torch import Tensor
 
-from envs.chemical import Chemical
-from envs.chemical_reaction import ChemicalReaction
-from envs.chemical_world import LAYOUTS, Ground, layout, sense
 from gnncomm.types import ConfigError
 
 UP, RIGHT, DOWN, LEFT, STAY = range(5)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.coverage import Coverage, CoverageDraws, CoverageState
 from torch import Tensor
 
-from envs import maps
-from envs.coverage import Coverage, CoverageDraws, CoverageState
+from gnncomm.envs import maps
 from gnncomm.testing import check_env
 from gnncomm.types import ConfigError, SparseObs
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-import envs
+from gnncomm import envs
 from gnncomm.errors import GnnCommError
 from gnncomm.types import ActionError, ConfigError, DeviceError, DtypeError, ShapeError, StateError
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import envs
+from gnncomm import envs
 from gnncomm.types import ConfigError
 
 PAGES = Path(__file__).parents[2] / "docs" / "envs"

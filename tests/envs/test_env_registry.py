@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Mapping
-from importlib.metadata import EntryPoint
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
+from gnncomm.envs.relay import Relay
 
-import envs
-from envs.relay import Relay
-from gnncomm import environments as registry
-from gnncomm.types import ConfigError, EnvContractError
+from gnncomm import envs
+from gnncomm.errors import ConfigError
 
 
 class Mine(Relay):
@@ -24,26 +23,16 @@ class Mine(Relay):
 
 
 @pytest.fixture
-def entries(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
+def users(installed: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Adds environments of a user's package."""
     module = types.ModuleType("users_package")
     module.Mine, module.number = Mine, 3  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "users_package", module)
-    found: list[EntryPoint] = []
-
-    def entry_points(group: str) -> list[EntryPoint]:
-        assert group == "gnncomm.envs"
-        return found
-
-    monkeypatch.setattr(registry, "entry_points", entry_points)
-    return found
+    return partial(installed, "gnncomm.envs")
 
 
-def entry(name: str, value: str) -> EntryPoint:
-    return EntryPoint(name, value, "gnncomm.envs")
-
-
-def test_a_users_environment_is_found(entries: list[EntryPoint]) -> None:
-    entries.append(entry("mine", "users_package:Mine"))
+def test_a_users_environment_is_found(users: Callable[..., None]) -> None:
+    users(mine="users_package:Mine")
     assert {"mine", "mine/long-v0"} <= set(envs.names())
     assert type(envs.make("mine")) is Mine
     env = envs.make("mine/long-v0", num_envs=2, num_symbols=3)
@@ -52,17 +41,19 @@ def test_a_users_environment_is_found(entries: list[EntryPoint]) -> None:
     assert envs.recipe("mine/long-v0") == {"learner": {"lr": 0.01}}
 
 
-def test_one_name_for_two_environments(entries: list[EntryPoint]) -> None:
-    entries += [entry("relay", "envs.relay:Relay"), entry("relay", "envs.relay:Relay")]
+def test_one_name_for_two_environments(users: Callable[..., None]) -> None:
+    users(relay="gnncomm.envs.relay:Relay")
+    users(relay="gnncomm.envs.relay:Relay")
     envs.make("relay")
-    entries.append(entry("relay", "users_package:Mine"))
-    with pytest.raises(ConfigError, match="one environment 'relay'"):
+    users(relay="users_package:Mine", mine="users_package:Mine")
+    with pytest.raises(ConfigError, match=r"one env 'relay'.*envs.relay:Relay.*users_package:Mine"):
         envs.make("relay")
+    assert envs.names() == ["mine", "mine/long-v0"], "other names stay"
 
 
-def test_an_entry_that_is_no_environment(entries: list[EntryPoint]) -> None:
-    entries.append(entry("three", "users_package:number"))
-    with pytest.raises(EnvContractError, match="users_package:number"):
+def test_an_entry_that_is_no_environment(users: Callable[..., None]) -> None:
+    users(three="users_package:number")
+    with pytest.raises(ConfigError, match="users_package:number to be a class or a function"):
         envs.make("three")
 
 

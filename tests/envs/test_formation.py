@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.formation import Formation, FormationDraws, FormationState
 from torch import Tensor
 
-from envs.formation import Formation, FormationDraws, FormationState
 from gnncomm.types import ConfigError
 
 UP, RIGHT, DOWN, LEFT, STAY = range(5)

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-import envs
-from envs import MultiAgentEnv
-from gnncomm import environments
+from gnncomm import environments, envs
+from gnncomm.envs import MultiAgentEnv
 from gnncomm.types import ActionError, ConfigError, StateError
 
 

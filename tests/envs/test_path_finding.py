@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.path_finding import PathFinding, PathFindingDraws, PathFindingState
 from torch import Tensor
 
-from envs import maps, path_planning
-from envs.path_finding import PathFinding, PathFindingDraws, PathFindingState
+from gnncomm.envs import maps, path_planning
 from gnncomm.testing import check_env
 from gnncomm.types import ConfigError, SparseObs
 

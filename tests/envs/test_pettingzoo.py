@@ -7,17 +7,17 @@ import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import gnncomm.envs.pettingzoo as adapter
 import numpy as np
 import pettingzoo
 import pytest
 import torch
+from gnncomm.envs.base import Flags, GridEnv
+from gnncomm.envs.pettingzoo import GridParallelEnv, aec_env, parallel_env
 from gymnasium import spaces
 from torch import Tensor
 
-import envs
-import envs.pettingzoo as adapter
-from envs.base import Flags, GridEnv
-from envs.pettingzoo import GridParallelEnv, aec_env, parallel_env
+from gnncomm import envs
 from gnncomm.types import ActionError, Batch, ConfigError, EnvContractError, Scene, StateError
 
 with warnings.catch_warnings():

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gnncomm.envs.capture import PredatorCapturePrey, PredatorCapturePreyDraws, PredatorCapturePreyState
 from torch import Tensor
 
-from envs.capture import PredatorCapturePrey, PredatorCapturePreyDraws, PredatorCapturePreyState
 from gnncomm.testing import check_env
 from gnncomm.types import ConfigError, SparseObs
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.pursuit import Pursuit, PursuitDraws, PursuitState
 from torch import Tensor
 
-from envs.pursuit import Pursuit, PursuitDraws, PursuitState
 from gnncomm.testing import check_env
 from gnncomm.types import ConfigError, SparseObs
 

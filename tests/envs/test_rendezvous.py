@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.rendezvous import Rendezvous, RendezvousDraws, RendezvousState
 from torch import Tensor
 
-from envs.rendezvous import Rendezvous, RendezvousDraws, RendezvousState
 from gnncomm.types import ConfigError, SparseObs
 
 UP, RIGHT, DOWN, LEFT, STAY = range(5)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.routing import Network, Routing, RoutingDraws, RoutingState
 from torch import Tensor
 
-from envs.routing import Network, Routing, RoutingDraws, RoutingState
 from gnncomm.testing import check_env
 from gnncomm.types import ConfigError, SparseObs
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-import envs
+from gnncomm import envs
 from gnncomm.codec import Codec, Coded
 from gnncomm.codec.draws import noise_like
 from gnncomm.evaluate import Difference, Overheard, Partners, Shuffled, paired_difference, play

@@ -13,9 +13,8 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-import envs
 import gnncomm
-from gnncomm import random
+from gnncomm import envs, random
 from gnncomm.channel import Loss
 from gnncomm.errors import ConfigError, EnvContractError, GnnCommError, NonFiniteError
 from gnncomm.evaluate import Report, evaluate, paired_difference, play

@@ -12,8 +12,7 @@ import pytest
 import torch
 from mpe2 import simple_spread_v3
 
-import envs
-from gnncomm import environments, random
+from gnncomm import environments, envs, random
 from gnncomm.errors import (
     ActionError,
     CheckpointMismatchError,

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from gnncomm.envs.base import Flags, Form
 from torch import Tensor
 
-from envs import GridEnv
-from envs.base import Flags, Form
 from gnncomm import random
+from gnncomm.envs import GridEnv
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
+from gnncomm import envs
 from gnncomm.layers import AttentionComm, CommLayer, CommStack, MeanComm
 from gnncomm.learn import PPO, PPOConfig, Rollout, begin, collect
 from gnncomm.learn.rollout import Step

@@ -20,8 +20,7 @@ import pytest
 from torch import Tensor, nn
 from torch_geometric.nn import GINEConv
 
-import envs
-from gnncomm import channel, codec, schedule, topology
+from gnncomm import channel, codec, envs, schedule, topology
 from gnncomm import policy as policies
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm, CommLayer, CommStack, ConvComm, MeanComm

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
+from gnncomm import envs
 from gnncomm.channel import Arrival, Channel, Delay, Delivery, Ideal, Jitter
 from gnncomm.codec import Codec, Coded, Float32
 from gnncomm.errors import GraphError

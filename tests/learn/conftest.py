@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
+from gnncomm import envs
 from gnncomm.learn import PPO, Carry, EpisodeTally, PPOConfig, Rollout, TrainConfig, begin, build_policy, collect
 from gnncomm.policy import PolicyState, WireState
 from gnncomm.types import TimeStep

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from gnncomm.envs.relay import Relay
 
-from envs.relay import Relay
 from gnncomm.errors import ConfigError
 from gnncomm.learn import PPOConfig, TrainConfig, Training
 from gnncomm.learn.curriculum import Curriculum, Linear, Switch, names, resolve, spec_of

@@ -35,7 +35,7 @@ BAD: list[tuple[str, list[Any]]] = [
     ("save_every", [0, -1]),
     ("seed", [-1, 2**63, 2**64, "abc", 1.5, True, None]),
     ("algo", ["MAPPO", "ppo", None]),
-    ("memory", ["GRU", "rnn", None]),
+    ("memory", [None, 3]),
     ("integration", ["middle", None]),
     ("observation", ["dense", None]),
     ("share_rounds", [1, "no"]),

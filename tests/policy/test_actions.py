@@ -118,7 +118,7 @@ def test_numbers_whose_bounds_are_equal_are_constants() -> None:
     head = TanhGaussian(box).double()
     numbers = torch.tensor([[0.3, 9.0, 0.0, 3.0], [0.3, 0.0, 0.0, 0.0]], dtype=torch.float64, requires_grad=True)
     none = torch.zeros(2, dtype=torch.int64)
-    action = head.choose(numbers, 1, none, none, torch.arange(2))
+    action = head.choose(numbers, 1, none, none, torch.arange(2)).detach()
     assert float(action[0, 1]) == 0.0
     first = head.log_prob(numbers, action)[0]
     assert math.isclose(float(first.detach()), float(ONE.log_prob(logits(0.3, 0.5), action[0, :1])), rel_tol=1e-9)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.typing import OptTensor
 
-import envs
+from gnncomm import envs
 from gnncomm.channel import Byzantine, Delay, Jitter, Loss, Noise
 from gnncomm.codec import Quantise
 from gnncomm.graph import CommGraph

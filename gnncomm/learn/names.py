@@ -1,0 +1,11 @@
+"""Learners and loggers by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gnncomm.learn.ppo import PPOConfig
+from gnncomm.registry import Registry
+
+LEARNERS: Registry[Any] = Registry("learner", object, {"ppo": PPOConfig})
+LOGGERS: Registry[Any] = Registry("logger", object, {})
