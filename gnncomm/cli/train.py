@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,8 @@ from gnncomm.cli.replay import draw
 from gnncomm.cli.signals import StopSignal
 from gnncomm.errors import ConfigError
 from gnncomm.learn import VERSION, TrainConfig
+from gnncomm.learn.fingerprint import Fingerprint
+from gnncomm.learn.parts import require_given
 from gnncomm.learn.settings import require_ranges
 from gnncomm.run import Trained, config_of, default_config, load, train
 from gnncomm.store import safe_run_path
@@ -45,6 +48,7 @@ class TrainArgs(TrainConfig):
     trust_env: bool = False
     """With --resume: run code of another package that the run names and the command does not."""
     version: tyro.conf.Suppress[tyro.conf.Fixed[int]] = VERSION
+    given: tyro.conf.Suppress[tyro.conf.Fixed[Mapping[str, Fingerprint]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,6 +124,7 @@ def _parse(words: list[str]) -> TrainArgs:
     resumed = first.resume and not first.overwrite and not {"-h", "--help"} & set(words)
     out = first.out or run_name(env, first.comm, first.seed)
     known = config_of(out) if resumed else default_config(env)
+    require_given(known, {}, every=True)
     if method is not None:
         known = method.config(known)
     args = parse(TrainArgs, words, "gnncomm train", TrainArgs(**_settings(known)))

@@ -1,114 +1,168 @@
-"""From a configuration to a policy."""
+"""From a configuration to an environment, a policy and a learner: the one place where names become things."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
 
-from gnncomm import channel, codec, schedule, topology
-from gnncomm.layers import NONE, CommStack, make_rounds
-from gnncomm.learn.config import TrainConfig
-from gnncomm.policy import (
-    AgentId,
-    CommPolicy,
-    Critic,
-    GroupActor,
-    GroupCritic,
-    GroupEncoder,
-    GroupMemory,
-    Memory,
-    actions_of,
-    groups_of,
-    new_actor,
-    teams_of,
-)
-from gnncomm.policy.names import CRITICS, ENCODERS, MEMORIES
-from gnncomm.topology import Empty
+from gnncomm import channel, codec, environments, schedule, topology
+from gnncomm.channel import Channel
+from gnncomm.codec import Codec
+from gnncomm.errors import ConfigError
+from gnncomm.layers import NONE, CommLayer, CommStack, make_rounds
+from gnncomm.learn.config import VERSION, TrainConfig
+from gnncomm.learn.learner import Learner
+from gnncomm.learn.parts import NO_PARTS, Parts, is_made
+from gnncomm.learn.ppo import PPO
+from gnncomm.learn.rows import RowParts
+from gnncomm.policy import CommPolicy, Critic, Memory
+from gnncomm.schedule import Scheduler
+from gnncomm.topology import Empty, Topology
 from gnncomm.types import TeamSpec, VectorEnv
 from gnncomm.wire import Wire
 
+T = TypeVar("T")
 
-def build_policy(config: TrainConfig, env: VectorEnv) -> CommPolicy:
+
+def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, CommPolicy, Learner]:
+    """What ``config`` describes, ready for ``Training``; ``parts`` are objects that take the place of names.
+
+    Raises:
+        ConfigError: settings of an earlier version, which meant another training, or that do not fit together.
+    """
+    if config.version != VERSION:
+        raise ConfigError(
+            f"version: expected settings of version {VERSION}, got version {config.version}, with which the same "
+            f"settings gave another training. Set version={VERSION} to train anew, or use the gnncomm that wrote them."
+        )
+    if "learner" not in parts:
+        _require_minibatches(config)
+    env = make_env(config, parts)
+    config = replace(config, num_envs=env.num_envs)
+    policy = build_policy(config, env, parts)
+    return env, policy, build_learner(config, policy, parts)
+
+
+def make_env(config: TrainConfig, parts: Parts = NO_PARTS) -> VectorEnv:
+    """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``gnncomm.load``."""
+    if "env" in parts:
+        told = {"num_envs": config.num_envs, "device": config.device, "observation": config.observation}
+        return _made("env", parts["env"], VectorEnv, **told, **config.env_settings)
+    return environments.make(
+        config.env, config.num_envs, config.device, config.observation, **dict(config.env_settings)
+    )
+
+
+def build_learner(config: TrainConfig, policy: CommPolicy, parts: Parts = NO_PARTS) -> Learner:
+    """The learner that ``config`` describes for ``policy``."""
+    told: dict[str, Any] = {"total_updates": config.updates, "seed": config.seed, "length": config.rollout}
+    if "learner" in parts:
+        learner: Learner = _made("learner", parts["learner"], Learner, policy, **told)
+        return learner
+    _require_minibatches(config)
+    return PPO(policy, config.ppo, **told, losses=parts.get("losses", ()))
+
+
+def build_policy(config: TrainConfig, env: VectorEnv, parts: Parts = NO_PARTS) -> CommPolicy:
     """The policy that ``config`` describes for ``env``, with weights drawn from ``config.seed``."""
-    return assemble(config, TeamSpec.of(env))
+    return assemble(config, TeamSpec.of(env), parts)
 
 
-def assemble(config: TrainConfig, spec: TeamSpec) -> CommPolicy:
+def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> CommPolicy:
     """The policy that ``config`` describes for observations, actions and groups like these.
 
     ``comm="none"`` keeps the layers and takes the topology ``Empty()``: the same capacity, nothing on the wire.
     """
-    silent = config.comm == NONE
-    layers_spec = "mean" if silent else config.comm
+    silent = config.comm == NONE and "comm" not in parts
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        layers = make_rounds(layers_spec, config.hidden, config.rounds, config.share_rounds)
-        parts = _Parts(config, spec)
-        policy = CommPolicy(  # weights are drawn in this order
+        if "policy" in parts:
+            sizes = spec.obs_dim, spec.num_actions, spec.num_agents
+            given: CommPolicy = _made("policy", parts["policy"], CommPolicy, *sizes)
+            return given.to(config.device)
+        comm = _comm(replace(config, comm="mean") if silent else config, parts)
+        hidden, num_agents = comm.in_channels, spec.num_agents
+        rows = RowParts(config, spec, hidden)
+
+        def part(name: str, kind: type[T], named: Callable[[], T], *told: Any) -> T:
+            return _made(name, parts[name], kind, *told) if name in parts else named()  # type: ignore[literal-required]
+
+        critic = part("critic", nn.Module, rows.critic, hidden)  # weights are drawn in this order
+        policy = CommPolicy(
             spec.obs_dim,
             spec.num_actions,
-            CommStack(layers, nn.Tanh()),
-            critic=parts.critic(),
-            memory=parts.memory(),
-            integration=config.integration,
-            wire=Wire(
-                topology=Empty() if silent else topology.resolve(config.topology),
-                scheduler=schedule.resolve(config.scheduler, config.hidden, spec.num_agents),
-                codec=codec.resolve(config.codec),
-                channel=channel.resolve(config.channel),
+            comm,
+            part("memory", Memory, rows.memory, hidden),
+            config.integration,
+            Wire(
+                part("topology", Topology, lambda: Empty() if silent else topology.resolve(config.topology)),
+                part("scheduler", Scheduler, lambda: schedule.resolve(config.scheduler, hidden, num_agents), hidden),
+                part("codec", Codec, lambda: codec.resolve(config.codec)),
+                part("channel", Channel, lambda: channel.resolve(config.channel)),
             ),
-            encoder=parts.encoder(),
-            actor=parts.actor(),
-            actions=parts.actions,
-            teams=parts.teams,
+            cast(Critic, critic),
+            encoder=part("encoder", nn.Module, rows.encoder, spec.obs_dim, hidden),
+            actor=part("actor", nn.Module, rows.actor, hidden, rows.actions.width),
+            actions=rows.actions,
+            teams=rows.teams,
         )
     return policy.to(config.device)
 
 
-class _Parts:
-    """The parts that see one row each, and the critic: the same for all, or with weights for each group."""
+def _comm(config: TrainConfig, parts: Parts) -> CommStack:
+    """The rounds of communication."""
+    given = parts.get("comm")
+    if isinstance(given, CommStack):
+        return given
+    rounds = config.rounds
+    if given is None or isinstance(given, str):
+        layers = make_rounds(given or config.comm, config.hidden, rounds, config.share_rounds)
+    elif isinstance(given, Sequence):
+        layers = [_made("comm", layer, CommLayer, config.hidden, config.hidden) for layer in given]
+    elif isinstance(given, CommLayer) and rounds > 1 and not config.share_rounds:
+        raise ConfigError(
+            f"comm: expected a layer for each of rounds={rounds}, got one. Give a list of layers, a class that makes "
+            "them, or share_rounds=True."
+        )
+    else:
+        count = 1 if config.share_rounds else rounds
+        layers = [_made("comm", given, CommLayer, config.hidden, config.hidden) for _ in range(count)]
+        layers *= rounds // count
+    return CommStack(layers, nn.Tanh())
 
-    def __init__(self, config: TrainConfig, spec: TeamSpec) -> None:
-        self.config, self.spec, self.hidden = config, spec, config.hidden
-        self.groups, self.actions = groups_of(spec, config.share), actions_of(spec)
-        self.teams = teams_of(spec.groups)
 
-    def critic(self) -> Critic:
-        """A central one sees the agents of its own team."""
-        groups = self.groups
-        if not groups and len(set(self.teams)) > 1:
-            groups = groups_of(self.spec, "team")
-        central = self.config.algo == "mappo"
-        seen = [self._team(group.team) if central else group.members for group in groups]
-        each = [self._critic(len(rows)) for rows in seen]
-        return GroupCritic(groups, each, seen) if groups else self._critic(self.spec.num_agents)
+def _made(name: str, given: Any, kind: type[T], *told: Any, **settings: Any) -> T:
+    """``given``, or what it makes where it is a class or function.
 
-    def _team(self, name: str) -> tuple[int, ...]:
-        return tuple(agent for agent, team in enumerate(self.teams) if team == name)
+    Raises:
+        ConfigError: neither is a ``kind``, or the class or function takes other arguments.
+    """
+    if is_made(given, kind) or not callable(given):
+        made = given
+    else:
+        try:
+            made = given(*told, **settings)
+        except TypeError as error:
+            words = [type(value).__name__ if isinstance(value, nn.Module) else repr(value) for value in told]
+            call = ", ".join([*words, *(f"{key}={value!r}" for key, value in settings.items())])
+            raise ConfigError(f"{name}: expected what can be called as {name}({call}), got: {error}.") from error
+    if not isinstance(made, kind):
+        missing = [item for item in dir(kind) if not item.startswith("_") and not hasattr(made, item)]
+        lacks = f" without {', '.join(missing[:5])}" if missing and getattr(kind, "_is_protocol", False) else ""
+        raise ConfigError(
+            f"{name}: expected a {kind.__name__}, or a class or function that makes one, got "
+            f"{type(made).__name__}{lacks}."
+        )
+    return made
 
-    def _critic(self, num_agents: int) -> Critic:
-        name = "central" if self.config.algo == "mappo" else "local"
-        critic: Critic = CRITICS.resolve(name, hidden=self.hidden, num_agents=num_agents)
-        return critic
 
-    def memory(self) -> Memory:
-        each = [MEMORIES.resolve(self.config.memory, hidden=self.hidden) for _ in self.groups or (None,)]
-        return GroupMemory(self.groups, each) if self.groups else each[0]
-
-    def encoder(self) -> nn.Module:
-        each = [self._encoder(group.obs_dim, len(group.members)) for group in self.groups]
-        if each:
-            return GroupEncoder(self.groups, each)
-        return self._encoder(self.spec.obs_dim, self.spec.num_agents)
-
-    def _encoder(self, obs_dim: int, num_agents: int) -> nn.Module:
-        width = obs_dim + num_agents if self.config.agent_id else obs_dim
-        encoder = ENCODERS.resolve(self.config.encoder, obs_dim=width, hidden=self.hidden)
-        return AgentId(encoder, obs_dim, num_agents) if self.config.agent_id else encoder
-
-    def actor(self) -> nn.Module:
-        width = self.actions.width
-        each = [group.num_actions if self.spec.box is None else width for group in self.groups]
-        if each:
-            return GroupActor(self.groups, [new_actor(self.hidden, own) for own in each], width)
-        return new_actor(self.hidden, width)
+def _require_minibatches(config: TrainConfig) -> None:
+    if config.ppo.minibatches > config.num_envs:
+        raise ConfigError(
+            f"ppo.minibatches={config.ppo.minibatches} is more than num_envs={config.num_envs}: a minibatch is a set "
+            "of environments."
+        )

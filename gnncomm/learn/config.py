@@ -8,6 +8,7 @@ from typing import Literal
 
 from gnncomm import environments
 from gnncomm.errors import ConfigError
+from gnncomm.learn.fingerprint import Fingerprint
 from gnncomm.learn.ppo import PPOConfig
 from gnncomm.learn.settings import require_ranges, require_types
 
@@ -88,6 +89,8 @@ class TrainConfig:
     version: int = VERSION
     """Of what these settings mean; kept with a run, not to be chosen: only the present one is trained."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    given: Mapping[str, Fingerprint] = field(default_factory=dict)
+    """Parts that were given as objects without a name, see ``gnncomm.train``; filled in by it, not to be chosen."""
 
     def __post_init__(self) -> None:
         require_types(self)
@@ -106,11 +109,6 @@ class TrainConfig:
             raise ConfigError(
                 f"version: expected 1 to {VERSION}, the versions of settings that this gnncomm knows, got "
                 f"{self.version}. Use the gnncomm that wrote them."
-            )
-        if self.ppo.minibatches > self.num_envs:
-            raise ConfigError(
-                f"ppo.minibatches={self.ppo.minibatches} is more than num_envs={self.num_envs}: a minibatch is a set "
-                "of environments."
             )
 
     @property

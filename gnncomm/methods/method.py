@@ -11,6 +11,7 @@ import torch
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.learn import TrainConfig
 from gnncomm.learn.build import assemble
+from gnncomm.learn.parts import OF_THE_POLICY, taken
 from gnncomm.methods.reference import REFERENCES, Reference
 from gnncomm.policy import CommPolicy
 from gnncomm.types import TeamSpec
@@ -96,7 +97,8 @@ class Method:
             seed: weights are drawn from it.
             faithful: the released network with its quirks and its names of parameters, instead of the policy.
             mended: quirks to leave out of the released network.
-            parts: settings to replace, by the names of ``TrainConfig``: ``topology="ring"``, ``channel="loss:p=0.2"``.
+            parts: settings to replace, by the names of ``TrainConfig``: ``topology="ring"``, ``channel="loss:p=0.2"``;
+                or objects, as ``gnncomm.train`` takes them: ``comm=GatedSum(64, 64)``.
 
         Raises:
             ConfigError: an unknown part, parts that do not fit together, or no released network that was recorded.
@@ -105,11 +107,14 @@ class Method:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 return self._network().of_size(obs_dim, num_actions, num_agents, hidden, mended)
-        unknown = sorted(set(parts) - set(_PARTS))
+        known = (*_PARTS, *(name for name in OF_THE_POLICY if name not in ("policy", *_PARTS)))
+        unknown = sorted(set(parts) - set(known))
         if unknown:
-            raise ConfigError(f"{self.name} has no part {unknown[0]!r}. {did_you_mean(unknown[0], _PARTS)}")
-        config = replace(self.config(), hidden=hidden, seed=seed, **parts)
-        return assemble(config, TeamSpec(obs_dim, num_actions, num_agents))
+            raise ConfigError(f"{self.name} has no part {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
+        named = {name: value for name, value in parts.items() if isinstance(value, (str, int))}
+        config = replace(self.config(), hidden=hidden, seed=seed, **named)
+        config, objects = taken(config, {name: value for name, value in parts.items() if name not in named})
+        return assemble(config, TeamSpec(obs_dim, num_actions, num_agents), objects)
 
     def _network(self) -> type[Reference]:
         if not self.released:

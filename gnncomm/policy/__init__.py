@@ -6,6 +6,7 @@ from gnncomm.policy.encoder import Encoder
 from gnncomm.policy.encoders import AgentId, EntityEncoder, GridEncoder, MLPEncoder
 from gnncomm.policy.groups import GroupActor, GroupEncoder, GroupMemory, PerAgent, PerGroup, groups_of
 from gnncomm.policy.memory import GRU, LSTM, Memory
+from gnncomm.policy.play import Action, Play, team
 from gnncomm.policy.policy import CommPolicy, new_actor
 from gnncomm.policy.rounds import Talk, WireState, talk
 from gnncomm.policy.teams import Teams, teams_of
@@ -14,6 +15,7 @@ from gnncomm.policy.values import Decision, Evaluation, Integration, PolicyState
 __all__ = [
     "GRU",
     "LSTM",
+    "Action",
     "Actions",
     "AgentId",
     "Categorical",
@@ -35,6 +37,7 @@ __all__ = [
     "Memory",
     "PerAgent",
     "PerGroup",
+    "Play",
     "PolicyState",
     "Talk",
     "TanhGaussian",
@@ -44,5 +47,6 @@ __all__ = [
     "groups_of",
     "new_actor",
     "talk",
+    "team",
     "teams_of",
 ]

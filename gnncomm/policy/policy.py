@@ -299,14 +299,14 @@ class CommPolicy(nn.Module):
         log_prob = self.actions.log_prob(logits, action)
         entropy = self.actions.entropy(logits) + heard.entropy
         value = self.critic(heard.features, alive)
-        return Evaluation(log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
+        judged = (log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
+        return Evaluation(*judged, heard.features)
 
     def _require_state(self, state: PolicyState) -> None:
         checks.require_like("state.memory", state.memory, self.like)
-        wire = state.wire
         schedule, flight = WireState.shapes(self.wire, self.comm, *state.memory.shape[:2])
-        checks.require_shape("state.wire.schedule", wire.schedule, schedule, "[B, N, K, Z]")
-        checks.require_shape("state.wire.flight", wire.flight, flight, "[B, N, K, Q]")
+        checks.require_shape("state.wire.schedule", state.wire.schedule, schedule, "[B, N, K, Z]")
+        checks.require_shape("state.wire.flight", state.wire.flight, flight, "[B, N, K, Q]")
 
     def _suspects(self, state: PolicyState) -> dict[str, Tensor]:
         """What a decision that is not finite may come from."""

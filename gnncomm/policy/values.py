@@ -60,3 +60,4 @@ class Evaluation(Batch):
     value: Tensor  # [T, B, N]
     baseline: Tensor  # [T, B, N, K]
     cost: Tensor  # [T, B, N] terms of the training loss from scheduler and codec
+    features: Tensor  # [T, B, N, H] that the heads read, for losses of one's own

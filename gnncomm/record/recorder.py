@@ -22,7 +22,7 @@ from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.layers.base import Attention
 from gnncomm.learn.returns import paid
-from gnncomm.policy import CommPolicy, Talk
+from gnncomm.policy import CommPolicy, Play, Talk, team
 from gnncomm.record.episode import Episode
 from gnncomm.types import Scene, TimeStep, VectorEnv
 
@@ -89,23 +89,18 @@ def record(policy: CommPolicy, env: VectorEnv, seed: int = 0, greedy: bool = Tru
 
 
 def _record(policy: CommPolicy, env: VectorEnv, seed: int, key: int | None) -> Episode:
-    now = env.reset(seed=random.seeds("record", seed, torch.arange(env.num_envs, device=env.device)))
-    state = policy.initial_state(env.num_envs, env.num_agents)
-    steps, scenes = [now], [env.scene()]
+    first = env.reset(seed=random.seeds("record", seed, torch.arange(env.num_envs, device=env.device)))
+    play = Play(env, first, team(policy, policy.initial_state(env.num_envs, env.num_agents), key))
+    steps, scenes = [first], [env.scene()]
     actions: list[Tensor] = []
     heard: list[_Heard] = []
-    for _ in range(env.max_steps):
-        decision = policy.act(now, state, key)
-        state = decision.state
+    for _, decision, after in play.steps(env.max_steps):
         heard += _heard(policy.comm, decision.talk, len(actions))
         actions.append(decision.action)
-        now = env.step(decision.action)
-        steps.append(now)
+        steps.append(after)
         scenes.append(env.scene())
-        if bool(now.done[0]):
+        if bool(after.done[0]):
             return _episode(policy.comm, env, seed, steps, scenes, actions, heard)
-        if bool(now.done.any()):
-            now = env.reset(where=now.done)
     raise EnvContractError(
         f"Expected an episode of {env.id!r} to end within max_steps={env.max_steps}, but it still runs. "
         "Mend the environment: set truncated at max_steps."

@@ -1,4 +1,4 @@
-"""``elsewhere`` for the tests of this folder, see ``mode.py``."""
+"""Makes the files beside the tests known as modules, and ``mode.elsewhere`` a fixture."""
 
 from __future__ import annotations
 
@@ -11,28 +11,32 @@ import pytest
 import torch
 
 
-def _mode() -> ModuleType:
-    """Tests are imported one by one and know no package of tests."""
-    name = "gnncomm_tests_device_mode"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("mode.py"))
+def beside(name: str) -> ModuleType:
+    """The file ``name.py`` of this folder, as ``device_name``: tests are imported one by one and know no package."""
+    known = f"device_{name}"
+    if known not in sys.modules:
+        spec = importlib.util.spec_from_file_location(known, Path(__file__).with_name(f"{name}.py"))
         assert spec is not None
         assert spec.loader is not None
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-    return sys.modules[name]
+        sys.modules[known] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[known])
+    return sys.modules[known]
+
+
+beside("parts")
+mode = beside("mode")
 
 
 @pytest.fixture
 def mixed() -> type[Exception]:
     """What is raised where devices are mixed."""
-    error: type[Exception] = _mode().DeviceMixError
+    error: type[Exception] = mode.DeviceMixError
     return error
 
 
 @pytest.fixture
 def device() -> object:
     """A device that is not the CPU, for the length of a test."""
-    with _mode().elsewhere() as other:
+    with mode.elsewhere() as other:
         assert isinstance(other, torch.device)
         yield other

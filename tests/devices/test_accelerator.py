@@ -13,6 +13,7 @@ from typing import Any
 import networkx as nx
 import pytest
 import torch
+from device_parts import CHANNEL, CODEC, SCHEDULER, TOPOLOGY, said
 from torch import Tensor
 
 from gnncomm import channel, codec, envs, evaluate, load, record, schedule, topology, train
@@ -30,16 +31,6 @@ pytestmark = pytest.mark.skipif(
 )
 H = 16
 SHORT = sorted({name.partition("/")[0] for name in envs.names()})
-TOPOLOGY = {
-    "barabasi_albert": "m=2",
-    "erdos_renyi": "p=0.3",
-    "hierarchical": "groups=3",
-    "k_nearest": "k=3",
-    "line_of_sight": "r=4,walls=" + "x".join(["......"] * 3 + [".#...."] * 2 + ["......"] * 5),
-    "radius": "r=3",
-    "random_regular": "k=2",
-    "small_world": "k=2,p=0.5",
-}
 BY_HAND: dict[str, Callable[[int], topology.Topology]] = {
     "from_function": lambda n: topology.FromFunction(lambda alive, pos, step, key: alive[:, :, None] & alive[:, None]),
     "from_networkx": lambda n: topology.FromNetworkx(nx.path_graph(n, create_using=nx.DiGraph)),
@@ -48,22 +39,6 @@ BY_HAND: dict[str, Callable[[int], topology.Topology]] = {
     "a.every(2)": lambda n: topology.resolve("full.every(2)"),
     "with features": lambda n: topology.resolve("radius:r=2.relative()"),
 }
-CHANNEL = {
-    "budget": "beta=0.7",
-    "burst": "p=0.4,length=3",
-    "byzantine": "kind=replay,at=1",
-    "crashed": "agents=0.4",
-    "delay": "steps=2",
-    "jitter": "max=2",
-    "loss": "p=0.4",
-    "noise": "sigma=0.5",
-}
-CODEC = {"gumbel_symbols": "symbols=3", "quantise": "bits=5,limit=4", "topk": "k=3", "dithered": "price=0.01"}
-SCHEDULER = {"topk": "k=2", "event_triggered": "delta=0.001", "learned_static": "k=1"}
-
-
-def said(name: str, parameters: dict[str, str]) -> str:
-    return f"{name}:{parameters[name]}" if name in parameters else name
 
 
 def close(there: Tensor, here: Tensor, name: str) -> None:

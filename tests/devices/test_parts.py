@@ -5,6 +5,7 @@ from __future__ import annotations
 import networkx as nx
 import pytest
 import torch
+from device_parts import CHANNEL, CODEC, SCHEDULER, TOPOLOGY, said
 from torch import Tensor
 
 from gnncomm import channel, codec, random, schedule, topology
@@ -15,34 +16,8 @@ from gnncomm.moment import Moment
 
 B, H = 2, 16
 MANY = 300  # more than are looked at pair by pair
-TOPOLOGY = {
-    "barabasi_albert": "m=2",
-    "erdos_renyi": "p=0.3",
-    "hierarchical": "groups=3",
-    "k_nearest": "k=3",
-    "line_of_sight": "r=4,walls=" + "x".join(["......"] * 3 + [".#...."] * 2 + ["......"] * 5),
-    "radius": "r=3",
-    "random_regular": "k=2",
-    "small_world": "k=2,p=0.5",
-}
 BY_HAND = "from_function", "from_networkx"  # have no text; the first does what its function does
 COMPOSED = ["star | knn:k=1", "~ring", "full.every(2)", "radius:r=2.relative()", "knn:k=2 & full"]
-CHANNEL = {
-    "budget": "beta=0.7",
-    "burst": "p=0.4,length=3",
-    "byzantine": "kind=replay,at=1",
-    "crashed": "agents=0.4",
-    "delay": "steps=2",
-    "jitter": "max=2",
-    "loss": "p=0.4",
-    "noise": "sigma=0.5",
-}
-CODEC = {"gumbel_symbols": "symbols=3", "quantise": "bits=5,limit=4", "topk": "k=3", "dithered": "price=0.01"}
-SCHEDULER = {"topk": "k=2", "event_triggered": "delta=0.001", "learned_static": "k=1"}
-
-
-def said(name: str, parameters: dict[str, str]) -> str:
-    return f"{name}:{parameters[name]}" if name in parameters else name
 
 
 def world(num_agents: int, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor]:

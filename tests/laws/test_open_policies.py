@@ -87,7 +87,7 @@ CHOICES: dict[str, Callable[[VectorEnv], Choice]] = {
     "groups, numbers": lambda env: Choice({"agent_id": True, "integration": "previous"}, groups(env)),
     "teams": lambda env: Choice({"algo": "mappo"}, groups(env, ("red", "blue"))),
     "teams, all weights shared": lambda env: Choice({"algo": "mappo", "share": "all"}, groups(env, ("red", "blue"))),
-    "no weight shared": lambda env: Choice({"share": "none", "integration": "before"}),
+    "no weight shared": lambda env: Choice({"share": "none", "integration": "before", "algo": "mappo"}),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -61,16 +61,12 @@ class Counter:
         return self.timestep()
 
 
-def remembering(memory: Tensor) -> PolicyState:
-    nothing = memory.new_zeros(*memory.shape[:2], 1, 0)
-    return PolicyState(memory, WireState(nothing, nothing))
-
-
 class Reader:
     """Values what it sees at that number plus a quarter for each step that it remembers."""
 
     def initial_state(self, num_envs: int, num_agents: int) -> PolicyState:
-        return remembering(torch.zeros(num_envs, num_agents, 1))
+        nothing = torch.zeros(num_envs, num_agents, 1, 0)
+        return PolicyState(torch.zeros(num_envs, num_agents, 1), WireState(nothing, nothing))
 
     def act(self, now: TimeStep, state: PolicyState, key: int | None = None) -> Any:
         memory = torch.where(now.first.view(-1, 1, 1), 0.0, state.memory) + 1
@@ -84,7 +80,8 @@ class Reader:
             choice_log_prob=none,
             value=seen + 0.25 * (memory.squeeze(-1) - 1),
             baseline=none,
-            state=remembering(memory),
+            state=replace(state, memory=memory),
+            talk=SimpleNamespace(bits=seen),
         )
 
     def value(self, now: TimeStep, state: PolicyState, key: int | None = None) -> Tensor:

@@ -9,6 +9,7 @@ import pytest
 
 from gnncomm.errors import ConfigError, GnnCommError
 from gnncomm.learn import PPOConfig, TrainConfig
+from gnncomm.run import make_env, train
 
 NAN, INF = float("nan"), float("inf")
 BAD_PPO: list[tuple[str, list[Any]]] = [
@@ -64,8 +65,9 @@ def test_the_nearest_choice_is_suggested() -> None:
 
 def test_more_minibatches_than_environments() -> None:
     with pytest.raises(ConfigError, match=r"minibatches=4 is more than num_envs=3"):
-        TrainConfig(num_envs=3)
-    assert TrainConfig(num_envs=4).ppo.minibatches == 4
+        train(TrainConfig(num_envs=3, hidden=8))
+    one = TrainConfig(num_envs=1)
+    assert make_env(one).num_envs == 1, "whoever wants one environment says nothing about the learner"
 
 
 def test_limits_are_accepted() -> None:

@@ -45,6 +45,10 @@ def policy(memory: Callable[[int], Memory] = GRU, wire: Wire | None = None, cent
     return CommPolicy(D, A, AttentionComm(H, H), memory(H), Integration.BEFORE, wire, critic)
 
 
+def remembering(subject: CommPolicy, memory: Tensor) -> PolicyState:
+    return replace(subject.initial_state(B, N), memory=memory)
+
+
 # ---- encoder ----
 
 
@@ -113,10 +117,6 @@ def test_observations_of_another_form_are_refused(obs: Tensor, kind: type[Except
 
 
 # ---- state ----
-
-
-def remembering(subject: CommPolicy, memory: Tensor) -> PolicyState:
-    return replace(subject.initial_state(B, N), memory=memory)
 
 
 @pytest.mark.parametrize("memory", [GRU, LSTM])

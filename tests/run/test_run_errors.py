@@ -209,7 +209,7 @@ def test_a_flipped_byte_is_named_and_the_checkpoint_before_is_used(
     train(tiny(steps=36), run)
     damaged = newest(run)
     assert {path.name for path in damaged.iterdir()} == {
-        *(f"{group}.safetensors" for group in Training(tiny(), make_env(tiny())).state()[0]),
+        *(f"{group}.safetensors" for group in Training.of(tiny()).state()[0]),
         "state.json",
         "manifest.json",
     }
