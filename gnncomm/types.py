@@ -214,6 +214,7 @@ class TimeStep(Batch):
     action_mask: Tensor | None = None  # [B, N, A] bool: True where an action is allowed
     entered: Tensor | None = None  # [B, N] bool: with this step the row passed to another agent
     cut: Tensor | None = None  # [B, N] bool: truncated with this step, while others go on
+    state: Tensor | None = None  # [B, S] float: the whole state, for a critic that sees it; no agent does
 
     @property
     def done(self) -> Tensor:
@@ -287,6 +288,13 @@ class Grouped(Protocol):
     groups: tuple[Group, ...]
 
 
+@runtime_checkable
+class Shown(Protocol):
+    """An environment whose time steps hold its state."""
+
+    shown_state_dim: int
+
+
 @dataclass(frozen=True)
 class TeamSpec:
     """What a policy has to fit.
@@ -300,6 +308,7 @@ class TeamSpec:
     num_agents: int  # N
     box: Box | None = None  # None: actions are one of A choices
     groups: tuple[Group, ...] = ()
+    state_dim: int = 0  # S of the time steps; 0: they show no state
 
     def __post_init__(self) -> None:
         if self.box is not None and (len(self.box.low), len(self.box.low[0])) != (self.num_agents, self.num_actions):
@@ -322,7 +331,8 @@ class TeamSpec:
         """Of an environment, with what it says of boxes and groups."""
         box = env.box if isinstance(env, Bounded) else None
         groups = env.groups if isinstance(env, Grouped) else ()
-        return cls(env.obs_dim, env.num_actions, env.num_agents, box, groups)
+        state_dim = env.shown_state_dim if isinstance(env, Shown) else 0
+        return cls(env.obs_dim, env.num_actions, env.num_agents, box, groups, state_dim)
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ from gnncomm.learn.learner import Learner
 from gnncomm.learn.parts import NO_PARTS, Parts, is_made
 from gnncomm.learn.ppo import PPO
 from gnncomm.learn.rows import RowParts
-from gnncomm.policy import CommPolicy, Critic, Memory
+from gnncomm.policy import CommPolicy, Critic, Memory, with_state
 from gnncomm.schedule import Scheduler
 from gnncomm.topology import Empty, Topology
 from gnncomm.types import TeamSpec, VectorEnv
@@ -49,6 +49,11 @@ def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, Comm
 
 def make_env(config: TrainConfig, parts: Parts = NO_PARTS) -> VectorEnv:
     """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``gnncomm.load``."""
+    env = _make_env(config, parts)
+    return with_state(env) if config.critic == "state" else env
+
+
+def _make_env(config: TrainConfig, parts: Parts) -> VectorEnv:
     if "env" in parts:
         told = {"num_envs": config.num_envs, "device": config.device, "observation": config.observation}
         return _made("env", parts["env"], VectorEnv, **told, **config.env_settings)

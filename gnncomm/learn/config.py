@@ -72,6 +72,9 @@ class TrainConfig:
     """Who has the same weights: all agents, those of a group (all, where the environment has no groups), or nobody."""
     algo: Literal["ippo", "mappo"] = "ippo"
     """PPO with a local critic (ippo) or a central one (mappo)."""
+    critic: Literal["features", "observation", "state", "graph"] = "features"
+    """What the critic reads: the actor's features, or by a trunk of its own observations, these and the environment's
+    state, or the observations in a graph network over the topology."""
     observation: Literal["flat", "sparse"] = "sparse"
     """Form of the observations; same result, other speed."""
     num_envs: int = 256

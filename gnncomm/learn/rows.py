@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from torch import nn
 
+from gnncomm import topology
+from gnncomm.errors import ConfigError
+from gnncomm.layers import NONE, CommStack, make_rounds
 from gnncomm.learn.config import TrainConfig
 from gnncomm.policy import (
     AgentId,
@@ -13,6 +16,7 @@ from gnncomm.policy import (
     GroupEncoder,
     GroupMemory,
     Memory,
+    TrunkCritic,
     actions_of,
     groups_of,
     new_actor,
@@ -35,8 +39,8 @@ class RowParts:
         groups = self.groups
         if not groups and len(set(self.teams)) > 1:
             groups = groups_of(self.spec, "team")
-        central = self.config.algo == "mappo"
-        seen = [self._team(group.team) if central else group.members for group in groups]
+        together = self.config.algo == "mappo" or self.config.critic == "graph"
+        seen = [self._team(group.team) if together else group.members for group in groups]
         each = [self._critic(len(rows)) for rows in seen]
         return GroupCritic(groups, each, seen) if groups else self._critic(self.spec.num_agents)
 
@@ -46,8 +50,21 @@ class RowParts:
 
     def _critic(self, num_agents: int) -> Critic:
         name = "central" if self.config.algo == "mappo" else "local"
-        critic: Critic = CRITICS.resolve(name, hidden=self.hidden, num_agents=num_agents)
-        return critic
+        head: Critic = CRITICS.resolve(name, hidden=self.hidden, num_agents=num_agents)
+        reads, config = self.config.critic, self.config
+        if reads == "features":
+            return head
+        if reads == "state" and not self.spec.state_dim:
+            raise ConfigError(
+                "critic='state': expected time steps that show a state. Use gnncomm.policy.WithState(env)."
+            )
+        encoder = ENCODERS.resolve(config.encoder, obs_dim=self.spec.obs_dim, hidden=self.hidden)
+        if reads != "graph":
+            return TrunkCritic(encoder, head, state_dim=self.spec.state_dim if reads == "state" else 0)
+        layers = make_rounds(
+            "mean" if config.comm == NONE else config.comm, self.hidden, config.rounds, config.share_rounds
+        )
+        return TrunkCritic(encoder, head, CommStack(layers, nn.Tanh()), topology.resolve(config.topology))
 
     def memory(self) -> Memory:
         each = [MEMORIES.resolve(self.config.memory, hidden=self.hidden) for _ in self.groups or (None,)]

@@ -10,6 +10,7 @@ from gnncomm.policy.play import Action, Play, team
 from gnncomm.policy.policy import CommPolicy, new_actor
 from gnncomm.policy.rounds import Talk, WireState, talk
 from gnncomm.policy.teams import Teams, teams_of
+from gnncomm.policy.trunks import TrunkCritic, WithState, with_state
 from gnncomm.policy.values import Decision, Evaluation, Integration, PolicyState
 
 __all__ = [
@@ -42,11 +43,14 @@ __all__ = [
     "Talk",
     "TanhGaussian",
     "Teams",
+    "TrunkCritic",
     "WireState",
+    "WithState",
     "actions_of",
     "groups_of",
     "new_actor",
     "talk",
     "team",
     "teams_of",
+    "with_state",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Self
+from dataclasses import replace
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,18 +13,24 @@ from torch import Tensor, nn
 from gnncomm.errors import ShapeError
 from gnncomm.policy.groups import PerGroup
 from gnncomm.registry import Remembers
-from gnncomm.types import Group
+from gnncomm.types import Group, SparseObs, TimeStep
 
 
 class Critic(nn.Module):
-    """What is expected of each agent's return. It exists in training only, so it may look at the rows of others."""
+    """What is expected of each agent's return. It exists in training only, so it may look at the rows of others.
+
+    A critic that ``looks`` is shown the time step, too, with as many leading axes as the features.
+    """
+
+    looks: ClassVar[bool] = False
+    hidden: int  # width of the features that it is made for, unless it is told another
 
     @abstractmethod
     def another(self, in_channels: int) -> Self:
         """One of the same kind for features of width ``in_channels``, with weights of its own."""
 
     @abstractmethod
-    def forward(self, features: Tensor, alive: Tensor) -> Tensor:
+    def forward(self, features: Tensor, alive: Tensor, timestep: TimeStep | None = None) -> Tensor:
         """``[..., N, F]`` and ``alive [..., N]`` -> ``[..., N]``; rows of the dead may hold anything."""
 
 
@@ -43,7 +50,7 @@ class LocalCritic(Remembers, Critic):
     def another(self, in_channels: int) -> LocalCritic:
         return LocalCritic(self.hidden, in_channels)
 
-    def forward(self, features: Tensor, alive: Tensor) -> Tensor:
+    def forward(self, features: Tensor, alive: Tensor, timestep: TimeStep | None = None) -> Tensor:
         value: Tensor = self.net(features).squeeze(-1)
         return value
 
@@ -69,7 +76,7 @@ class CentralCritic(Remembers, Critic):
     def another(self, in_channels: int) -> CentralCritic:
         return CentralCritic(self.hidden, self.num_agents, in_channels)
 
-    def forward(self, features: Tensor, alive: Tensor) -> Tensor:
+    def forward(self, features: Tensor, alive: Tensor, timestep: TimeStep | None = None) -> Tensor:
         if features.shape[-2] != self.num_agents:
             raise ShapeError(
                 f"This central critic was built for {self.num_agents} agents, got {features.shape[-2]}: "
@@ -94,7 +101,8 @@ class GroupCritic(Critic):
         self, groups: Sequence[Group], parts: Sequence[Critic], seen: Sequence[tuple[int, ...]] | None = None
     ) -> None:
         super().__init__()
-        self.each = PerGroup(groups, parts)
+        self.each, self.hidden = PerGroup(groups, parts), parts[0].hidden
+        self.looks = any(part.looks for part in parts)  # type: ignore[misc]  # of this one
         self.seen = tuple(group.members for group in groups) if seen is None else tuple(seen)
         for number, (rows, group) in enumerate(zip(self.seen, groups, strict=True)):
             self.register_buffer(f"rows{number}", torch.tensor(rows), persistent=False)
@@ -108,10 +116,22 @@ class GroupCritic(Critic):
     def another(self, in_channels: int) -> GroupCritic:
         return GroupCritic(self.each.groups, [part.another(in_channels) for part in self.parts], self.seen)
 
-    def forward(self, features: Tensor, alive: Tensor) -> Tensor:
+    def forward(self, features: Tensor, alive: Tensor, timestep: TimeStep | None = None) -> Tensor:
         values = []
         for number, part in enumerate(self.parts):
             rows = getattr(self, f"rows{number}")
-            value = part(features.index_select(-2, rows), alive.index_select(-1, rows))
+            shown = _of_agents(timestep, rows) if part.looks and timestep is not None else None
+            value = part(features.index_select(-2, rows), alive.index_select(-1, rows), shown)
             values.append(value.index_select(-1, getattr(self, f"own{number}")))
         return self.each.together(values, -1)
+
+
+def _of_agents(timestep: TimeStep, rows: Tensor) -> TimeStep:
+    """What a critic looks at, of some agents."""
+    obs, pos = timestep.obs, timestep.pos
+    if isinstance(obs, SparseObs):
+        obs = replace(obs, index=obs.index.index_select(-2, rows), value=obs.value.index_select(-2, rows))
+    else:
+        obs = obs.index_select(-2, rows)
+    pos = None if pos is None else pos.index_select(-2, rows)
+    return replace(timestep, obs=obs, pos=pos, alive=timestep.alive.index_select(-1, rows))

@@ -223,7 +223,8 @@ class CommPolicy(nn.Module):
         agent = torch.arange(alive.shape[1], device=alive.device)
         action = self.actions.choose(logits, key, timestep.key.unsqueeze(-1), timestep.step.unsqueeze(-1), agent)
         log_prob = self.actions.log_prob(logits, action)
-        value, baseline = self.critic(features, alive), self._baseline(talked.rows, self._aside(x, state.memory), alive)
+        value = self.critic(features, alive, timestep)
+        baseline = self._baseline(talked.rows, self._aside(x, state.memory), timestep)
         checks.require_finite(alive, log_prob + talked.log_prob.sum(-1), value, lambda: self._suspects(state))
         return Decision(action, talked.choice, log_prob, talked.log_prob, value, baseline, logits, after, talked)
 
@@ -231,7 +232,7 @@ class CommPolicy(nn.Module):
         """``[B, N]``: the ``value`` of ``act`` with the same arguments, its sampled choices included."""
         state = self._entered(timestep, state, key)
         features, _, _ = self._step(self.encode(living_obs(timestep.obs, timestep.alive)), timestep, state, key)
-        value: Tensor = self.critic(features, timestep.alive)
+        value: Tensor = self.critic(features, timestep.alive, timestep)
         return value
 
     def _entered(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None) -> PolicyState:
@@ -269,12 +270,13 @@ class CommPolicy(nn.Module):
             return None
         return x if self.integration is Integration.PREVIOUS else self.memory.output(memory)
 
-    def _baseline(self, rows: tuple[Tensor, ...], aside: Tensor | None, alive: Tensor) -> Tensor:
+    def _baseline(self, rows: tuple[Tensor, ...], aside: Tensor | None, timestep: TimeStep) -> Tensor:
         """``[..., N, K]``: what is expected before the choices of each round, from ``[..., N, F]`` rows before it."""
         if not self.wire.scheduler.num_choices:
-            return rows[0].new_zeros(*alive.shape, 0)
+            return rows[0].new_zeros(*timestep.alive.shape, 0)
         seen = [row if aside is None else torch.cat([row, aside], -1) for row in rows]
-        return torch.stack([critic(x.detach(), alive) for critic, x in zip(self.baselines, seen, strict=True)], -1)
+        each = zip(self.baselines, seen, strict=True)
+        return torch.stack([critic(x.detach(), timestep.alive, timestep) for critic, x in each], -1)
 
     def unroll(
         self, timestep: TimeStep, action: Tensor, state: PolicyState, choice: Tensor | None = None
@@ -298,7 +300,7 @@ class CommPolicy(nn.Module):
         logits = self.logits(heard.features, alive, timestep.action_mask)
         log_prob = self.actions.log_prob(logits, action)
         entropy = self.actions.entropy(logits) + heard.entropy
-        value = self.critic(heard.features, alive)
+        value = self.critic(heard.features, alive, timestep)
         judged = (log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
         return Evaluation(*judged, heard.features)
 
@@ -329,7 +331,7 @@ class CommPolicy(nn.Module):
             features_TBNH = self._memory_sequence(features_TBNH, timestep, state)
             if len(self.baselines):
                 aside = self._remembered(features_TBNH, timestep, state).flatten(0, 1)
-        baseline = self._baseline(talked.rows, aside, folded.alive)
+        baseline = self._baseline(talked.rows, aside, folded)
         left = (talked.log_prob, talked.entropy, talked.cost, baseline)
         return _Heard(features_TBNH, *(value.unflatten(0, lead) for value in left))
 
@@ -350,7 +352,7 @@ class CommPolicy(nn.Module):
             state = _fresh(now, state)
             aside = self._aside(x, state.memory)
             features, state, talked = self._step(x, now, state, choice=choice[t])
-            baseline = self._baseline(talked.rows, aside, now.alive)
+            baseline = self._baseline(talked.rows, aside, now)
             steps.append(_Heard(features, talked.log_prob, talked.entropy, talked.cost, baseline))
         return stack(steps)
 

@@ -87,6 +87,8 @@ CHOICES: dict[str, Callable[[VectorEnv], Choice]] = {
     "groups, numbers": lambda env: Choice({"agent_id": True, "integration": "previous"}, groups(env)),
     "teams": lambda env: Choice({"algo": "mappo"}, groups(env, ("red", "blue"))),
     "teams, all weights shared": lambda env: Choice({"algo": "mappo", "share": "all"}, groups(env, ("red", "blue"))),
+    "observation critic": lambda env: Choice({"critic": "observation", "algo": "mappo"}),
+    "graph critic, teams": lambda env: Choice({"critic": "graph"}, groups(env, ("red", "blue"))),
     "no weight shared": lambda env: Choice({"share": "none", "integration": "before", "algo": "mappo"}),
 }
 
