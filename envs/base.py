@@ -7,33 +7,29 @@ the time limit, the ``TimeStep``, and saving. Environment b draws with the key
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
+from inspect import Parameter, Signature
 from types import FunctionType
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnncomm import random
+from gnncomm import checks, random
+from gnncomm.errors import ConfigError, StateError, did_you_mean
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import (
-    Batch,
-    ConfigError,
-    Observation,
-    Scene,
-    StateError,
-    TimeStep,
-    did_you_mean,
-)
+from gnncomm.types import Batch, Observation, Scene, TimeStep
 
-from . import inputs, render
-from .rules import DrawsT, Flags, Form, Gone, Rules, StateT
+from . import render
+from .rules import DrawsT, Flags, Form, Gone, Rules, Sizes, StateT
+from .settings import Settings
 
-__all__ = ["Flags", "Form", "Gone", "GridEnv"]
+__all__ = ["Flags", "Form", "Gone", "GridEnv", "Settings", "Sizes"]
 
 
 @dataclass(frozen=True)
@@ -57,9 +53,6 @@ class _Seen:
     allowed: Bool[Tensor, "B N A"] | None
 
 
-_MOMENT = ("id", "_seed", "_episode", "_key", "_step", "_state", "_outcome")
-"""What is of the moment, not of the rules: attributes that ``adjust`` keeps."""
-
 BatchT = TypeVar("BatchT", bound=Batch)
 
 
@@ -73,46 +66,52 @@ class GridEnv(Rules[StateT, DrawsT]):
     """B environments that advance together; see ``gnncomm.types.VectorEnv`` for the contract.
 
     Args:
-        id: Name under which ``envs.make`` finds the class.
-        config: The parameters of the rules, JSON-able: ``envs.make(env.id, **env.config)`` builds the same again.
         num_envs: B, at least 1.
-        num_agents: N, rows of actions and observations.
-        num_actions: A, the same for all agents.
-        obs_dim: D, width of the flat observation.
-        max_steps: The episode is truncated after this many steps unless it terminated.
         device: Where all tensors live; must exist.
         observation: ``"flat"`` or ``"sparse"`` (``SparseObs`` of the same vector).
+        **settings: The fields of ``settings_class`` that differ from their defaults.
+
+    Attributes:
+        settings: All of them, checked.
+        config: The same as a dict, JSON-able: ``envs.make(env.id, **env.config)`` builds the same again.
 
     Raises:
-        ConfigError: A setting out of range.
+        ConfigError: A setting out of range, or one that there is not.
         DeviceError: A device this machine does not have.
     """
 
+    __signature__: ClassVar[Signature]
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """``inspect.signature(cls)`` names the settings one by one: listings and "did you mean" read it."""
+        super().__init_subclass__(**keywords)
+        parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        if parameters and parameters[-1].kind is Parameter.VAR_KEYWORD:
+            own = [
+                Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+                for each in fields(cls.settings_class)
+            ]
+            parameters = [*parameters[:-1], *own]
+        cls.__signature__ = Signature(parameters)
+
     def __init__(
         self,
-        id: str,
-        config: Mapping[str, Any],
-        *,
-        num_envs: int,
-        num_agents: int,
-        num_actions: int,
-        obs_dim: int,
-        max_steps: int,
-        device: str | torch.device,
-        observation: str,
+        num_envs: int = 1,
+        device: str | torch.device = "cpu",
+        observation: str = "flat",
+        **settings: Any,
     ) -> None:
-        self.id = id
-        self.config: dict[str, Any] = dict(config)
-        self.num_envs = inputs.integer("num_envs", num_envs, 1)
-        self.num_agents = inputs.integer("num_agents", num_agents, 1)
-        self.num_actions = num_actions
-        self.obs_dim = obs_dim
-        self.max_steps = inputs.integer("max_steps", max_steps, 1)
-        self.device = inputs.device(device)
+        known = [each.name for each in fields(self.settings_class)]
+        for name in settings.keys() - known:
+            raise ConfigError(f"{type(self).__name__}: expected settings, got {name!r}. {did_you_mean(name, known)}")
+        chosen = self.settings_class(**settings)
+        self.num_envs = checks.integer("num_envs", num_envs, 1)
+        self.device = checks.device(device)
         self.form: Form = (
-            "sparse" if inputs.choice("observation", observation, ("flat", "sparse")) == "sparse" else "flat"
+            "sparse" if checks.choice("observation", observation, ("flat", "sparse")) == "sparse" else "flat"
         )
-        self._seed = inputs.seeds(0, self.num_envs, self.device)
+        self._take(chosen)
+        self._seed = checks.seeds(0, self.num_envs, self.device)
         self._episode = torch.zeros_like(self._seed)
         self._key = torch.zeros_like(self._seed)
         self._step = torch.zeros_like(self._seed)
@@ -138,11 +137,12 @@ class GridEnv(Rules[StateT, DrawsT]):
             if name not in self.adjustable:
                 known = list(self.adjustable)
                 raise ConfigError(f"adjust: expected one of {known}, got {name!r}. {did_you_mean(name, known)}")
-        again = type(self)(
-            num_envs=self.num_envs, device=self.device, observation=self.form, **{**self.config, **settings}
-        )
-        moment = {name: value for name, value in vars(self).items() if name in _MOMENT}
-        vars(self).update({**vars(again), **moment})
+        self._take(replace(self.settings, **settings))
+
+    def _take(self, settings: Settings) -> None:
+        self.settings, self.config = settings, settings.config()
+        self.num_agents, self.num_actions, self.obs_dim, self.max_steps = self.sizes()
+        self.build()
 
     def reset(self, seed: int | Tensor | None = None, where: Tensor | None = None) -> TimeStep:
         """Begin new episodes, everywhere or in the environments where ``where [B]`` is True.
@@ -159,7 +159,7 @@ class GridEnv(Rules[StateT, DrawsT]):
         if where is not None:
             return self._reset_rows(seed, where)
         if seed is not None:
-            self._seed = inputs.seeds(seed, self.num_envs, self.device)
+            self._seed = checks.seeds(seed, self.num_envs, self.device)
             self._episode = torch.zeros_like(self._episode)
         elif self._state is not None:
             self._episode = self._episode + 1
@@ -173,7 +173,7 @@ class GridEnv(Rules[StateT, DrawsT]):
         if seed is not None:
             raise ConfigError("reset: expected seed or where, got both. Reset all environments to give new seeds.")
         state = self._current("reset(where=...)")
-        rows = inputs.rows(where, self.num_envs).to(self.device).nonzero().squeeze(-1)
+        rows = checks.rows(where, self.num_envs).to(self.device).nonzero().squeeze(-1)
         if rows.numel():
             self._episode = self._episode.index_add(0, rows, torch.ones_like(rows))
             key = self._keys(self._seed[rows], self._episode[rows])
@@ -202,7 +202,7 @@ class GridEnv(Rules[StateT, DrawsT]):
             )
         mortal = type(self).alive is not GridEnv.alive
         alive, shape = self.alive(state) if mortal else None, (self.num_envs, self.num_agents)
-        action = inputs.actions(action, alive, shape, self.num_actions, self.device)
+        action = checks.actions(action, alive, shape, self.num_actions, self.device)
         self._step = self._step + 1
         self._state, self._outcome, seen = self._proceed(state, action, self._key, self._step)
         return self._timestep(seen)
@@ -230,7 +230,7 @@ class GridEnv(Rules[StateT, DrawsT]):
 
     def floor_action(self, key: Int[Tensor, " B"]) -> Int[Tensor, "B N"]:
         """Uniformly random actions, a function of ``key [B]`` and the current step."""
-        key = inputs.keys(key, self.num_envs)
+        key = checks.keys(key, self.num_envs)
         agents = torch.arange(self.num_agents, device=self.device)
         return random.integers(random.stream(key, "floor")[:, None], self.num_actions, self._step[:, None], agents)
 
@@ -245,7 +245,7 @@ class GridEnv(Rules[StateT, DrawsT]):
             StateError: Before the first reset. ConfigError: Another mode, no such environment, ``cell`` below 2.
         """
         scene = self._scene(self._current("render"))
-        if inputs.choice("mode", mode, ("rgb", "text")) == "text":
+        if checks.choice("mode", mode, ("rgb", "text")) == "text":
             return render.to_text(scene, env)
         return render.to_rgb(scene, env, cell)
 
@@ -279,7 +279,7 @@ class GridEnv(Rules[StateT, DrawsT]):
         blank, nothing = self._blank(), self._nothing(self.num_envs)
         counters = {"seed": self._seed, "episode": self._episode, "step": self._step}
         expected = counters | nothing.tensors("outcome.") | blank.tensors("state.")
-        inputs.saved_state(state, expected, self.id)
+        checks.saved_state(state, expected, self.id)
         copied = {name: value.to(self.device, copy=True) for name, value in state.items()}
         self._seed, self._episode, self._step = copied["seed"], copied["episode"], copied["step"]
         self._key = self._keys(self._seed, self._episode)

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene
+from gnncomm.types import Batch, Observation, Scene
 
-from . import crowd, inputs
-from .base import Flags, Form, Gone, GridEnv
+from . import crowd
+from .base import Flags, Form, Gone, GridEnv, Settings, Sizes
 from .rules import ratio
+from .settings import integer, number
 
 _MOVES = tuple((r, c) for r in range(-2, 3) for c in range(-2, 3) if 0 < r * r + c * c <= 4)
 _WALL = 2**30
@@ -41,6 +43,44 @@ class BattleState(Batch):
     foe: Int[Tensor, "B E"]
     foe_hp: Int[Tensor, "B E"]
     gain: Float[Tensor, "B N"]  # reward of the last step
+
+
+@dataclass(frozen=True)
+class BattleSettings(Settings):
+    """See ``Battle``."""
+
+    num_agents: int = integer(9, 1)
+    num_enemies: int = integer(None, 1)
+    size: int = integer(None, 1)
+    vision: int = integer(3, 2)
+    strength: float = number(0.8, 0.0, 1.0)
+    hit_points: int = integer(100, 1, 10**6)
+    damage: int = integer(20, 1, 10**6)
+    recovery: int = integer(1, 0, 10**6)
+    step_reward: float = number(-0.005)
+    attack_penalty: float = number(-0.1)
+    attack_opponent_reward: float = number(0.2)
+    kill_reward: float = number(5.0)
+    dead_penalty: float = number(-0.1)
+    max_steps: int = integer(200, 1)
+
+    def resolve(self) -> None:
+        enemies = self.num_enemies or self.num_agents
+        largest = max(self.num_agents, enemies)
+        rows = self.block_rows(largest)
+        columns = -(-largest // rows)
+        least = max(2 * rows + 1, 4 * columns + 8)
+        if self.size is not None and self.size < least:
+            raise ConfigError(
+                f"size: expected at least {least} for armies of {self.num_agents} and {enemies} (blocks of {rows} rows "
+                f"and {columns} columns), got {self.size}. Use a larger size, or None."
+            )
+        self._put(num_enemies=enemies, size=self.size or max(5 * rows, least))
+
+    @staticmethod
+    def block_rows(bodies: int) -> int:
+        """Rows of the block in which so many begin."""
+        return math.isqrt(bodies - 1) + 1
 
 
 class Battle(GridEnv[BattleState, BattleDraws]):
@@ -101,6 +141,9 @@ class Battle(GridEnv[BattleState, BattleDraws]):
         ConfigError: A setting out of range, or a map too small for the blocks.
     """
 
+    id = "battle"
+    settings_class = BattleSettings
+    settings: BattleSettings
     grid_setting: ClassVar[str | None] = "size"
     adjustable: ClassVar[tuple[str, ...]] = ("strength",)
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -109,81 +152,17 @@ class Battle(GridEnv[BattleState, BattleDraws]):
         "64-v0": {"num_agents": 64, "size": 40},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        num_agents: int = 9,
-        num_enemies: int | None = None,
-        size: int | None = None,
-        vision: int = 3,
-        strength: float = 0.8,
-        hit_points: int = 100,
-        damage: int = 20,
-        recovery: int = 1,
-        step_reward: float = -0.005,
-        attack_penalty: float = -0.1,
-        attack_opponent_reward: float = 0.2,
-        kill_reward: float = 5.0,
-        dead_penalty: float = -0.1,
-        max_steps: int = 200,
-    ) -> None:
-        inputs.integer("num_agents", num_agents, 1)
-        self.num_enemies = num_agents if num_enemies is None else inputs.integer("num_enemies", num_enemies, 1)
-        self.vision = inputs.integer("vision", vision, 2)
-        self.strength = inputs.number("strength", strength, 0.0, 1.0)
-        self.hit_points = inputs.integer("hit_points", hit_points, 1, 10**6)
-        self.damage = inputs.integer("damage", damage, 1, 10**6)
-        self.recovery = inputs.integer("recovery", recovery, 0, 10**6)
-        self._rewards = {
-            "step_reward": step_reward,
-            "attack_penalty": attack_penalty,
-            "attack_opponent_reward": attack_opponent_reward,
-            "kill_reward": kill_reward,
-            "dead_penalty": dead_penalty,
-        }
-        for name, value in self._rewards.items():
-            self._rewards[name] = inputs.number(name, value, -math.inf)
-        self.size = self._fitting_size(num_agents, size)
-        config = {
-            "num_agents": num_agents,
-            "num_enemies": self.num_enemies,
-            "size": self.size,
-            "vision": vision,
-            "strength": self.strength,
-            "hit_points": hit_points,
-            "damage": damage,
-            "recovery": recovery,
-            **self._rewards,
-            "max_steps": max_steps,
-        }
-        super().__init__(
-            "battle",
-            config,
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=21,
-            obs_dim=2 * (2 * vision + 1) ** 2 + 4,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
-        self._build_tables()
+    def sizes(self) -> Sizes:
+        own = self.settings
+        return Sizes(own.num_agents, 21, 2 * (2 * own.vision + 1) ** 2 + 4, own.max_steps)
 
-    def _fitting_size(self, num_agents: int, size: int | None) -> int:
-        self._rows = math.isqrt(max(num_agents, self.num_enemies) - 1) + 1
-        columns = -(-max(num_agents, self.num_enemies) // self._rows)
-        least = max(2 * self._rows + 1, 4 * columns + 8)
-        if size is None:
-            return max(5 * self._rows, least)
-        if inputs.integer("size", size, 1) < least:
-            raise ConfigError(
-                f"size: expected at least {least} for armies of {num_agents} and {self.num_enemies} (blocks of "
-                f"{self._rows} rows and {columns} columns), got {size}. Use a larger size, or None."
-            )
-        return size
+    def build(self) -> None:
+        chosen = self.settings
+        self.num_enemies, self.size, self.vision = chosen.num_enemies, chosen.size, chosen.vision
+        self.strength, self.hit_points = chosen.strength, chosen.hit_points
+        self.damage, self.recovery = chosen.damage, chosen.recovery
+        self._rows = chosen.block_rows(max(self.num_agents, self.num_enemies))
+        self._build_tables()
 
     def _build_tables(self) -> None:
         self.board = board = crowd.Board(self.size, self.vision, self.device)
@@ -252,9 +231,9 @@ class Battle(GridEnv[BattleState, BattleDraws]):
         return new, reward.clone(), Flags(~survived | won, survived & won)
 
     def _reward(self, alive: Tensor, blow: Tensor, hit: Tensor, kills: Tensor, standing: Tensor) -> Tensor:
-        value = self._rewards
-        reward = value["step_reward"] + value["attack_penalty"] * blow + value["attack_opponent_reward"] * hit
-        reward = reward + value["kill_reward"] * kills + value["dead_penalty"] * ~standing
+        worth = self.settings
+        reward = worth.step_reward + worth.attack_penalty * blow + worth.attack_opponent_reward * hit
+        reward = reward + worth.kill_reward * kills + worth.dead_penalty * ~standing
         return torch.where(alive, reward, 0.0)
 
     def _script(self, state: BattleState, people: Tensor, draws: BattleDraws) -> Tensor:

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from . import inputs
-from .base import Flags, Form, GridEnv
+from .base import Flags, Form, GridEnv, Settings, Sizes
 from .rules import Kind
+from .settings import choice, flag, integer
 from .window import Window
 
 _MODES = ("mixed", "cooperative", "competitive")
@@ -39,6 +40,28 @@ class PredatorCapturePreyState(Batch):
     prey: Int[Tensor, "B P 2"]
     reached: Bool[Tensor, "B N"]
     captured: Bool[Tensor, "B A"]
+
+
+@dataclass(frozen=True)
+class PredatorCapturePreySettings(Settings):
+    """See ``PredatorCapturePrey``."""
+
+    dim: int = integer(5, 2)
+    num_agents: int = integer(3, 2)
+    num_action_agents: int = integer(1, 1, lambda own: own.num_agents - 1)
+    vision: int = integer(1, 0, lambda own: own.dim - 1)
+    mode: str = choice("mixed", _MODES)
+    partial_reward: bool = flag(False)
+    max_steps: int = integer(None, 1)
+    num_prey: int = integer(1, 1)
+
+    def resolve(self) -> None:
+        if self.num_agents + self.num_prey > self.dim**2:
+            raise ConfigError(
+                f"num_agents + num_prey: expected at most dim * dim = {self.dim**2}, got {self.num_agents} + "
+                f"{self.num_prey}. Use a larger dim."
+            )
+        self._put(max_steps=self.max_steps or 4 * self.dim)
 
 
 class PredatorCapturePrey(GridEnv[PredatorCapturePreyState, PredatorCapturePreyDraws]):
@@ -87,6 +110,9 @@ class PredatorCapturePrey(GridEnv[PredatorCapturePreyState, PredatorCapturePreyD
         ConfigError: A setting out of range, or more agents and prey than cells.
     """
 
+    id = "predator_capture_prey"
+    settings_class = PredatorCapturePreySettings
+    settings: PredatorCapturePreySettings
     grid_setting: ClassVar[str | None] = "dim"
     recipe: Mapping[str, Any] = {
         "num_envs": 256,
@@ -99,56 +125,15 @@ class PredatorCapturePrey(GridEnv[PredatorCapturePreyState, PredatorCapturePreyD
         "10x10-3p2a-v0": {"dim": 10, "num_agents": 5, "num_action_agents": 2, "vision": 1, "max_steps": 40},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        dim: int = 5,
-        num_agents: int = 3,
-        num_action_agents: int = 1,
-        vision: int = 1,
-        mode: str = "mixed",
-        partial_reward: bool = False,
-        max_steps: int | None = None,
-        num_prey: int = 1,
-    ) -> None:
-        self.dim = inputs.integer("dim", dim, 2)
-        inputs.integer("num_agents", num_agents, 2)
-        self.num_action_agents = inputs.integer("num_action_agents", num_action_agents, 1, num_agents - 1)
-        self.num_perception = num_agents - num_action_agents
-        self.vision = inputs.integer("vision", vision, 0, dim - 1)
-        self.mode = inputs.choice("mode", mode, _MODES)
-        self.partial_reward = inputs.flag("partial_reward", partial_reward)
-        self.num_prey = inputs.integer("num_prey", num_prey, 1)
-        max_steps = 4 * dim if max_steps is None else inputs.integer("max_steps", max_steps, 1)
-        if num_agents + num_prey > dim * dim:
-            raise ConfigError(
-                f"num_agents + num_prey: expected at most dim * dim = {dim * dim}, got {num_agents} + {num_prey}. Use "
-                "a larger dim."
-            )
-        config = {
-            "dim": dim,
-            "num_agents": num_agents,
-            "num_action_agents": num_action_agents,
-            "vision": vision,
-            "mode": mode,
-            "partial_reward": partial_reward,
-            "max_steps": max_steps,
-            "num_prey": num_prey,
-        }
-        super().__init__(
-            "predator_capture_prey",
-            config,
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=6,
-            obs_dim=(2 * vision + 1) ** 2 * (dim * dim + 4),
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
+    def sizes(self) -> Sizes:
+        own = self.settings
+        return Sizes(own.num_agents, 6, (2 * own.vision + 1) ** 2 * (own.dim**2 + 4), own.max_steps)
+
+    def build(self) -> None:
+        chosen = self.settings
+        self.dim, self.vision, self.mode, self.num_prey = chosen.dim, chosen.vision, chosen.mode, chosen.num_prey
+        self.num_action_agents, self.partial_reward = chosen.num_action_agents, chosen.partial_reward
+        self.num_perception = chosen.num_agents - chosen.num_action_agents
         self._build_tables()
 
     def _build_tables(self) -> None:

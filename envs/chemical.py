@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from . import inputs
-from .base import Flags, Form, Gone, GridEnv
-from .chemical_world import LAYOUTS, Ground, build_medium, layout, sense
-from .diffusion import diffuse_step, point_source_table
+from .base import Flags, Form, Gone, GridEnv, Settings, Sizes
+from .chemical_world import LAYOUTS, Ground, check_wind, layout, moving, sense
+from .diffusion import BOUNDARIES, Medium, diffuse_step, point_source_table
 from .meeting import meet
 from .rules import Kind, ratio
+from .settings import checked, choice, integer, number
+from .transport import Transport
 
 _STAY = 4
 _LARGEST_DIM = 64  # the table of point sources has dim^4 entries
@@ -46,6 +48,49 @@ class ChemicalState(Batch):
     field: Float[Tensor, "B rows columns"]  # concentration
     reading: Float[Tensor, "B N"]  # what the sensors say, on the scale of the observation
     last_action: Int[Tensor, "B N"]  # -1 before the first
+
+
+@dataclass(frozen=True)
+class ChemicalSettings(Settings):
+    """See ``Chemical``."""
+
+    dim: int = integer(10, 2, _LARGEST_DIM)
+    num_agents: int = integer(5, 1)
+    num_sources: int = integer(2, 1)
+    team: int = integer(2, 1, lambda own: own.num_agents)
+    max_steps: int = integer(50, 1)
+    time_cost: float = number(0.01, 0.0)
+    shaping: float = number(0.0, 0.0)
+    diffusion: float = number(1.0, 0.0)
+    wind: tuple[float, float] = checked((0.0, 0.0), check_wind)
+    decay: float = number(0.2, 0.0)
+    emission: float = number(1.0, 1e-6)
+    dt: float = number(0.2, 1e-9)
+    substeps: int = integer(5, 1)
+    boundary: str = choice("reflect", BOUNDARIES)
+    gain: float = number(100.0, 1e-6)
+    noise: float = number(0.05, 0.0)
+    floor_noise: float = number(0.005, 0.0)
+    vortex: float = number(0.0)
+    obstacles: str = choice("none", LAYOUTS)
+    source_speed: float = number(0.0, 0.0, 1.0)
+    duty: float = number(1.0, 1e-3, 1.0)
+
+    def resolve(self) -> None:
+        free = int((~self.world[0]).sum())
+        if self.num_agents + self.num_sources > free:
+            raise ConfigError(
+                f"num_agents + num_sources: expected at most {free}, the free cells, got {self.num_agents} + "
+                f"{self.num_sources}. Use a larger dim."
+            )
+
+    @cached_property
+    def world(self) -> tuple[Tensor, Medium, Transport | None]:
+        """Where obstacles are, the medium, and what moves things in it."""
+        closed = layout(self.obstacles, self.dim)
+        wind = check_wind("wind", self.wind, self)
+        medium = Medium(self.diffusion, wind, self.decay, self.dt, self.boundary)
+        return closed, medium, moving(medium, closed, self.vortex)
 
 
 class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
@@ -109,6 +154,9 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         ConfigError: A setting out of range, too few cells or agents, or ``dt`` beyond the stability limit.
     """
 
+    id = "chemical"
+    settings_class = ChemicalSettings
+    settings: ChemicalSettings
     grid_setting: ClassVar[str | None] = "dim"
     recipe: Mapping[str, Any] = {
         "num_envs": 256,
@@ -131,96 +179,23 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
         "rooms-v0": {"dim": 11, "max_steps": 80, "obstacles": "rooms", "vortex": 0.5, "source_speed": 0.1},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        dim: int = 10,
-        num_agents: int = 5,
-        num_sources: int = 2,
-        team: int = 2,
-        max_steps: int = 50,
-        time_cost: float = 0.01,
-        shaping: float = 0.0,
-        diffusion: float = 1.0,
-        wind: Sequence[float] = (0.0, 0.0),
-        decay: float = 0.2,
-        emission: float = 1.0,
-        dt: float = 0.2,
-        substeps: int = 5,
-        boundary: str = "reflect",
-        gain: float = 100.0,
-        noise: float = 0.05,
-        floor_noise: float = 0.005,
-        vortex: float = 0.0,
-        obstacles: str = "none",
-        source_speed: float = 0.0,
-        duty: float = 1.0,
-    ) -> None:
-        self.dim = inputs.integer("dim", dim, 2, _LARGEST_DIM)
-        self.num_sources = inputs.integer("num_sources", num_sources, 1)
-        inputs.integer("num_agents", num_agents, 1)
-        self.team = inputs.integer("team", team, 1, num_agents)
-        self.time_cost = inputs.number("time_cost", time_cost, 0.0)
-        self.shaping = inputs.number("shaping", shaping, 0.0)
-        self.emission = inputs.number("emission", emission, 1e-6)
-        self.substeps = inputs.integer("substeps", substeps, 1)
-        self.gain = inputs.number("gain", gain, 1e-6)
-        self.noise = inputs.number("noise", noise, 0.0)
-        self.floor_noise = inputs.number("floor_noise", floor_noise, 0.0)
-        self.source_speed = inputs.number("source_speed", source_speed, 0.0, 1.0)
-        self.duty = inputs.number("duty", duty, 1e-3, 1.0)
-        closed = layout(inputs.choice("obstacles", obstacles, LAYOUTS), dim)
-        self.medium, transport = build_medium(diffusion, wind, decay, dt, boundary, closed, vortex)
-        free = int((~closed).sum())
-        if num_agents + num_sources > free:
-            raise ConfigError(
-                f"num_agents + num_sources: expected at most {free}, the free cells, got {num_agents} + "
-                f"{num_sources}. Use a larger dim."
-            )
-        config = {
-            "dim": dim,
-            "num_agents": num_agents,
-            "num_sources": num_sources,
-            "team": team,
-            "max_steps": max_steps,
-            "time_cost": time_cost,
-            "shaping": shaping,
-            "diffusion": diffusion,
-            "wind": list(self.medium.wind),
-            "decay": decay,
-            "emission": emission,
-            "dt": dt,
-            "substeps": substeps,
-            "boundary": boundary,
-            "gain": gain,
-            "noise": noise,
-            "floor_noise": floor_noise,
-            "vortex": vortex,
-            "obstacles": obstacles,
-            "source_speed": source_speed,
-            "duty": duty,
-        }
-        super().__init__(
-            "chemical",
-            config,
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=5,
-            obs_dim=8,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
-        self._agents = torch.arange(num_agents, device=self.device)
-        self._sources = torch.arange(num_sources, device=self.device)
+    def sizes(self) -> Sizes:
+        return Sizes(self.settings.num_agents, 5, 8, self.settings.max_steps)
+
+    def build(self) -> None:
+        own = self.settings
+        closed, self.medium, transport = own.world
+        self.dim, self.num_sources, self.team, self.substeps = own.dim, own.num_sources, own.team, own.substeps
+        self.time_cost, self.shaping, self.emission, self.gain = own.time_cost, own.shaping, own.emission, own.gain
+        self.noise, self.floor_noise, self.duty = own.noise, own.floor_noise, own.duty
+        self.source_speed = own.source_speed
+        self._agents = torch.arange(self.num_agents, device=self.device)
+        self._sources = torch.arange(self.num_sources, device=self.device)
         self._sensors_21 = torch.arange(2, device=self.device)[:, None]
         self._ground = Ground(closed, self.device)
-        table = point_source_table(dim, dim, self.medium) if transport is None else transport.point_source_table()
+        table = transport.point_source_table() if transport else point_source_table(own.dim, own.dim, self.medium)
         self._plume_CHW = (self.emission * table).float().to(self.device)
-        self._transport = None if transport is None else transport.to(torch.float32, self.device)
+        self._transport = transport and transport.to(torch.float32, self.device)
 
     def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> ChemicalDraws:
         nothing = key.new_empty(key.shape[0], 0)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from . import inputs
-from .base import Flags, Form, GridEnv
-from .chemical_world import LAYOUTS, Ground, build_medium, layout, sense
-from .diffusion import Medium
+from .base import Flags, Form, GridEnv, Settings, Sizes
+from .chemical_world import LAYOUTS, Ground, check_wind, layout, moving, sense
+from .diffusion import BOUNDARIES, Medium
 from .rules import ratio
+from .settings import checked, choice, integer, number
 from .transport import Transport, react
 
 _STAY, _OPEN = 4, 5
@@ -44,6 +46,46 @@ class ChemicalReactionState(Batch):
     made: Float[Tensor, " B"]  # C that was made since the reset
     reading: Float[Tensor, "B N 4"]  # what the sensors say, on the scale of the observation
     last_action: Int[Tensor, "B N"]  # -1 before the first
+
+
+@dataclass(frozen=True)
+class ChemicalReactionSettings(Settings):
+    """See ``ChemicalReaction``."""
+
+    dim: int = integer(8, 3, 64)
+    num_agents: int = integer(4, 2)
+    target: float = number(2.0, 1e-6)
+    supply: int = integer(8, 1)
+    max_steps: int = integer(40, 1)
+    time_cost: float = number(0.01, 0.0)
+    rate: float = number(1.0, 1e-6)
+    diffusion: float = number(0.2, 0.0)
+    wind: tuple[float, float] = checked((0.0, 0.0), check_wind)
+    vortex: float = number(0.0)
+    decay: float = number(0.2, 0.0)
+    emission: float = number(1.0, 1e-6)
+    dt: float = number(0.25, 1e-9)
+    substeps: int = integer(4, 1)
+    boundary: str = choice("reflect", BOUNDARIES)
+    obstacles: str = choice("none", LAYOUTS)
+    gain: float = number(100.0, 1e-6)
+    noise: float = number(0.05, 0.0)
+    floor_noise: float = number(0.002, 0.0)
+
+    def resolve(self) -> None:
+        free = int((~self.world[0]).sum())
+        if self.num_agents + 1 > free:
+            raise ConfigError(
+                f"num_agents: expected fewer than the {free} free cells, got {self.num_agents}. Use a larger dim."
+            )
+
+    @cached_property
+    def world(self) -> tuple[Tensor, Medium, Transport | None]:
+        """Where obstacles are, the medium, and what moves things in it."""
+        closed = layout(self.obstacles, self.dim)
+        wind = check_wind("wind", self.wind, self)
+        medium = Medium(self.diffusion, wind, self.decay, self.dt, self.boundary)
+        return closed, medium, moving(medium, closed, self.vortex)
 
 
 class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
@@ -96,6 +138,9 @@ class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
         ConfigError: A setting out of range, too few cells or agents, or ``dt`` beyond the stability limit.
     """
 
+    id = "chemical_reaction"
+    settings_class = ChemicalReactionSettings
+    settings: ChemicalReactionSettings
     grid_setting: ClassVar[str | None] = "dim"
     recipe: Mapping[str, Any] = {
         "num_envs": 256,
@@ -115,82 +160,15 @@ class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
         },
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        dim: int = 8,
-        num_agents: int = 4,
-        target: float = 2.0,
-        supply: int = 8,
-        max_steps: int = 40,
-        time_cost: float = 0.01,
-        rate: float = 1.0,
-        diffusion: float = 0.2,
-        wind: Sequence[float] = (0.0, 0.0),
-        vortex: float = 0.0,
-        decay: float = 0.2,
-        emission: float = 1.0,
-        dt: float = 0.25,
-        substeps: int = 4,
-        boundary: str = "reflect",
-        obstacles: str = "none",
-        gain: float = 100.0,
-        noise: float = 0.05,
-        floor_noise: float = 0.002,
-    ) -> None:
-        self.dim = inputs.integer("dim", dim, 3, 64)
-        inputs.integer("num_agents", num_agents, 2)
-        self.target = inputs.number("target", target, 1e-6)
-        self.supply = inputs.integer("supply", supply, 1)
-        self.time_cost = inputs.number("time_cost", time_cost, 0.0)
-        self.rate = inputs.number("rate", rate, 1e-6)
-        self.emission = inputs.number("emission", emission, 1e-6)
-        self.substeps = inputs.integer("substeps", substeps, 1)
-        self.gain = inputs.number("gain", gain, 1e-6)
-        self.noise = inputs.number("noise", noise, 0.0)
-        self.floor_noise = inputs.number("floor_noise", floor_noise, 0.0)
-        closed = layout(inputs.choice("obstacles", obstacles, LAYOUTS), dim)
-        self.medium, transport = build_medium(diffusion, wind, decay, dt, boundary, closed, vortex)
-        free = int((~closed).sum())
-        if num_agents + 1 > free:
-            raise ConfigError(
-                f"num_agents: expected fewer than the {free} free cells, got {num_agents}. Use a larger dim."
-            )
-        config = {
-            "dim": dim,
-            "num_agents": num_agents,
-            "target": target,
-            "supply": supply,
-            "max_steps": max_steps,
-            "time_cost": time_cost,
-            "rate": rate,
-            "diffusion": diffusion,
-            "wind": list(self.medium.wind),
-            "vortex": vortex,
-            "decay": decay,
-            "emission": emission,
-            "dt": dt,
-            "substeps": substeps,
-            "boundary": boundary,
-            "obstacles": obstacles,
-            "gain": gain,
-            "noise": noise,
-            "floor_noise": floor_noise,
-        }
-        super().__init__(
-            "chemical_reaction",
-            config,
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=6,
-            obs_dim=15,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
+    def sizes(self) -> Sizes:
+        return Sizes(self.settings.num_agents, 6, 15, self.settings.max_steps)
+
+    def build(self) -> None:
+        own = self.settings
+        closed, self.medium, transport = own.world
+        self.dim, self.target, self.supply, self.rate = own.dim, own.target, own.supply, own.rate
+        self.time_cost, self.emission, self.substeps, self.gain = own.time_cost, own.emission, own.substeps, own.gain
+        self.noise, self.floor_noise = own.noise, own.floor_noise
         self._build_tables(closed, Transport(self.medium, closed) if transport is None else transport)
 
     def _build_tables(self, closed: Tensor, transport: Transport) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from gnncomm import checks
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import ConfigError
 
-from . import inputs
-from .diffusion import BOUNDARIES, Medium, largest_dt
+from .diffusion import Medium, largest_dt
 from .rules import ratio
 from .transport import Transport
 
@@ -43,38 +42,34 @@ def layout(name: str, dim: int) -> Bool[Tensor, "dim dim"]:
     return closed
 
 
-def build_medium(
-    diffusion: float, wind: Sequence[float], decay: float, dt: float, boundary: str, closed: Tensor, vortex: float
-) -> tuple[Medium, Transport | None]:
-    """The medium, and what moves things in it where the plain scheme of ``envs.diffusion`` does not suffice.
+def check_wind(name: str, value: object, _: object) -> tuple[float, float]:
+    """Two finite numbers (rows, columns)."""
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise ConfigError(f"{name}: expected two numbers (rows, columns), got {value!r}. Use (0.0, 0.0) for none.")
+    row, column = (checks.number(f"{name}[{k}]", each, -math.inf) for k, each in enumerate(value))
+    return row, column
+
+
+def moving(medium: Medium, closed: Tensor, vortex: float) -> Transport | None:
+    """What moves things in ``medium`` where the plain scheme of ``envs.diffusion`` does not suffice.
 
     Raises:
-        ConfigError: A setting out of range; a step beyond the stability limit; nothing that takes away what is emitted.
+        ConfigError: A step beyond the stability limit; nothing that takes away what is emitted.
     """
-    if not isinstance(wind, list | tuple) or len(wind) != 2:
-        raise ConfigError(f"wind: expected two numbers (rows, columns), got {wind!r}. Use (0.0, 0.0) for none.")
-    medium = Medium(
-        diffusion=inputs.number("diffusion", diffusion, 0.0),
-        wind=(inputs.number("wind[0]", wind[0], -math.inf), inputs.number("wind[1]", wind[1], -math.inf)),
-        decay=inputs.number("decay", decay, 0.0),
-        dt=inputs.number("dt", dt, 1e-9),
-        boundary=inputs.choice("boundary", boundary, BOUNDARIES),
-    )
-    inputs.number("vortex", vortex, -math.inf)
     transport = Transport(medium, closed, vortex) if vortex or bool(closed.any()) else None
     limit = largest_dt(medium) if transport is None else transport.largest_dt
     if medium.dt > limit:
         rule = "1 / (4 D + |v_row| + |v_column| + k)" if transport is None else "1 / (largest rate of outflow)"
         raise ConfigError(
-            f"dt: expected at most {rule} = {limit:.6g}, got {dt}. "
+            f"dt: expected at most {rule} = {limit:.6g}, got {medium.dt}. "
             "Beyond it the explicit scheme is unstable; use a smaller dt and more substeps."
         )
     if medium.decay == 0.0 and medium.boundary != "absorb":
         raise ConfigError(
-            f"decay: expected more than 0 with boundary {boundary!r}, got {decay}. What is emitted would never go "
-            "away; give a decay or use boundary 'absorb'."
+            f"decay: expected more than 0 with boundary {medium.boundary!r}, got {medium.decay}. What is emitted would "
+            "never go away; give a decay or use boundary 'absorb'."
         )
-    return medium, transport
+    return transport
 
 
 class Ground:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar, Literal
@@ -13,11 +13,11 @@ from torch import Tensor
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from . import inputs
-from .base import Flags, Form, Gone, GridEnv
-from .foraging_placing import ForagingDraws, Level, Placing, levels
+from .base import Flags, Form, Gone, GridEnv, Settings, Sizes
+from .foraging_placing import ForagingDraws, Placing, levels
 from .foraging_planning import Planner
 from .foraging_seeing import Grid, Seeing, any_of
+from .settings import checked, flag, integer, number
 
 _LARGEST = 500
 _LOAD = 5
@@ -46,6 +46,41 @@ def _protocols() -> dict[str, dict[str, Any]]:
     found["8x8-2p-2f-coop-v0"] = {"num_agents": 2, "max_food": 2, "force_coop": True}
     found["8x8-2p-2f-v0"] = {"num_agents": 2, "max_food": 2}
     return found
+
+
+@dataclass(frozen=True)
+class ForagingSettings(Settings):
+    """See ``Foraging``."""
+
+    size: int = integer(8, 3, _LARGEST)
+    columns: int = integer(None, 3, _LARGEST)
+    num_agents: int = integer(3, 1)
+    max_food: int = integer(3, 1)
+    sight: int = integer(None, 0, lambda own: max(own.size, own.columns or own.size))
+    force_coop: bool = flag(False)
+    min_player_level: int | Sequence[int] = checked(1, lambda name, value, own: levels(name, value, own.num_agents, 1))
+    max_player_level: int | Sequence[int] = checked(2, lambda name, value, own: levels(name, value, own.num_agents, 1))
+    min_food_level: int | Sequence[int] = checked(1, lambda name, value, own: levels(name, value, own.max_food, 1))
+    max_food_level: int | Sequence[int] | None = checked(
+        None, lambda name, value, own: levels(name, value, own.max_food, 1)
+    )
+    penalty: float = number(0.0, 0.0)
+    normalize_reward: bool = flag(True)
+    observe_agent_levels: bool = flag(True)
+    max_steps: int = integer(50, 1)
+
+    def resolve(self) -> None:
+        columns = self.columns or self.size
+        sight = max(self.size, columns) if self.sight is None else self.sight
+        self._put(columns=columns, sight=sight)
+        self.placing()
+
+    def placing(self) -> Placing:
+        """The rules of placing; refuses levels that do not fit together."""
+        low, high = (levels("", level, self.num_agents, 1) for level in (self.min_player_level, self.max_player_level))
+        least = levels("", self.min_food_level, self.max_food, 1)
+        most = None if self.max_food_level is None else levels("", self.max_food_level, self.max_food, 1)
+        return Placing(self.size, self.columns, low, high, least, most, self.force_coop)
 
 
 class Foraging(GridEnv[ForagingState, ForagingDraws]):
@@ -101,6 +136,9 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
         ConfigError: A setting out of range, more players than cells, or food that all players together cannot load.
     """
 
+    id = "foraging"
+    settings_class = ForagingSettings
+    settings: ForagingSettings
     recipe: Mapping[str, Any] = {
         "num_envs": 256,
         "rollout": 25,
@@ -112,73 +150,17 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = _protocols()
     adjustable: ClassVar[tuple[str, ...]] = ("penalty",)
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        size: int = 8,
-        columns: int | None = None,
-        num_agents: int = 3,
-        max_food: int = 3,
-        sight: int | None = None,
-        force_coop: bool = False,
-        min_player_level: Level = 1,
-        max_player_level: Level = 2,
-        min_food_level: Level = 1,
-        max_food_level: Level | None = None,
-        penalty: float = 0.0,
-        normalize_reward: bool = True,
-        observe_agent_levels: bool = True,
-        max_steps: int = 50,
-    ) -> None:
-        self.rows = inputs.integer("size", size, 3, _LARGEST)
-        self.columns = self.rows if columns is None else inputs.integer("columns", columns, 3, _LARGEST)
-        self.grid = Grid(self.rows, self.columns)
-        widest = max(self.rows, self.columns)
-        self.sight = widest if sight is None else inputs.integer("sight", sight, 0, widest)
-        self.max_food = inputs.integer("max_food", max_food, 1)
-        self.penalty = inputs.number("penalty", penalty, 0.0)
-        self.normalize_reward = inputs.flag("normalize_reward", normalize_reward)
-        self.observe_agent_levels = inputs.flag("observe_agent_levels", observe_agent_levels)
-        num_agents = inputs.integer("num_agents", num_agents, 1)
-        config = {
-            "size": size,
-            "columns": self.columns,
-            "num_agents": num_agents,
-            "max_food": max_food,
-            "sight": self.sight,
-            "force_coop": inputs.flag("force_coop", force_coop),
-            "min_player_level": min_player_level,
-            "max_player_level": max_player_level,
-            "min_food_level": min_food_level,
-            "max_food_level": max_food_level,
-            "penalty": penalty,
-            "normalize_reward": normalize_reward,
-            "observe_agent_levels": observe_agent_levels,
-            "max_steps": max_steps,
-        }
-        self.placing = Placing(
-            self.rows,
-            self.columns,
-            levels("min_player_level", min_player_level, num_agents, 1),
-            levels("max_player_level", max_player_level, num_agents, 1),
-            levels("min_food_level", min_food_level, max_food, 1),
-            None if max_food_level is None else levels("max_food_level", max_food_level, max_food, 1),
-            force_coop,
-        )
-        super().__init__(
-            "foraging",
-            config,
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=6,
-            obs_dim=3 * max_food + (3 if observe_agent_levels else 2) * num_agents,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
+    def sizes(self) -> Sizes:
+        own = self.settings
+        width = 3 * own.max_food + (3 if own.observe_agent_levels else 2) * own.num_agents
+        return Sizes(own.num_agents, 6, width, own.max_steps)
+
+    def build(self) -> None:
+        chosen = self.settings
+        self.rows, self.columns, self.sight, self.max_food = chosen.size, chosen.columns, chosen.sight, chosen.max_food
+        self.penalty, self.normalize_reward = chosen.penalty, chosen.normalize_reward
+        self.observe_agent_levels = chosen.observe_agent_levels
+        self.grid, self.placing = Grid(self.rows, self.columns), chosen.placing()
         self._build_tables()
 
     def _build_tables(self) -> None:

@@ -16,11 +16,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gnncomm import random
+from gnncomm import checks, random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Int
-from gnncomm.types import Batch, ConfigError
-
-from . import inputs
+from gnncomm.types import Batch
 
 MAX_LEVEL = 1000
 """Levels are packed beside coordinates into one integer where observations are sorted."""
@@ -43,8 +42,8 @@ def levels(name: str, value: Level, count: int, low: int) -> tuple[int, ...]:
     if isinstance(value, list | tuple):
         if len(value) != count:
             raise ConfigError(f"{name}: expected one int, or {count} of them, got {len(value)}. Give one for each.")
-        return tuple(inputs.integer(f"{name}[{k}]", one, low, MAX_LEVEL) for k, one in enumerate(value))
-    return (inputs.integer(name, value, low, MAX_LEVEL),) * count
+        return tuple(checks.integer(f"{name}[{k}]", one, low, MAX_LEVEL) for k, one in enumerate(value))
+    return (checks.integer(name, value, low, MAX_LEVEL),) * count
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from gnncomm import environments
+from gnncomm.errors import ActionError, ConfigError
 from gnncomm.shapes import Float
-from gnncomm.types import ActionError, ConfigError, TimeStep, VectorEnv
+from gnncomm.types import TimeStep, VectorEnv
 
 
 class MultiAgentEnv:

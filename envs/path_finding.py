@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from gnncomm import random
+from gnncomm import checks, random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from . import inputs, maps, path_planning
-from .base import Flags, Form, Gone, GridEnv
+from . import maps, path_planning
+from .base import Flags, Form, Gone, GridEnv, Settings, Sizes
+from .settings import checked, choice, integer
 
 _ON_TARGET = ("finish", "nothing", "restart")
 _COLLISIONS = ("priority", "block_both", "soft")
@@ -50,6 +52,33 @@ class PathFindingState(Batch):
     goal: Int[Tensor, "B N"]
     active: Bool[Tensor, "B N"]
     reached: Bool[Tensor, "B N"]  # was on its goal once
+
+
+@dataclass(frozen=True)
+class PathFindingSettings(Settings):
+    """See ``PathFinding``."""
+
+    dim: int = integer(8, 2, 128)
+    num_agents: int = integer(4, 1)
+    density: float | Sequence[float] = checked(0.2, lambda name, value, own: _density(value))
+    radius: int = integer(2, 1, lambda own: own.dim)
+    on_target: str = choice("finish", _ON_TARGET)
+    collisions: str = choice("priority", _COLLISIONS)
+    rewards: str = choice("pogema", tuple(_REWARDS))
+    layout: str = choice("pogema", _LAYOUTS)
+    max_steps: int = integer(32, 1)
+
+    def resolve(self) -> None:
+        if 2 * self.num_agents > self.dim**2:
+            raise ConfigError(
+                f"num_agents: expected at most {self.dim**2 // 2} for starts and goals on {self.dim} x {self.dim} "
+                f"cells, got {self.num_agents}. Use a larger dim."
+            )
+        if self.layout == "dcc" and self.on_target == "restart":
+            raise ConfigError(
+                "layout: expected 'pogema' with on_target='restart', got 'dcc', whose maps of directions are made at "
+                "resets only. Use layout='pogema', or another on_target."
+            )
 
 
 class PathFinding(GridEnv[PathFindingState, PathFindingDraws]):
@@ -114,6 +143,9 @@ class PathFinding(GridEnv[PathFindingState, PathFindingDraws]):
         ConfigError: A setting out of range, or too few cells for the starts and goals.
     """
 
+    id = "path_finding"
+    settings_class = PathFindingSettings
+    settings: PathFindingSettings
     grid_setting: ClassVar[str | None] = "dim"
     adjustable: ClassVar[tuple[str, ...]] = ("density",)
     recipe: Mapping[str, Any] = {
@@ -138,62 +170,16 @@ class PathFinding(GridEnv[PathFindingState, PathFindingDraws]):
         },
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        dim: int = 8,
-        num_agents: int = 4,
-        density: float | Sequence[float] = 0.2,
-        radius: int = 2,
-        on_target: str = "finish",
-        collisions: str = "priority",
-        rewards: str = "pogema",
-        layout: str = "pogema",
-        max_steps: int = 32,
-    ) -> None:
-        self.dim = inputs.integer("dim", dim, 2, 128)
-        inputs.integer("num_agents", num_agents, 1)
-        self.density = _density(density)
-        self.radius = inputs.integer("radius", radius, 1, dim)
-        self.on_target = inputs.choice("on_target", on_target, _ON_TARGET)
-        self.collisions = inputs.choice("collisions", collisions, _COLLISIONS)
-        self.rewards = _REWARDS[inputs.choice("rewards", rewards, tuple(_REWARDS))]
-        self.layout = inputs.choice("layout", layout, _LAYOUTS)
-        if 2 * num_agents > dim * dim:
-            raise ConfigError(
-                f"num_agents: expected at most {dim * dim // 2} for starts and goals on {dim} x {dim} cells, got "
-                f"{num_agents}. Use a larger dim."
-            )
-        if layout == "dcc" and on_target == "restart":
-            raise ConfigError(
-                "layout: expected 'pogema' with on_target='restart', got 'dcc', whose maps of directions are made at "
-                "resets only. Use layout='pogema', or another on_target."
-            )
-        config = {
-            "dim": dim,
-            "num_agents": num_agents,
-            "density": density if isinstance(density, int | float) else list(density),
-            "radius": radius,
-            "on_target": on_target,
-            "collisions": collisions,
-            "rewards": rewards,
-            "layout": layout,
-            "max_steps": max_steps,
-        }
-        super().__init__(
-            "path_finding",
-            config,
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=5,
-            obs_dim=(3 if layout == "pogema" else 6) * (2 * radius + 1) ** 2,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
+    def sizes(self) -> Sizes:
+        own = self.settings
+        width = (3 if own.layout == "pogema" else 6) * (2 * own.radius + 1) ** 2
+        return Sizes(own.num_agents, 5, width, own.max_steps)
+
+    def build(self) -> None:
+        chosen = self.settings
+        self.dim, self.density, self.radius = chosen.dim, _density(chosen.density), chosen.radius
+        self.on_target, self.collisions = chosen.on_target, chosen.collisions
+        self.rewards, self.layout = _REWARDS[chosen.rewards], chosen.layout
         self._build_tables()
 
     def _build_tables(self) -> None:
@@ -434,11 +420,11 @@ class PathFinding(GridEnv[PathFindingState, PathFindingDraws]):
 def _density(value: object) -> tuple[float, float, float]:
     """Low, most likely, high; three times the same for a fixed density."""
     if isinstance(value, int | float):
-        fixed = inputs.number("density", value, 0.0, 0.99)
+        fixed = checks.number("density", value, 0.0, 0.99)
         return fixed, fixed, fixed
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != 3:
         raise ConfigError(f"density: expected a number or three (low, most likely, high), got {value!r}. Pass those.")
-    low, mode, high = (inputs.number("density", each, 0.0, 0.99) for each in value)
+    low, mode, high = (checks.number("density", each, 0.0, 0.99) for each in value)
     if not low <= mode <= high:
         raise ConfigError(f"density: expected low <= most likely <= high, got {value!r}. Put them in that order.")
     return low, mode, high

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 
+from gnncomm import checks
 from gnncomm.environments import make, names
-from gnncomm.types import ActionError, ConfigError, EnvContractError, StateError, TimeStep, did_you_mean
+from gnncomm.errors import ActionError, ConfigError, EnvContractError, StateError, did_you_mean
+from gnncomm.types import TimeStep
 
-from . import inputs
 from .base import GridEnv
 from .render import to_rgb, to_text
 
@@ -59,7 +60,7 @@ class GridParallelEnv(ParallelEnv):  # type: ignore[misc]  # pettingzoo is untyp
 
     def __init__(self, id: str, render_mode: str | None = None, **settings: Any) -> None:
         if render_mode is not None:
-            inputs.choice("render_mode", render_mode, _MODES)
+            checks.choice("render_mode", render_mode, _MODES)
         env = make(id, num_envs=1, **settings)
         if not isinstance(env, GridEnv):
             raise ConfigError(f"parallel_env: expected an envs.GridEnv behind {id!r}, got {type(env).__name__}.")

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene
+from gnncomm.types import Batch, Observation, Scene
 
-from . import inputs
-from .base import Flags, Form, GridEnv
+from .base import Flags, Form, GridEnv, Settings, Sizes
 from .rules import Kind
+from .settings import choice, flag, integer
 from .window import Window
 
 _MODES = ("mixed", "cooperative", "competitive")
@@ -40,6 +41,29 @@ class PredatorPreyState(Batch):
     pos: Int[Tensor, "B N 2"]
     prey: Int[Tensor, "B P 2"]
     reached: Bool[Tensor, "B N"]
+
+
+@dataclass(frozen=True)
+class PredatorPreySettings(Settings):
+    """See ``PredatorPrey``."""
+
+    dim: int = integer(5, 1)
+    num_agents: int = integer(3, 1)
+    vision: int = integer(0, 0, lambda own: own.dim)
+    mode: str = choice("mixed", _MODES)
+    max_steps: int = integer(None, 1)
+    num_prey: int = integer(1, 1)
+    enemy_comm: bool = flag(False)
+    no_stay: bool = flag(False)
+    moving_prey: str = choice("still", _PREY_MOTIONS)
+
+    def resolve(self) -> None:
+        if self.num_agents + self.num_prey > self.dim**2:
+            raise ConfigError(
+                f"num_agents + num_prey: expected at most dim * dim = {self.dim**2}, got {self.num_agents} + "
+                f"{self.num_prey}. Use a larger dim."
+            )
+        self._put(max_steps=self.max_steps or 4 * self.dim)
 
 
 class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
@@ -89,6 +113,9 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
         ConfigError: A setting out of range, or more predators and prey than cells.
     """
 
+    id = "predator_prey"
+    settings_class = PredatorPreySettings
+    settings: PredatorPreySettings
     grid_setting: ClassVar[str | None] = "dim"
     recipe: Mapping[str, Any] = {
         "num_envs": 256,
@@ -104,58 +131,16 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
         "10x10-5-flee-v0": {"dim": 10, "num_agents": 5, "vision": 1, "max_steps": 40, "moving_prey": "flee"},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        dim: int = 5,
-        num_agents: int = 3,
-        vision: int = 0,
-        mode: str = "mixed",
-        max_steps: int | None = None,
-        num_prey: int = 1,
-        enemy_comm: bool = False,
-        no_stay: bool = False,
-        moving_prey: str = "still",
-    ) -> None:
-        self.dim = inputs.integer("dim", dim, 1)
-        self.num_predators = inputs.integer("num_agents", num_agents, 1)
-        self.vision = inputs.integer("vision", vision, 0, dim)
-        self.mode = inputs.choice("mode", mode, _MODES)
-        self.num_prey = inputs.integer("num_prey", num_prey, 1)
-        self.enemy_comm = inputs.flag("enemy_comm", enemy_comm)
-        no_stay = inputs.flag("no_stay", no_stay)
-        self.moving_prey = inputs.choice("moving_prey", moving_prey, _PREY_MOTIONS)
-        max_steps = 4 * dim if max_steps is None else inputs.integer("max_steps", max_steps, 1)
-        if num_agents + num_prey > dim * dim:
-            raise ConfigError(
-                f"num_agents + num_prey: expected at most dim * dim = {dim * dim}, got {num_agents} + {num_prey}. Use "
-                "a larger dim."
-            )
-        config = {
-            "dim": dim,
-            "num_agents": num_agents,
-            "vision": vision,
-            "mode": mode,
-            "max_steps": max_steps,
-            "num_prey": num_prey,
-            "enemy_comm": enemy_comm,
-            "no_stay": no_stay,
-            "moving_prey": moving_prey,
-        }
-        super().__init__(
-            "predator_prey",
-            config,
-            num_envs=num_envs,
-            num_agents=num_agents + (num_prey if enemy_comm else 0),
-            num_actions=4 if no_stay else 5,
-            obs_dim=(2 * vision + 1) ** 2 * (dim * dim + 4),
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
+    def sizes(self) -> Sizes:
+        own = self.settings
+        agents = own.num_agents + (own.num_prey if own.enemy_comm else 0)
+        width = (2 * own.vision + 1) ** 2 * (own.dim**2 + 4)
+        return Sizes(agents, 4 if own.no_stay else 5, width, own.max_steps)
+
+    def build(self) -> None:
+        chosen = self.settings
+        self.dim, self.vision, self.mode, self.num_predators = chosen.dim, chosen.vision, chosen.mode, chosen.num_agents
+        self.num_prey, self.enemy_comm, self.moving_prey = chosen.num_prey, chosen.enemy_comm, chosen.moving_prey
         self._build_tables()
 
     def _build_tables(self) -> None:

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor
 
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene
+from gnncomm.types import Batch, Observation, Scene
 
-from . import crowd, inputs
-from .base import Flags, Form, GridEnv
+from . import crowd
+from .base import Flags, Form, GridEnv, Settings, Sizes
 from .rules import ratio
+from .settings import integer, number
 
 _STEPS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # up, right, down, left
 _WALL_PERCENT = 3
@@ -42,6 +44,35 @@ class PursuitState(Batch):
     tagged: Bool[Tensor, "B P"]  # at least once
     gain: Float[Tensor, "B N"]  # reward of the last step
     t: Int[Tensor, " B"]
+
+
+@dataclass(frozen=True)
+class PursuitSettings(Settings):
+    """See ``Pursuit``."""
+
+    num_agents: int = integer(8, 1)
+    num_prey: int = integer(None, 1)
+    size: int = integer(None, 4)
+    vision: int = integer(4, 2)
+    strength: float = number(0.8, 0.0, 1.0)
+    tag_penalty: float = number(-0.2, -math.inf, 0.0)
+    goal: float = number(1.0, 0.0, 1.0)
+    max_steps: int = integer(200, 1)
+
+    def resolve(self) -> None:
+        prey = self.num_prey or 2 * self.num_agents
+        size = self.size or math.ceil(math.sqrt(80 * self.num_agents))
+        self._put(num_prey=prey, size=size)
+        room = (size - 2) ** 2
+        if self.num_walls + self.num_agents + prey > room:
+            raise ConfigError(
+                f"size: expected room for {self.num_walls} walls, {self.num_agents} predators and {prey} prey, got "
+                f"{room} cells inside the ring of a map of side {size}. Use a larger size, or None."
+            )
+
+    @property
+    def num_walls(self) -> int:
+        return _WALL_PERCENT * self.size**2 // 100
 
 
 class Pursuit(GridEnv[PursuitState, PursuitDraws]):
@@ -94,6 +125,9 @@ class Pursuit(GridEnv[PursuitState, PursuitDraws]):
         ConfigError: A setting out of range, or a map too small for walls, predators and prey.
     """
 
+    id = "pursuit"
+    settings_class = PursuitSettings
+    settings: PursuitSettings
     grid_setting: ClassVar[str | None] = "size"
     adjustable: ClassVar[tuple[str, ...]] = ("strength", "tag_penalty", "goal")
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -102,60 +136,16 @@ class Pursuit(GridEnv[PursuitState, PursuitDraws]):
         "61-v0": {"num_agents": 61, "num_prey": 122, "size": 70},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        num_agents: int = 8,
-        num_prey: int | None = None,
-        size: int | None = None,
-        vision: int = 4,
-        strength: float = 0.8,
-        tag_penalty: float = -0.2,
-        goal: float = 1.0,
-        max_steps: int = 200,
-    ) -> None:
-        inputs.integer("num_agents", num_agents, 1)
-        self.num_prey = 2 * num_agents if num_prey is None else inputs.integer("num_prey", num_prey, 1)
-        self.size = math.ceil(math.sqrt(80 * num_agents)) if size is None else inputs.integer("size", size, 4)
-        self.vision = inputs.integer("vision", vision, 2)
-        self.strength = inputs.number("strength", strength, 0.0, 1.0)
-        self.tag_penalty = inputs.number("tag_penalty", tag_penalty, -math.inf, 0.0)
-        self.goal = inputs.number("goal", goal, 0.0, 1.0)
-        self.num_walls = _WALL_PERCENT * self.size**2 // 100
-        self._check_room(num_agents)
-        config = {
-            "num_agents": num_agents,
-            "num_prey": self.num_prey,
-            "size": self.size,
-            "vision": vision,
-            "strength": self.strength,
-            "tag_penalty": self.tag_penalty,
-            "goal": self.goal,
-            "max_steps": max_steps,
-        }
-        super().__init__(
-            "pursuit",
-            config,
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=13,
-            obs_dim=2 * (2 * vision + 1) ** 2 + 4,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
-        self._build_tables()
+    def sizes(self) -> Sizes:
+        own = self.settings
+        return Sizes(own.num_agents, 13, 2 * (2 * own.vision + 1) ** 2 + 4, own.max_steps)
 
-    def _check_room(self, num_agents: int) -> None:
-        room, wanted = (self.size - 2) ** 2, self.num_walls + num_agents + self.num_prey
-        if wanted > room:
-            raise ConfigError(
-                f"size: expected room for {self.num_walls} walls, {num_agents} predators and {self.num_prey} prey, got "
-                f"{room} cells inside the ring of a map of side {self.size}. Use a larger size, or None."
-            )
+    def build(self) -> None:
+        chosen = self.settings
+        self.num_prey, self.size, self.num_walls = chosen.num_prey, chosen.size, chosen.num_walls
+        self.vision, self.strength = chosen.vision, chosen.strength
+        self.tag_penalty, self.goal = chosen.tag_penalty, chosen.goal
+        self._build_tables()
 
     def _build_tables(self) -> None:
         self.board = board = crowd.Board(self.size, self.vision, self.device)

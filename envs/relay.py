@@ -13,9 +13,9 @@ from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from . import inputs
-from .base import Flags, Form, GridEnv
+from .base import Flags, Form, GridEnv, Settings, Sizes
 from .rules import Kind, ratio
+from .settings import choice, integer
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,16 @@ class RelayState(Batch):
     symbol: Int[Tensor, " B"]
     t: Int[Tensor, " B"]
     solved: Bool[Tensor, " B"]
+
+
+@dataclass(frozen=True)
+class RelaySettings(Settings):
+    """See ``Relay``."""
+
+    num_agents: int = integer(4, 1)
+    num_symbols: int = integer(8, 2)
+    steps: int = integer(1, 1)
+    seen: str = choice("always", ("always", "first"))
 
 
 class Relay(GridEnv[RelayState, RelayDraws]):
@@ -68,6 +78,9 @@ class Relay(GridEnv[RelayState, RelayDraws]):
         ConfigError: A setting out of range.
     """
 
+    id = "relay"
+    settings_class = RelaySettings
+    settings: RelaySettings
     recipe: Mapping[str, Any] = {
         "topology": "line",
         "rounds": 3,
@@ -78,33 +91,14 @@ class Relay(GridEnv[RelayState, RelayDraws]):
         "ppo": {"lr": 3e-3},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        num_agents: int = 4,
-        num_symbols: int = 8,
-        steps: int = 1,
-        seen: str = "always",
-    ) -> None:
-        self.num_symbols = inputs.integer("num_symbols", num_symbols, 2)
-        self.steps = inputs.integer("steps", steps, 1)
-        self.seen = inputs.choice("seen", seen, ("always", "first"))
-        inputs.integer("num_agents", num_agents, 1)
-        super().__init__(
-            "relay",
-            {"num_agents": num_agents, "num_symbols": num_symbols, "steps": steps, "seen": seen},
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=num_symbols,
-            obs_dim=num_symbols + num_agents + (1 if steps > 1 else 0),
-            max_steps=steps,
-            device=device,
-            observation=observation,
-        )
-        self._agents = torch.arange(num_agents, device=self.device)
+    def sizes(self) -> Sizes:
+        n, s, steps = self.settings.num_agents, self.settings.num_symbols, self.settings.steps
+        return Sizes(n, s, s + n + (steps > 1), steps)
+
+    def build(self) -> None:
+        chosen = self.settings
+        self.num_symbols, self.steps, self.seen = chosen.num_symbols, chosen.steps, chosen.seen
+        self._agents = torch.arange(self.num_agents, device=self.device)
 
     def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> RelayDraws:
         if isinstance(t, Tensor):

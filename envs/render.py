@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnncomm.types import Scene, ShapeError
-
-from . import inputs
+from gnncomm import checks
+from gnncomm.errors import ShapeError
+from gnncomm.types import Scene
 
 Picture = NDArray[np.uint8]
 _Floats = NDArray[np.float64]
@@ -129,7 +129,7 @@ def to_rgb(scene: Scene, env: int = 0, cell: int = 16, alive: Tensor | None = No
         ShapeError: ``alive`` is not bool ``[B, N]``.
     """
     _check(scene, env, alive)
-    inputs.integer("cell", cell, 2)
+    checks.integer("cell", cell, 2)
     canvas = _Canvas(_background(scene, env, cell))
     for rank, (name, place) in enumerate(sorted(_present(scene, env).items())):
         shape, color = _SHAPES[rank % len(_SHAPES)], _ENTITIES[rank % len(_ENTITIES)]
@@ -188,7 +188,7 @@ def to_text(scene: Scene, env: int = 0, alive: Tensor | None = None) -> str:
 
 
 def _check(scene: Scene, env: int, alive: Tensor | None) -> None:
-    inputs.integer("env", env, 0, scene.agents.shape[0] - 1)
+    checks.integer("env", env, 0, scene.agents.shape[0] - 1)
     if alive is not None and (alive.shape != scene.finished.shape or alive.dtype != scene.finished.dtype):
         raise ShapeError(
             f"render: expected alive bool {list(scene.finished.shape)}, got {alive.dtype} {list(alive.shape)}. Pass "

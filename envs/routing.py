@@ -13,9 +13,9 @@ from gnncomm import random
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from . import inputs
-from .base import Flags, Form, GridEnv
+from .base import Flags, Form, GridEnv, Settings, Sizes
 from .rules import ratio
+from .settings import choice, integer
 
 _PORTS = 3
 _ARRIVED = 10.0
@@ -82,6 +82,19 @@ def _(*inputs: Tensor) -> Tensor:
     return torch.empty_like(inputs[-1])
 
 
+@dataclass(frozen=True)
+class RoutingSettings(Settings):
+    """See ``Routing``."""
+
+    num_agents: int = integer(20, 1)
+    num_routers: int = integer(20, 4)
+    network: int | None = integer(0, 0, optional=True)
+    arrival: str = choice("end", ("end", "start"))
+    features: str = choice("onehot", ("onehot", "dgn"))
+    deliveries: int | None = integer(60, 1, optional=True)
+    max_steps: int = integer(60, 1)
+
+
 class Routing(GridEnv[RoutingState, RoutingDraws]):
     """N packets travel through R routers, each to its target; what is on a link at a time may have a size of 1 in all.
 
@@ -131,6 +144,9 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
         ConfigError: A setting out of range.
     """
 
+    id = "routing"
+    settings_class = RoutingSettings
+    settings: RoutingSettings
     renews: ClassVar[bool] = True
     recipe: Mapping[str, Any] = {
         "num_envs": 64,
@@ -143,52 +159,23 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
         "dgn-20-20-v0": {"features": "dgn", "arrival": "start", "deliveries": 300, "max_steps": 300},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        num_agents: int = 20,
-        num_routers: int = 20,
-        network: int | None = 0,
-        arrival: str = "end",
-        features: str = "onehot",
-        deliveries: int | None = 60,
-        max_steps: int = 60,
-    ) -> None:
-        inputs.integer("num_agents", num_agents, 1)
-        self.num_routers = inputs.integer("num_routers", num_routers, 4)
-        self.num_links = num_routers * _PORTS // 2
-        self.network = None if network is None else inputs.integer("network", network, 0)
-        self.arrival = inputs.choice("arrival", arrival, ("end", "start"))
-        self.features = inputs.choice("features", features, ("onehot", "dgn"))
-        self.deliveries = None if deliveries is None else inputs.integer("deliveries", deliveries, 1)
-        config = {
-            "num_agents": num_agents,
-            "num_routers": num_routers,
-            "network": network,
-            "arrival": arrival,
-            "features": features,
-            "deliveries": deliveries,
-            "max_steps": max_steps,
-        }
-        super().__init__(
-            "routing",
-            config,
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=_PORTS + 1,
-            obs_dim=35 if features == "dgn" else 2 * num_routers + 12,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
+    def sizes(self) -> Sizes:
+        own = self.settings
+        return Sizes(
+            own.num_agents, _PORTS + 1, 35 if own.features == "dgn" else 2 * own.num_routers + 12, own.max_steps
         )
-        self._agents = torch.arange(num_agents, device=self.device)
+
+    def build(self) -> None:
+        chosen = self.settings
+        self.num_routers, self.num_links = chosen.num_routers, chosen.num_routers * _PORTS // 2
+        self.network, self.arrival = chosen.network, chosen.arrival
+        self.features, self.deliveries = chosen.features, chosen.deliveries
+        self._agents = torch.arange(self.num_agents, device=self.device)
         self._earlier_NN = self._agents[:, None] > self._agents
-        self._routers = torch.arange(num_routers, device=self.device)
+        self._routers = torch.arange(self.num_routers, device=self.device)
         self._links = torch.arange(self.num_links + 1, device=self.device)
-        self._net = None if network is None else self._build(self._places(torch.tensor([network], device=self.device)))
+        seed = None if self.network is None else torch.tensor([self.network], device=self.device)
+        self._net = None if seed is None else self._build(self._places(seed))
 
     def _places(self, key: Tensor) -> Tensor:
         axis = torch.arange(2, device=self.device)

@@ -13,13 +13,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene
+
+from .settings import Settings
 
 Form = Literal["flat", "sparse"]
 Kind = Literal["optimal", "reference"]
@@ -31,6 +33,15 @@ def ratio(value: Tensor, by: float) -> Tensor:
     """``value / by``, the same bits everywhere: GPUs divide by a Python number by multiplying with its reciprocal."""
     kind = value.dtype if value.is_floating_point() else torch.float32
     return value / torch.full((), by, dtype=kind, device=value.device)
+
+
+class Sizes(NamedTuple):
+    """The numbers that others ask an environment for."""
+
+    num_agents: int  # N, rows of actions and observations; at least 1
+    num_actions: int  # A, the same for all agents
+    obs_dim: int  # D, width of the flat observation
+    max_steps: int  # the episode is truncated after so many, unless it terminated
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,13 @@ class Gone(Batch):
 class Rules(ABC, Generic[StateT, DrawsT]):
     """The functions that a subclass of ``GridEnv`` writes, and what it says of itself."""
 
+    id: str = ""
+    """The name under which ``envs.make`` finds the class."""
+
+    settings_class: ClassVar[type[Settings]] = Settings
+    settings: Settings
+    """What was chosen, of that class."""
+
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Settings of full ids: ``"5x5-3-v0"`` of the class ``predator_prey`` is ``"predator_prey/5x5-3-v0"``."""
 
@@ -73,7 +91,17 @@ class Rules(ABC, Generic[StateT, DrawsT]):
     """Settings that ``MultiAgentEnv`` starts from, for learning from one environment in minutes."""
 
     num_agents: int
+    num_actions: int
+    obs_dim: int
+    max_steps: int
     device: torch.device
+
+    @abstractmethod
+    def sizes(self) -> Sizes:
+        """What follows from ``settings``; read before ``build``."""
+
+    def build(self) -> None:
+        """Makes the tables that the functions below read, on ``device``; again after ``adjust``."""
 
     @abstractmethod
     def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> DrawsT:

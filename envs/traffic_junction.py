@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from . import inputs
-from .base import Flags, Form, Gone, GridEnv
+from .base import Flags, Form, Gone, GridEnv, Settings, Sizes
 from .rules import ratio
-from .traffic_roads import LEVELS, add_rate_at, tables
+from .settings import choice, flag, integer, number
+from .traffic_roads import LEVELS, Tables, add_rate_at, tables
 
 __all__ = ["TrafficDraws", "TrafficJunction", "TrafficState", "add_rate_at"]
 
@@ -44,6 +45,34 @@ class TrafficState(Batch):
     wait: Int[Tensor, "B N"]  # steps since the car entered
     braked: Bool[Tensor, "B N"]  # the last action that took effect in this slot was the brake
     failed: Bool[Tensor, " B"]  # some cars met in this episode
+
+
+@dataclass(frozen=True)
+class TrafficJunctionSettings(Settings):
+    """See ``TrafficJunction``."""
+
+    level: str = choice("easy", tuple(LEVELS))
+    dim: int = integer(None, 4)
+    num_agents: int = integer(None, 1)
+    vision: int = integer(0, 0, lambda own: own.dim or LEVELS[own.level].dim)
+    add_rate: float = number(None, 0.0, 1.0)
+    vocabulary: str = choice("bool", ("bool", "scalar"))
+    faithful: bool = flag(True)
+    max_steps: int = integer(None, 1)
+
+    def resolve(self) -> None:
+        published = LEVELS[self.level]
+        self._put(
+            dim=self.dim or published.dim,
+            num_agents=self.num_agents or published.num_agents,
+            add_rate=published.last_rate if self.add_rate is None else self.add_rate,
+            max_steps=self.max_steps or published.max_steps,
+        )
+        _check_dim(self.level, self.dim, self.vision)
+
+    @property
+    def tables(self) -> Tables:
+        return tables(self.level, self.dim, self.vision, self.vocabulary, self.faithful)
 
 
 class TrafficJunction(GridEnv[TrafficState, TrafficDraws]):
@@ -102,6 +131,9 @@ class TrafficJunction(GridEnv[TrafficState, TrafficDraws]):
         ConfigError: A setting out of range.
     """
 
+    id = "traffic_junction"
+    settings_class = TrafficJunctionSettings
+    settings: TrafficJunctionSettings
     renews = True
     adjustable = ("add_rate",)
     grid_setting: ClassVar[str | None] = "dim"
@@ -119,57 +151,17 @@ class TrafficJunction(GridEnv[TrafficState, TrafficDraws]):
         for name, vision in (("", 0), ("-magic", 1), ("-start", 0))
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        level: str = "easy",
-        dim: int | None = None,
-        num_agents: int | None = None,
-        vision: int = 0,
-        add_rate: float | None = None,
-        vocabulary: str = "bool",
-        faithful: bool = True,
-        max_steps: int | None = None,
-    ) -> None:
-        published = LEVELS[inputs.choice("level", level, tuple(LEVELS))]
-        self.level = level
-        self.dim = inputs.integer("dim", published.dim if dim is None else dim, 4)
-        self.vision = inputs.integer("vision", vision, 0, self.dim)
-        _check_dim(level, self.dim, vision)
-        self.add_rate = inputs.number("add_rate", published.last_rate if add_rate is None else add_rate, 0.0, 1.0)
-        self.vocabulary = inputs.choice("vocabulary", vocabulary, ("bool", "scalar"))
-        self.faithful = inputs.flag("faithful", faithful)
-        num_agents = inputs.integer("num_agents", published.num_agents if num_agents is None else num_agents, 1)
-        max_steps = inputs.integer("max_steps", published.max_steps if max_steps is None else max_steps, 1)
-        table = tables(level, self.dim, vision, vocabulary, faithful)
-        config = {
-            "level": level,
-            "dim": self.dim,
-            "num_agents": num_agents,
-            "vision": vision,
-            "add_rate": self.add_rate,
-            "vocabulary": vocabulary,
-            "faithful": faithful,
-            "max_steps": max_steps,
-        }
-        super().__init__(
-            "traffic_junction",
-            config,
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=2,
-            obs_dim=table.obs_dim,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
-        self.size = self.dim + 1 if level == "easy" else self.dim
-        self._tables = table.map(lambda x: x.to(self.device))
+    def sizes(self) -> Sizes:
+        return Sizes(self.settings.num_agents, 2, self.settings.tables.obs_dim, self.settings.max_steps)
+
+    def build(self) -> None:
+        chosen = self.settings
+        self.level, self.dim, self.vision = chosen.level, chosen.dim, chosen.vision
+        self.add_rate, self.vocabulary, self.faithful = chosen.add_rate, chosen.vocabulary, chosen.faithful
+        self.size = self.dim + 1 if self.level == "easy" else self.dim
+        self._tables = chosen.tables.map(lambda x: x.to(self.device))
         self._rate = torch.tensor(self.add_rate, dtype=torch.float64, device=self.device)
-        self._arms_A1 = torch.arange(len(table.entry), device=self.device)[:, None]
+        self._arms_A1 = torch.arange(len(self._tables.entry), device=self.device)[:, None]
 
     def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> TrafficDraws:
         if not isinstance(t, Tensor):

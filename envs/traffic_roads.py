@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gnncomm.types import Batch, ConfigError
+from gnncomm.errors import ConfigError
+from gnncomm.types import Batch
 
 Cell = tuple[int, int]
 Lanes = tuple[str, ...]

@@ -60,6 +60,7 @@ _HOME = {
 _ROOMS = (
     "bench",
     "channel",
+    "checks",
     "cli",
     "codec",
     "deploy",

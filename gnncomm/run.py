@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -25,13 +26,15 @@ from gnncomm.errors import (
 )
 from gnncomm.learn.build import make_env
 from gnncomm.learn.config import TrainConfig
-from gnncomm.learn.parts import Parts, kept, name_of, of_environment, require_given, require_same, taken
+from gnncomm.learn.naming import name_of, of_environment
+from gnncomm.learn.parts import Parts, kept, require_given, require_same, taken
 from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
 from gnncomm.schedule import Scheduler
-from gnncomm.store import Checkpoint, RunDir, list_checkpoints
+from gnncomm.store import Checkpoint, Logger, RunDir, list_checkpoints, safe_run_path
 from gnncomm.store.files import EX_NOINPUT, with_exit_code
+from gnncomm.store.loggers import LOGGERS
 from gnncomm.topology import Topology
 from gnncomm.types import VectorEnv
 
@@ -91,8 +94,10 @@ class Trained:
             wire = replace(wire, channel=channels.resolve(channel))
         policy = self.policy.with_wire(wire).eval()
         changed = {"topology": topology, "scheduler": scheduler, "codec": codec, "channel": channel}
-        names = {
-            part: given if isinstance(given, str) else name_of(part, policy) or type(given).__qualname__
+        names: dict[str, Any] = {
+            part: given
+            if isinstance(given, str)
+            else name_of(part, policy, self.num_agents) or type(given).__qualname__
             for part, given in changed.items()
             if given is not None
         }
@@ -146,6 +151,7 @@ def train(
     observer: Observer | None = None,
     stop: Callable[[], bool] = lambda: False,
     notice: Notice = _warn,
+    loggers: Sequence[Logger | str] = (),
     **parts: Unpack[Parts],
 ) -> Training:
     """Train as ``config`` says, and keep the run in ``out`` (None keeps nothing).
@@ -164,6 +170,8 @@ def train(
         stop: asked after every update; True saves and returns.
         notice: told of each damaged checkpoint that ``resume`` passed over, of another end, of another version of torch
             or number of threads; logs a warning if not given.
+        loggers: further places for the metrics, with times: ``csv`` or a ``gnncomm.store.Logger``. By name only with
+            ``out``. On ``resume`` they are told to go back to where the training goes on.
         parts: objects, or classes and functions that make them, in place of names; see ``gnncomm.learn.Parts``.
 
     Raises:
@@ -176,6 +184,7 @@ def train(
     """
     if resume and overwrite:
         raise ConfigError("Expected resume or overwrite, got both: continue the run, or replace it.")
+    told = _loggers(loggers, out)
     config, objects = taken(config, parts)
     if "env" not in objects:
         require_memory(config)
@@ -183,7 +192,7 @@ def train(
         require_given(config, objects, every=True)
         training, config = Training.described(config, objects)
         with nullcontext() if out is None else RunDir.create(out, config, overwrite) as created:
-            _run(config, training, created, observer, stop)
+            _run(config, training, created, observer, stop, told)
         return training
     with RunDir.open(out, write=True) as run:
         old = _config_of(run)
@@ -193,7 +202,7 @@ def train(
         training = _resumed(config, objects, old, run, notice)
         if config != old:
             _change_end(config, training, old, run, notice)
-        _run(config, training, run, observer, stop)
+        _run(config, training, run, observer, stop, told)
     return training
 
 
@@ -228,21 +237,47 @@ def load(path: str | Path, *, trust_env: bool = False, **parts: Unpack[Parts]) -
     return Trained(config, found[-1], checkpoint.step, saved.num_agents(checkpoint), reasons, trust_env, objects)
 
 
+def _loggers(given: Sequence[Logger | str], out: str | Path | None) -> list[Logger]:
+    for logger in given:
+        if isinstance(logger, str) and out is None:
+            raise ConfigError(f"loggers: expected a run directory for {logger!r}, got none. Give out, or an object.")
+        if not isinstance(logger, (str, Logger)):
+            raise ConfigError(f"loggers: expected a gnncomm.store.Logger or its name, got {type(logger).__name__}.")
+    folder = None if out is None else safe_run_path(out)
+    return [LOGGERS.resolve(one, folder=folder) if isinstance(one, str) else one for one in given]
+
+
 def _run(
-    config: TrainConfig, training: Training, run: RunDir | None, observer: Observer | None, stop: Callable[[], bool]
+    config: TrainConfig,
+    training: Training,
+    run: RunDir | None,
+    observer: Observer | None,
+    stop: Callable[[], bool],
+    loggers: Sequence[Logger],
 ) -> None:
-    while not training.finished:
-        metrics = training.advance()
-        stopping = stop()
-        if run is not None:
-            run.log(metrics)
-            if stopping or training.finished or training.learner.updates % config.save_every == 0:
-                groups, counters = training.state()
-                run.save(training.env_steps, groups, counters | saved.facts(config, training))
-        if observer is not None:
-            observer(training, metrics)
-        if stopping:
-            return
+    begun, first = time.monotonic(), training.env_steps
+    try:
+        for logger in loggers:
+            logger.rewind(first)
+        while not training.finished:
+            metrics = training.advance()
+            stopping = stop()
+            if run is not None:
+                run.log(metrics)
+                if stopping or training.finished or training.learner.updates % config.save_every == 0:
+                    groups, counters = training.state()
+                    run.save(training.env_steps, groups, counters | saved.facts(config, training))
+            seconds = time.monotonic() - begun
+            speed = (training.env_steps - first) / max(seconds, 1e-9)
+            for logger in loggers:
+                logger.log(training.env_steps, metrics | {"seconds": seconds, "env_steps_per_second": speed})
+            if observer is not None:
+                observer(training, metrics)
+            if stopping:
+                return
+    finally:
+        for logger in loggers:
+            logger.close()
 
 
 def _resumed(config: TrainConfig, objects: Parts, old: TrainConfig, run: RunDir, notice: Notice) -> Training:

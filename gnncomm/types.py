@@ -15,44 +15,22 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from gnncomm.errors import (
-    ActionError,
-    ActionMaskError,
-    ConfigError,
-    DeviceError,
-    DtypeError,
-    EnvContractError,
-    GnnCommError,
-    NonFiniteError,
-    ShapeError,
-    StateError,
-    did_you_mean,
-)
+from gnncomm.errors import ConfigError
 
 __all__ = [
-    "ActionError",
-    "ActionMaskError",
     "Batch",
     "Bounded",
     "Box",
-    "ConfigError",
-    "DeviceError",
-    "DtypeError",
-    "EnvContractError",
-    "GnnCommError",
     "Group",
     "Grouped",
-    "NonFiniteError",
     "Observation",
     "Rated",
     "Scene",
-    "ShapeError",
+    "Shown",
     "SparseObs",
-    "StateError",
     "TeamSpec",
     "TimeStep",
     "VectorEnv",
-    "did_you_mean",
     "stack",
 ]
 

@@ -41,6 +41,8 @@ class TrainArgs(TrainConfig):
     """Continue the run in --out from its newest good checkpoint."""
     overwrite: bool = False
     """Replace the run in --out."""
+    loggers: tuple[str, ...] = ()
+    """Further places for the metrics, with times: csv."""
     threads: int = 0
     """Threads of torch; 0 leaves its own choice."""
     episodes: int = 1000
@@ -77,6 +79,7 @@ def run(words: list[str]) -> int:
                 observer=progress,
                 stop=stop,
                 notice=progress.say,
+                loggers=args.loggers,
             )
         if stop():
             console.print(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,13 +19,11 @@ from gnncomm.learn.learner import Learner
 from gnncomm.learn.parts import NO_PARTS, Parts, is_made
 from gnncomm.learn.ppo import PPO
 from gnncomm.learn.rows import RowParts
-from gnncomm.policy import CommPolicy, Critic, Memory, with_state
+from gnncomm.policy import CommPolicy, Memory, with_state
 from gnncomm.schedule import Scheduler
 from gnncomm.topology import Empty, Topology
 from gnncomm.types import TeamSpec, VectorEnv
 from gnncomm.wire import Wire
-
-T = TypeVar("T")
 
 
 def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, CommPolicy, Learner]:
@@ -56,7 +54,8 @@ def make_env(config: TrainConfig, parts: Parts = NO_PARTS) -> VectorEnv:
 def _make_env(config: TrainConfig, parts: Parts) -> VectorEnv:
     if "env" in parts:
         told = {"num_envs": config.num_envs, "device": config.device, "observation": config.observation}
-        return _made("env", parts["env"], VectorEnv, **told, **config.env_settings)
+        env: VectorEnv = _made("env", parts["env"], VectorEnv, **told, **config.env_settings)
+        return env
     return environments.make(
         config.env, config.num_envs, config.device, config.observation, **dict(config.env_settings)
     )
@@ -93,7 +92,7 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
         hidden, num_agents = comm.in_channels, spec.num_agents
         rows = RowParts(config, spec, hidden)
 
-        def part(name: str, kind: type[T], named: Callable[[], T], *told: Any) -> T:
+        def part(name: str, kind: type, named: Callable[[], Any], *told: Any) -> Any:
             return _made(name, parts[name], kind, *told) if name in parts else named()  # type: ignore[literal-required]
 
         critic = part("critic", nn.Module, rows.critic, hidden)  # weights are drawn in this order
@@ -109,7 +108,7 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
                 part("codec", Codec, lambda: codec.resolve(config.codec)),
                 part("channel", Channel, lambda: channel.resolve(config.channel)),
             ),
-            cast(Critic, critic),
+            critic,
             encoder=part("encoder", nn.Module, rows.encoder, spec.obs_dim, hidden),
             actor=part("actor", nn.Module, rows.actor, hidden, rows.actions.width),
             actions=rows.actions,
@@ -140,7 +139,7 @@ def _comm(config: TrainConfig, parts: Parts) -> CommStack:
     return CommStack(layers, nn.Tanh())
 
 
-def _made(name: str, given: Any, kind: type[T], *told: Any, **settings: Any) -> T:
+def _made(name: str, given: Any, kind: type, *told: Any, **settings: Any) -> Any:
     """``given``, or what it makes where it is a class or function.
 
     Raises:

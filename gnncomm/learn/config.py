@@ -70,8 +70,8 @@ class TrainConfig:
     """Whether agents that share weights see their number."""
     share: Literal["all", "group", "none"] = "group"
     """Who has the same weights: all agents, those of a group (all, where the environment has no groups), or nobody."""
-    algo: Literal["ippo", "mappo"] = "ippo"
-    """PPO with a local critic (ippo) or a central one (mappo)."""
+    algo: str = "ippo"
+    """PPO with a local critic (ippo), a central one (mappo), or another by its name."""
     critic: Literal["features", "observation", "state", "graph"] = "features"
     """What the critic reads: the actor's features, or by a trunk of its own observations, these and the environment's
     state, or the observations in a graph network over the topology."""

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gnncomm.registry.arguments import made_by
+
 _DEEPEST = 4
 _TOLD = ("num_envs", "device", "observation", "total_updates")
 """What environments and learners are told each time; no part of what they are."""
@@ -17,7 +19,7 @@ _TOLD = ("num_envs", "device", "observation", "total_updates")
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A class, what its constructor was given (as far as attributes of the same names tell), and its tensors.
+    """A class, what its constructor was given (as far as it was kept or attributes tell), and its tensors.
 
     Of a module, its parts too, by their dotted names. The class has no module before it: a script and a notebook that
     load the same file give the same object. Nothing here is ever imported.
@@ -42,7 +44,7 @@ class Fingerprint:
 
     def differences(self, other: Fingerprint) -> list[str]:
         """What ``other`` has otherwise, one line each: ``temperature: expected 0.5, got 0.1``."""
-        mine, theirs = ({"": x.kind} | x.parts | x.tensors for x in (self, other))
+        mine, theirs = ({"": x.kind, **x.parts, **x.tensors} for x in (self, other))
         return [
             f"{name}: expected {mine.get(name, 'nothing')}, got {theirs.get(name, 'nothing')}".removeprefix(": ")
             for name in dict.fromkeys([*mine, *theirs])
@@ -76,6 +78,10 @@ def said(thing: object, depth: int = 0) -> str:
 def _values(thing: object) -> dict[str, Any]:
     if is_dataclass(thing):
         return {item.name: getattr(thing, item.name) for item in fields(thing) if item.init}
+    if (made := made_by(thing)) is not None and made[0] is type(thing):
+        bound = inspect.signature(type(thing)).bind(*made[1], **made[2])
+        bound.apply_defaults()
+        return {name: value for name, value in bound.arguments.items() if not isinstance(value, (nn.Module, Tensor))}
     known = [name for name in inspect.signature(type(thing)).parameters if name not in _TOLD]
     held = {name: vars(thing)[name] for name in known if name in getattr(thing, "__dict__", {})}
     return {name: value for name, value in held.items() if not isinstance(value, (nn.Module, Tensor))}

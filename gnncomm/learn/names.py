@@ -1,4 +1,4 @@
-"""Learners and loggers by name."""
+"""Learners by name."""
 
 from __future__ import annotations
 
@@ -8,4 +8,3 @@ from gnncomm.learn.ppo import PPOConfig
 from gnncomm.registry import Registry
 
 LEARNERS: Registry[Any] = Registry("learner", object, {"ppo": PPOConfig})
-LOGGERS: Registry[Any] = Registry("logger", object, {})

@@ -8,7 +8,6 @@ from typing import Any, TypedDict
 
 from torch import nn
 
-from gnncomm import channel, codec, schedule, topology
 from gnncomm.channel import Channel
 from gnncomm.codec import Codec
 from gnncomm.errors import ConfigError, did_you_mean
@@ -17,6 +16,7 @@ from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.fingerprint import Fingerprint, said
 from gnncomm.learn.learner import Learner
 from gnncomm.learn.losses import LossFunction
+from gnncomm.learn.naming import names_of, of_environment
 from gnncomm.learn.ppo import PPO, PPOConfig
 from gnncomm.policy import CommPolicy, Critic, Memory
 from gnncomm.schedule import Scheduler
@@ -74,9 +74,10 @@ OF_THE_POLICY: dict[str, Callable[[CommPolicy], Any]] = {
 """Part -> where a policy has it. What a run needs to be loaded; the others are needed to be trained on."""
 
 _DECIDES: dict[str, tuple[str, ...]] = {
-    "env": ("env", "num_envs"),
+    "env": ("env", "env_settings", "num_envs"),
     "policy": ("hidden", "rounds"),
-    "comm": ("comm", "hidden", "rounds"),
+    "comm": ("comm", "hidden", "rounds", "share_rounds"),
+    "memory": ("memory",),
     "learner": ("ppo", "rollout"),
     "topology": ("topology",),
     "scheduler": ("scheduler",),
@@ -97,12 +98,15 @@ def taken(config: TrainConfig, parts: Mapping[str, Any]) -> tuple[TrainConfig, P
         if name not in known:
             raise ConfigError(f"Expected a part of a training, got {name!r}. {did_you_mean(name, known)}")
     settings = {item.name for item in fields(TrainConfig)}
-    names = {name: value for name, value in parts.items() if isinstance(value, str) and name in settings}
+    names: dict[str, Any] = {
+        name: value for name, value in parts.items() if isinstance(value, str) and name in settings
+    }
     if isinstance(parts.get("learner"), PPOConfig):
         names["ppo"] = parts["learner"]
     objects = {name: value for name, value in parts.items() if name not in names and not isinstance(value, PPOConfig)}
     inner = sorted(objects.keys() & OF_THE_POLICY.keys() - {"policy"})
-    if is_made(learner := objects.get("learner"), Learner):
+    learner = objects.get("learner")
+    if isinstance(learner, Learner) and is_made(learner, Learner):
         objects.setdefault("policy", learner.policy)
     if "policy" in objects and inner:
         raise ConfigError(f"Expected a policy or parts of one, got both: policy and {', '.join(inner)}. Leave one out.")
@@ -113,57 +117,42 @@ def taken(config: TrainConfig, parts: Mapping[str, Any]) -> tuple[TrainConfig, P
 
 def described(config: TrainConfig, parts: Parts, env: VectorEnv, policy: CommPolicy, learner: Learner) -> TrainConfig:
     """``config`` as it is with these objects: by name what has one, by fingerprint what has none."""
-    given = {name: value for name, value in fingerprints(parts, policy).items() if name_of(name, policy) is None}
-    if "env" in parts:
+    found = {name: names_of(name, env, policy) for name in parts}
+    given = {name: value for name, value in fingerprints(parts, policy).items() if found[name] is None}
+    if "env" in parts and found["env"] is None:
         given["env"] = of_environment(env)
     if "learner" in parts and not _is_plain(learner):
         given["learner"] = Fingerprint.of(learner)
     if "losses" in parts:
         given["losses"] = Fingerprint.of(tuple(parts["losses"]))
-    found: dict[str, Any] = {
+    now: dict[str, Any] = vars(config) | {
         "env": env.id,
         "num_envs": env.num_envs,
         "hidden": policy.hidden,
         "rounds": len(policy.comm.rounds),
         "rollout": learner.experience.length,
         "ppo": learner.config if isinstance(learner, PPO) else config.ppo,
-        **{name: name_of(name, policy) or _kind(get(policy)) for name, get in OF_THE_POLICY.items()},
-        "comm": " + ".join(_kind(layer) for layer in policy.comm.rounds),
+        **{name: _kind(get(policy)) for name, get in OF_THE_POLICY.items()},
+        "comm": " >> ".join(_kind(layer) for layer in policy.comm.rounds),
     }
-    changes = {setting: found[setting] for name in parts for setting in _DECIDES.get(name, ())}
+    for named in found.values():
+        now |= named or {}
+    changes: dict[str, Any] = {setting: now[setting] for name in parts for setting in _DECIDES.get(name, ())}
     return replace(config, **changes, given=given)
-
-
-def of_environment(env: VectorEnv) -> Fingerprint:
-    """Its class and settings, and the sizes that a policy is built for."""
-    settings = {name: said(value) for name, value in vars(env).items() if name == "config"}
-    sizes = {name: str(getattr(env, name)) for name in ("obs_dim", "num_actions", "num_agents", "max_steps")}
-    return Fingerprint(said(env), settings | sizes)
 
 
 def fingerprints(parts: Parts, policy: CommPolicy) -> dict[str, Fingerprint]:
     """Of those of ``parts`` that are in ``policy``."""
     found = {name: Fingerprint.of(get(policy)) for name, get in OF_THE_POLICY.items() if name in parts}
     if "comm" in found:
-        found["comm"] = replace(found["comm"], kind=" + ".join(said(layer) for layer in policy.comm.rounds))
+        found["comm"] = replace(found["comm"], kind=" >> ".join(said(layer) for layer in policy.comm.rounds))
     return found
-
-
-def name_of(part: str, policy: CommPolicy) -> str | None:
-    """The name that stands for a part of ``policy``, from which a run can make it again; None where there is none."""
-    room = {"topology": topology, "scheduler": schedule, "codec": codec, "channel": channel}.get(part)
-    if room is None:
-        return None
-    try:
-        return str(room.spec_of(OF_THE_POLICY[part](policy)))  # type: ignore[attr-defined]  # each room has one
-    except ConfigError:
-        return None
 
 
 def kept(old: TrainConfig, config: TrainConfig, parts: Parts) -> TrainConfig:
     """``config`` with what its objects decide taken from the run ``old``, which they have to fit."""
-    settings = {setting for name in parts for setting in _DECIDES.get(name, ())}
-    return replace(config, given=old.given, **{setting: getattr(old, setting) for setting in settings})
+    theirs: dict[str, Any] = {setting: getattr(old, setting) for name in parts for setting in _DECIDES.get(name, ())}
+    return replace(config, given=old.given, **theirs)
 
 
 def require_given(config: TrainConfig, parts: Parts, every: bool = False) -> None:

@@ -25,6 +25,9 @@ from gnncomm.policy import (
 from gnncomm.policy.names import CRITICS, ENCODERS, MEMORIES
 from gnncomm.types import TeamSpec
 
+_CRITIC = {"ippo": "local", "mappo": "central"}
+"""Name of the algorithm -> of its critic; any other name is that of a critic."""
+
 
 class RowParts:
     """The parts that see one row each, and the critic: the same for all, or with weights for each group."""
@@ -39,7 +42,7 @@ class RowParts:
         groups = self.groups
         if not groups and len(set(self.teams)) > 1:
             groups = groups_of(self.spec, "team")
-        together = self.config.algo == "mappo" or self.config.critic == "graph"
+        together = self.config.algo != "ippo" or self.config.critic == "graph"
         seen = [self._team(group.team) if together else group.members for group in groups]
         each = [self._critic(len(rows)) for rows in seen]
         return GroupCritic(groups, each, seen) if groups else self._critic(self.spec.num_agents)
@@ -49,8 +52,9 @@ class RowParts:
         return tuple(agent for agent, team in enumerate(teams) if team == name)
 
     def _critic(self, num_agents: int) -> Critic:
-        name = "central" if self.config.algo == "mappo" else "local"
-        head: Critic = CRITICS.resolve(name, hidden=self.hidden, num_agents=num_agents)
+        head: Critic = CRITICS.resolve(
+            _CRITIC.get(self.config.algo, self.config.algo), hidden=self.hidden, num_agents=num_agents
+        )
         reads, config = self.config.critic, self.config
         if reads == "features":
             return head

@@ -111,7 +111,7 @@ class Method:
         unknown = sorted(set(parts) - set(known))
         if unknown:
             raise ConfigError(f"{self.name} has no part {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
-        named = {name: value for name, value in parts.items() if isinstance(value, (str, int))}
+        named: dict[str, Any] = {name: value for name, value in parts.items() if isinstance(value, (str, int))}
         config = replace(self.config(), hidden=hidden, seed=seed, **named)
         config, objects = taken(config, {name: value for name, value in parts.items() if name not in named})
         return assemble(config, TeamSpec(obs_dim, num_actions, num_agents), objects)

@@ -42,6 +42,8 @@ class LocalCritic(Remembers, Critic):
         in_channels: F, width of the features; H if None.
     """
 
+    aliases = ("ippo",)
+
     def __init__(self, hidden: int, in_channels: int | None = None) -> None:
         super().__init__()
         self.hidden = hidden
@@ -65,6 +67,8 @@ class CentralCritic(Remembers, Critic):
         num_agents: N.
         in_channels: F, width of the features; H if None.
     """
+
+    aliases = ("mappo",)
 
     def __init__(self, hidden: int, num_agents: int, in_channels: int | None = None) -> None:
         super().__init__()

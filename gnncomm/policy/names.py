@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from gnncomm.policy.critic import CentralCritic, LocalCritic
@@ -23,7 +25,7 @@ ENCODERS: Registry[nn.Module] = Registry(
 MEMORIES: Registry[Memory] = Registry(
     "memory", Memory, {"none": Memory, "gru": GRU, "lstm": LSTM}, sizes=("hidden",), most=MOST
 )
-CRITICS: Registry[nn.Module] = Registry(
+CRITICS: Registry[Any] = Registry(  # a Critic, or a module of one's own
     "critic",
     nn.Module,
     {"local": LocalCritic, "central": CentralCritic},

@@ -36,7 +36,7 @@ KINDS: dict[str, Kind] = {
         Kind("memory", "memories", "gnncomm.policy.names:MEMORIES"),
         Kind("critic", "critics", "gnncomm.policy.names:CRITICS"),
         Kind("learner", "learners", "gnncomm.learn.names:LEARNERS"),
-        Kind("logger", "loggers", "gnncomm.learn.names:LOGGERS"),
+        Kind("logger", "loggers", "gnncomm.store.loggers:LOGGERS"),
         Kind("curriculum", "curricula", "gnncomm.learn.curriculum:REGISTRY"),
     )
 }

@@ -84,7 +84,7 @@ class Registry(Generic[T]):
         one = table.added(self.kind).get(name)
         if one is not None:
             return one.thing
-        known = self.house | self.aliases
+        known = {**self.house, **self.aliases}
         if name not in known:
             hint = did_you_mean(name, {*known, *table.added(self.kind)})
             raise ConfigError(f"Unknown {self.kind} {name!r}. {hint}")

@@ -10,6 +10,7 @@ from gnncomm.store.checkpoint import (
     save_checkpoint,
 )
 from gnncomm.store.config import from_json, read_json, to_json, write_json_atomic
+from gnncomm.store.loggers import CsvLogger, Logger
 from gnncomm.store.manifest import package_versions
 from gnncomm.store.metrics import MetricsLog
 from gnncomm.store.paths import safe_run_path
@@ -19,6 +20,8 @@ from gnncomm.store.tree import join_tree, split_tree
 
 __all__ = [
     "Checkpoint",
+    "CsvLogger",
+    "Logger",
     "MetricsLog",
     "Rejected",
     "RunDir",

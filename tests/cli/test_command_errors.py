@@ -26,7 +26,7 @@ USAGE = [
     (["train", "relay", "--seed", str(2**64)], 78, "seed must be"),
     (["train", "relay", "--ppo.gamma", "1.5"], 78, "ppo.gamma must be"),
     (["train", "relay", "--ppo.lr", "nan"], 78, "ppo.lr must be"),
-    (["train", "relay", "--algo", "ppo"], 2, "'mappo'"),
+    (["train", "relay", "--algo", "ppo"], 78, "Did you mean 'ippo'"),
     (["train", "relay", "--threads", "-1"], 78, "threads must be"),
     (["train", "relay", "--episodes", "-1"], 78, "episodes must be"),
     (["eval"], 2, "Run directory"),

@@ -11,7 +11,7 @@ from gnncomm.envs.chemical_reaction import ChemicalReaction
 from gnncomm.envs.chemical_world import LAYOUTS, Ground, layout, sense
 from torch import Tensor
 
-from gnncomm.types import ConfigError
+from gnncomm.errors import ConfigError
 
 UP, RIGHT, DOWN, LEFT, STAY = range(5)
 

@@ -10,8 +10,9 @@ from gnncomm.envs.coverage import Coverage, CoverageDraws, CoverageState
 from torch import Tensor
 
 from gnncomm.envs import maps
+from gnncomm.errors import ConfigError
 from gnncomm.testing import check_env
-from gnncomm.types import ConfigError, SparseObs
+from gnncomm.types import SparseObs
 
 STAY, RIGHT, LEFT, UP, DOWN = range(5)
 

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from gnncomm import envs
-from gnncomm.errors import GnnCommError
-from gnncomm.types import ActionError, ConfigError, DeviceError, DtypeError, ShapeError, StateError
+from gnncomm.errors import ActionError, ConfigError, DeviceError, DtypeError, GnnCommError, ShapeError, StateError
 
 IDS = envs.names()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gnncomm import envs
-from gnncomm.types import ConfigError
+from gnncomm.errors import ConfigError
 
 PAGES = Path(__file__).parents[2] / "docs" / "envs"
 BLOCKS = [

@@ -16,7 +16,8 @@ from gnncomm.envs.foraging import Foraging
 from gnncomm.envs.foraging_placing import Placing
 from torch import Tensor
 
-from gnncomm.types import ConfigError, TimeStep
+from gnncomm.errors import ConfigError
+from gnncomm.types import TimeStep
 
 FLOORS = json.loads((Path(__file__).parents[1] / "golden" / "envs" / "floors.json").read_text())
 NONE, NORTH, SOUTH, WEST, EAST, LOAD = range(6)

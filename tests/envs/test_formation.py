@@ -10,7 +10,7 @@ import torch
 from gnncomm.envs.formation import Formation, FormationDraws, FormationState
 from torch import Tensor
 
-from gnncomm.types import ConfigError
+from gnncomm.errors import ConfigError
 
 UP, RIGHT, DOWN, LEFT, STAY = range(5)
 EMPTY = torch.empty(1, 0, dtype=torch.int64)

@@ -10,7 +10,7 @@ import torch
 
 from gnncomm import environments, envs
 from gnncomm.envs import MultiAgentEnv
-from gnncomm.types import ActionError, ConfigError, StateError
+from gnncomm.errors import ActionError, ConfigError, StateError
 
 
 def test_the_loop_of_the_note() -> None:

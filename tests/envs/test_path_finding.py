@@ -10,8 +10,9 @@ from gnncomm.envs.path_finding import PathFinding, PathFindingDraws, PathFinding
 from torch import Tensor
 
 from gnncomm.envs import maps, path_planning
+from gnncomm.errors import ConfigError
 from gnncomm.testing import check_env
-from gnncomm.types import ConfigError, SparseObs
+from gnncomm.types import SparseObs
 
 STAY, UP, DOWN, LEFT, RIGHT = range(5)
 SYSTEMS = ("priority", "block_both", "soft")

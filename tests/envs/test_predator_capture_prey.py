@@ -12,8 +12,9 @@ import torch
 from gnncomm.envs.capture import PredatorCapturePrey, PredatorCapturePreyDraws, PredatorCapturePreyState
 from torch import Tensor
 
+from gnncomm.errors import ConfigError
 from gnncomm.testing import check_env
-from gnncomm.types import ConfigError, SparseObs
+from gnncomm.types import SparseObs
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "envs"
 NAMES = sorted(path.stem for path in GOLDEN.glob("pcp_*.npz"))

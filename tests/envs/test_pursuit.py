@@ -10,8 +10,9 @@ import torch
 from gnncomm.envs.pursuit import Pursuit, PursuitDraws, PursuitState
 from torch import Tensor
 
+from gnncomm.errors import ConfigError
 from gnncomm.testing import check_env
-from gnncomm.types import ConfigError, SparseObs
+from gnncomm.types import SparseObs
 
 STAY, UP, RIGHT, DOWN, LEFT = range(5)
 TAG_NW, TAG_N, TAG_NE, TAG_W, TAG_E, TAG_SW, TAG_S, TAG_SE = range(5, 13)

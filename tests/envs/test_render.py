@@ -14,7 +14,8 @@ from gnncomm.envs.render import _AGENTS, _INK, _PAPER, _SOLID, _TINT, to_rgb, to
 
 from gnncomm import envs
 from gnncomm.envs import render
-from gnncomm.types import ConfigError, Scene, ShapeError
+from gnncomm.errors import ConfigError, ShapeError
+from gnncomm.types import Scene
 
 C = 32
 

@@ -10,7 +10,8 @@ import torch
 from gnncomm.envs.rendezvous import Rendezvous, RendezvousDraws, RendezvousState
 from torch import Tensor
 
-from gnncomm.types import ConfigError, SparseObs
+from gnncomm.errors import ConfigError
+from gnncomm.types import SparseObs
 
 UP, RIGHT, DOWN, LEFT, STAY = range(5)
 NOTHING = RendezvousDraws(torch.empty(1, 0, dtype=torch.int64))

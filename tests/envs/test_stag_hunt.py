@@ -9,7 +9,7 @@ import torch
 from gnncomm.envs.stag_hunt import StagHunt, StagHuntDraws, StagHuntState
 from torch import Tensor
 
-from gnncomm.types import ConfigError
+from gnncomm.errors import ConfigError
 
 RIGHT, DOWN, LEFT, UP, STAY, CATCH = range(6)
 Place = tuple[int, int]

@@ -13,8 +13,8 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_matrix
 from torch import Tensor
 
+from gnncomm.errors import ConfigError
 from gnncomm.topology import FromFunction, Radius
-from gnncomm.types import ConfigError
 
 NONE, TELL, OFF, ON = range(4)
 EPISODES = 20_000

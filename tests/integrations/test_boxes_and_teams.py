@@ -167,7 +167,7 @@ def test_opponents_share_neither_reward_nor_words() -> None:
     dense = policy.reachable(env.reset(seed=0)).dense.expand(4, 4, 4)
     assert not bool(dense[:, :3, 3].any() | dense[:, 3, :3].any())
     assert bool(dense[:, 0, 1].all())
-    training = Training(config, env)
+    training = Training.of(config)
     assert training.advance().keys() >= {"reward_adversary", "reward_agent"}
 
 

@@ -44,7 +44,9 @@ def test_the_parts_are_those_that_were_named() -> None:
     assert policy.integration is Integration.AFTER
 
 
-def test_a_memory_that_nobody_has() -> None:
+def test_a_memory_and_a_critic_that_nobody_has() -> None:
+    with pytest.raises(ConfigError, match=r"Unknown critic 'mapo'\. Did you mean 'mappo'"):
+        build(algo="mapo")
     with pytest.raises(ConfigError, match=r"Unknown memory 'GRU'\. Did you mean 'gru'"):
         build(memory="GRU")
 

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 import torch
 
-from gnncomm import evaluate, methods, record
+from gnncomm import environments, evaluate, methods, record
 from gnncomm.channel import Loss
 from gnncomm.cli import main
+from gnncomm.codec import Quantise
 from gnncomm.errors import ConfigError
-from gnncomm.layers import MeanComm
+from gnncomm.layers import AttentionComm, MeanComm
 from gnncomm.learn import PPO, PPOConfig, TrainConfig, Training
-from gnncomm.policy import GRU, CommPolicy
+from gnncomm.policy import GRU, LSTM, CommPolicy
 from gnncomm.run import config_of, load, train
+from gnncomm.schedule import Gate
 from gnncomm.topology import Line, Ring
 from tests.run.own import Ahead, EverySecond, Forgetful, GatedSum, Reinforce, Secret, Sign, calm, own_policy
 
@@ -78,6 +80,23 @@ def test_what_has_a_name_is_kept_by_name(tiny: Tiny, tmp_path: Path, state_of: S
     assert load(tmp_path / "objects").policy.wire.topology == Ring(2)
     train(tiny(), tmp_path / "mixed", topology="ring:k=2", channel=Loss(0.2), learner=parts["learner"])
     assert state_of(tmp_path / "mixed") == state_of(tmp_path / "names")
+
+
+def test_what_ships_is_found_again_by_itself(tiny: Tiny, tmp_path: Path) -> None:
+    """Objects of the house in every place: the run needs none of them to be loaded and to play."""
+    env = environments.make("relay", num_envs=4, observation="sparse", num_agents=3, steps=2)
+    parts: dict[str, Any] = {"comm": [MeanComm(8, 8), AttentionComm(8, 8, heads=2)], "memory": LSTM(8)}
+    parts |= {"scheduler": Gate(8, price=0.25), "codec": Quantise(4), "topology": Ring() | Line(), "env": env}
+    straight = train(tiny(rounds=2), tmp_path / "run", **parts)
+    config = config_of(tmp_path / "run")
+    assert config.given == {}
+    assert config.comm == "mean >> attention:heads=2"
+    assert (config.memory, config.scheduler, config.codec) == ("lstm", "gate:price=0.25", "quantise:bits=4")
+    assert (config.topology, config.env, config.env_settings["num_agents"]) == ("ring | line", "relay", 3)
+    trained = load(tmp_path / "run")
+    now = trained.make_env(4).reset(seed=0)
+    state = trained.policy.initial_state(4, 3)
+    assert trained.policy.act(now, state).logits.equal(straight.policy.eval().act(now, state).logits)
 
 
 def test_a_layer_by_class_is_drawn_from_the_seed(tiny: Tiny) -> None:

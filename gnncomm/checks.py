@@ -1,4 +1,4 @@
-"""Checks of what users pass in: settings, seeds, actions, saved states. What is wrong is refused, never mended."""
+"""Checks of what users pass to an environment, bundled or foreign. What is wrong is refused, never mended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gnncomm import random
-from gnncomm.types import ActionError, ConfigError, DeviceError, DtypeError, ShapeError, StateError, did_you_mean
+from gnncomm.errors import ActionError, ConfigError, DeviceError, DtypeError, ShapeError, StateError, did_you_mean
 
 _MAX_SEED = 2**63 - 1
 
@@ -100,11 +100,18 @@ def keys(value: Tensor, num_envs: int) -> Tensor:
 
 
 def actions(
-    value: object, alive: Tensor | None, shape: tuple[int, int], num_actions: int, where: torch.device
+    value: object,
+    alive: Tensor | None,
+    shape: tuple[int, int],
+    num_actions: int | Tensor,
+    where: torch.device,
+    names: Sequence[str] = (),
 ) -> Tensor:
-    """A copy: int64 ``[B, N]`` in ``[0, num_actions)``, 0 for agents that are not ``alive [B, N]`` (None: all are)."""
-    num_envs, num_agents = shape
-    wanted = f"an int64 tensor [num_envs={num_envs}, num_agents={num_agents}]"
+    """A copy: int64 ``[B, N]`` in ``[0, num_actions)``, 0 for agents that are not ``alive [B, N]`` (None: all are).
+
+    ``num_actions`` may differ from agent to agent, ``[N]``; ``names`` of agents are for the message.
+    """
+    wanted = f"an int64 tensor [num_envs={shape[0]}, num_agents={shape[1]}]"
     if not isinstance(value, Tensor):
         raise ActionError(f"step: expected {wanted}, got {type(value).__name__}. Use torch.as_tensor(action).")
     if value.shape != shape:
@@ -113,15 +120,41 @@ def actions(
         raise ActionError(f"step: expected {wanted}, got {value.dtype}. Use action.long() if it holds integers.")
     if value.device != where:
         raise DeviceError(f"step: expected an action on {where}, got {value.device}. Use action.to(...).")
-    taken = torch.where(alive, value, 0) if alive is not None else value.clone()
-    low, high = taken.aminmax()
-    if int(low) < 0 or int(high) >= num_actions:
-        env, agent = ((taken < 0) | (taken >= num_actions)).nonzero()[0].tolist()
+    taken = torch.where(alive, value.to(alive.device), 0) if alive is not None else value.clone()
+    wrong = (taken < 0) | (taken >= num_actions)
+    if bool(wrong.any()):
+        env, agent = wrong.nonzero()[0].tolist()
+        count = num_actions if isinstance(num_actions, int) else int(num_actions[agent])
         raise ActionError(
-            f"step: expected actions in [0, {num_actions}), got {int(taken[env, agent])} from agent {agent} of "
-            f"environment {env}. Choose one of the {num_actions} actions."
+            f"step: expected actions in [0, {count}), got {int(taken[env, agent])} from agent "
+            f"{repr(names[agent]) if names else agent} in environment {env}. Choose one of the {count} actions, and "
+            "respect timestep.action_mask."
         )
     return taken
+
+
+def numbers(
+    action: object, alive_BN: Tensor, bounds: tuple[Tensor, Tensor], where: torch.device, names: Sequence[str]
+) -> Tensor:
+    """float32 ``[B, N, A]`` within ``bounds`` (``[N, A]`` each), with 0 in the places of agents that are not alive."""
+    low, high = bounds
+    shape = [*alive_BN.shape, low.shape[1]]
+    wanted = f"a floating-point tensor [num_envs, num_agents, A] = {shape}"
+    if not isinstance(action, Tensor) or list(action.shape) != shape or not action.is_floating_point():
+        got = f"{action.dtype} {list(action.shape)}" if isinstance(action, Tensor) else type(action).__name__
+        raise ActionError(f"step: expected {wanted}, got {got}. Give each agent the numbers of one action.")
+    if action.device != where:
+        raise DeviceError(f"step: expected an action on {where}, got {action.device}. Use action.to(...).")
+    taken = torch.where(alive_BN.unsqueeze(-1), action.detach().cpu().to(torch.float32), 0.0)
+    slack = 1e-6 * (high - low)  # of sums in float32
+    bad = (alive_BN.unsqueeze(-1) & ~((taken >= low - slack) & (taken <= high + slack))).nonzero()
+    if len(bad):
+        env, agent, number = bad[0].tolist()
+        raise ActionError(
+            f"step: expected numbers in [{float(low[agent, number]):g}, {float(high[agent, number]):g}] from agent "
+            f"{names[agent]!r}, got {float(taken[env, agent, number]):g} in environment {env}. Stay within env.box."
+        )
+    return torch.where(alive_BN.unsqueeze(-1), torch.minimum(torch.maximum(taken, low), high), 0.0)
 
 
 def saved_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], id: str) -> None:
