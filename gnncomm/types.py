@@ -102,7 +102,8 @@ _PLAIN = {"bool", "float", "int", "str"}
 
 def _flatten(batch: Any) -> tuple[list[Any], _Rest]:
     # By what the class says: within its transforms torch puts other things in place of the tensors.
-    inner, rest = {}, {}
+    inner: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
     for item in fields(batch):
         if item.init:
             value = getattr(batch, item.name)

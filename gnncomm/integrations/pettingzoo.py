@@ -160,7 +160,7 @@ class ForeignEnv:
 
     def _trial(self) -> Tensor:
         """``[S, B, N]``: rewards of random actions."""
-        counters = self._seed, self._episode, self._started
+        counters: tuple[Tensor, Tensor, bool] = self._seed, self._episode, self._started
         running = self.state_dict() if self._started else None
         now, rewards = self.reset(seed=0), []
         for _ in range(TRIAL):

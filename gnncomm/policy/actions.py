@@ -15,7 +15,7 @@ from gnncomm.policy.groups import PerAgent
 from gnncomm.types import Box, TeamSpec
 
 _NODES = 16
-"""Of the quadrature of an entropy; its error is below 0.001 for standard deviations up to 1.5."""
+"""Of the quadrature of an entropy; its error is below 0.001 for standard deviations up to 1."""
 _EDGE = 1e-6
 """Actions nearer to a bound than this part of half their range count as so near."""
 
@@ -27,7 +27,10 @@ class Actions(Protocol):
     given to ``CommPolicy(actions=...)``.
     """
 
-    width: int
+    @property
+    def width(self) -> int:
+        """P."""
+        ...
 
     def choose(self, logits: Tensor, key: int | Tensor | None, episode: Tensor, step: Tensor, agent: Tensor) -> Tensor:
         """An action for each row, a pure function of (key, episode, step, agent); without key the one to bet on."""
@@ -198,7 +201,7 @@ def mask_logits(logits: Tensor, action_mask: Tensor, alive: Tensor) -> Tensor:
             f"Expected a bool action mask {tuple(logits.shape)}, got {action_mask.dtype} {tuple(action_mask.shape)}."
         )
     stuck = ~action_mask.any(-1)
-    if bool((stuck & alive).any()):
+    if not torch.compiler.is_compiling() and bool((stuck & alive).any()):
         *lead, agent = (stuck & alive).nonzero()[0].tolist()
         raise ActionMaskError(
             f"Agent {agent} of environment {lead[-1]} has no allowed action"

@@ -80,7 +80,7 @@ def living_obs(obs: Observation, alive: Tensor) -> Observation:
     """
     values = obs.value if isinstance(obs, SparseObs) else obs
     chosen = torch.where(alive.unsqueeze(-1), values, torch.zeros((), dtype=values.dtype, device=values.device))
-    if not math.isfinite(chosen.detach().sum().item()):
+    if not torch.compiler.is_compiling() and not math.isfinite(chosen.detach().sum().item()):
         check_finite(chosen)
     return SparseObs(obs.index, chosen, obs.width) if isinstance(obs, SparseObs) else chosen
 

@@ -50,7 +50,7 @@ class PerAgent(nn.Module):
     def twin(self, **buffers: Tensor) -> Self:
         """The same but for ``buffers``."""
         twin = copy.copy(self)
-        twin._buffers = dict(self._buffers) | buffers
+        twin._buffers = {**self._buffers, **buffers}
         return twin
 
 

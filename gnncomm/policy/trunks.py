@@ -82,7 +82,8 @@ class TrunkCritic(Critic):
         lead = rows.shape[:-2]
         pos = None if timestep.pos is None else timestep.pos.reshape(-1, *timestep.pos.shape[-2:])
         graph = topology(alive.reshape(-1, alive.shape[-1]), pos, timestep.step.flatten(), timestep.key.flatten())
-        return comm(rows.reshape(-1, *rows.shape[-2:]), graph).unflatten(0, lead)
+        after: Tensor = comm(rows.reshape(-1, *rows.shape[-2:]), graph)
+        return after.unflatten(0, lead)
 
 
 class WithState:
@@ -120,5 +121,5 @@ def with_state(env: VectorEnv) -> VectorEnv:
         return env
     if not (hasattr(env, "state") and hasattr(env, "state_dim")):
         raise ShapeError(f"{env.id} tells no state() of width state_dim: expected another critic than 'state'.")
-    shown: VectorEnv = WithState(env)  # type: ignore[assignment]  # the rest by __getattr__
+    shown: VectorEnv = WithState(env)  # the rest by __getattr__
     return shown
