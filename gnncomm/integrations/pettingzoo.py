@@ -89,6 +89,9 @@ class ForeignEnv:
         "steps": 300_000,
         "ppo": {"lr": 1e-3},
     }
+    _seed: Tensor
+    _episode: Tensor
+    _started: bool
 
     def __init__(
         self,

@@ -25,9 +25,6 @@ from gnncomm.policy import (
 from gnncomm.policy.names import CRITICS, ENCODERS, MEMORIES
 from gnncomm.types import TeamSpec
 
-_CRITIC = {"ippo": "local", "mappo": "central"}
-"""Name of the algorithm -> of its critic; any other name is that of a critic."""
-
 
 class RowParts:
     """The parts that see one row each, and the critic: the same for all, or with weights for each group."""
@@ -42,7 +39,7 @@ class RowParts:
         groups = self.groups
         if not groups and len(set(self.teams)) > 1:
             groups = groups_of(self.spec, "team")
-        together = self.config.algo != "ippo" or self.config.critic == "graph"
+        together = self.config.algo not in ("ippo", "local") or self.config.critic == "graph"
         seen = [self._team(group.team) if together else group.members for group in groups]
         each = [self._critic(len(rows)) for rows in seen]
         return GroupCritic(groups, each, seen) if groups else self._critic(self.spec.num_agents)

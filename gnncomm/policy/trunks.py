@@ -83,7 +83,7 @@ class TrunkCritic(Critic):
         pos = None if timestep.pos is None else timestep.pos.reshape(-1, *timestep.pos.shape[-2:])
         graph = topology(alive.reshape(-1, alive.shape[-1]), pos, timestep.step.flatten(), timestep.key.flatten())
         after: Tensor = comm(rows.reshape(-1, *rows.shape[-2:]), graph)
-        return after.unflatten(0, lead)
+        return after.view(*lead, *after.shape[-2:])
 
 
 class WithState:
