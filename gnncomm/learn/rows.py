@@ -49,9 +49,7 @@ class RowParts:
         return tuple(agent for agent, team in enumerate(teams) if team == name)
 
     def _critic(self, num_agents: int) -> Critic:
-        head: Critic = CRITICS.resolve(
-            _CRITIC.get(self.config.algo, self.config.algo), hidden=self.hidden, num_agents=num_agents
-        )
+        head: Critic = CRITICS.resolve(self.config.algo, hidden=self.hidden, num_agents=num_agents)
         reads, config = self.config.critic, self.config
         if reads == "features":
             return head
