@@ -80,7 +80,7 @@ def run_team(
             agent.forget()
         agent.observe(_own_row(now, agent.index), None if now.pos is None else now.pos[0, agent.index])
     wire = agents[0].policy.wire
-    reachable = wire.topology(now.alive, now.pos, now.step, now.key)
+    reachable = agents[0].policy.reachable(now)
     flight = _flight(agents, bool(now.first))
     where = None if now.pos is None else now.pos[0]
     mailbox = Mailbox(reachable, wire.channel, episode, step, flight, where, now.alive[0])

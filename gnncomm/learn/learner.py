@@ -96,7 +96,7 @@ def restore_adam(optimizer: Optimizer, slots: Mapping[str, Tensor]) -> None:
             raise CheckpointMismatchError(f"Expected {name} of the optimiser of at least 0, got {float(value.min())}.")
         if slot == "step" and bool(((value > 2**53) | (value != value.round())).any()):
             raise CheckpointMismatchError(
-                f"Expected {name} of the optimiser to count updates, got {float(value.max())}."
+                f"Expected {name} of the optimiser to count updates, got {float(value.max()):g}."
             )
         state.setdefault(int(index), {})[slot] = value.clone()
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})

@@ -85,7 +85,7 @@ def check_locality(policy: CommPolicy, env: VectorEnv, seed: int = 0) -> None:
     fresh = first_steps(policy, env, seed)
     check_edges(policy, fresh)
     for width in {layer.msg_channels for layer in policy.comm.rounds}:
-        check_channel(policy.wire.channel, width, dtype=policy.actor.weight.dtype)
+        check_channel(policy.wire.channel, width, dtype=policy.like.dtype)
     check_bits(policy, fresh)
     if not policy.wire.scheduler.local:
         policy = policy.with_wire(replace(policy.wire, scheduler=Always()))
@@ -130,7 +130,7 @@ def check_batch_independence(policy: CommPolicy, now: TimeStep, state: PolicySta
         require_close("batch independence", "value", alone.value[0], together.value[b], ("agent",), why)
         baseline = together.baseline[b]
         require_close("batch independence", "baseline", alone.baseline[0], baseline, ("agent", "round"), why)
-        require_bits("batch independence", "action", alone.action[0], together.action[b], ("agent",), why)
+        require_close("batch independence", "action", alone.action[0], together.action[b], ("agent",), why)
         memory = together.state.memory[b]
         require_close("batch independence", "memory", alone.state.memory[0], memory, ("agent",), why)
 

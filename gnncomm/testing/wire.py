@@ -53,7 +53,7 @@ def _require_no_edge(extra: Tensor, who: str, why: str) -> None:
 @torch.no_grad()
 def check_bits(policy: CommPolicy, moments: Trial, key: int | None = 0) -> None:
     """Bits are finite and not negative, belong to one message, and could tell apart what is read and announced."""
-    like = policy.actor.weight
+    like = policy.like
     for number, layer in enumerate(policy.comm.rounds):
         check_codec(policy.wire.codec, layer.msg_channels, like.dtype, number, like.device)
     announced: list[list[Tensor]] = [[] for _ in policy.comm.rounds]
