@@ -15,9 +15,9 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from . import maps
-from .base import Flags, Form, GridEnv, Settings, Sizes
-from .settings import flag, integer, number
+from .frame import maps
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.settings import flag, integer, number
 
 _ACTION_OF_DIRECTION = (3, 1, 4, 2)  # up, right, down, left
 _ATTEMPTS = 32
@@ -102,7 +102,7 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
     learning", section 5, and its published environment (adversarial_comms, ``coverage.py``): rules and observation are
     kept. It counts the step of standing still that ends its reset as step 1 of 345; here the reset covers the cells
     the agents begin on, and 344 decisions follow. Changed: after 32 draws an agent begins on the free cell nearest to
-    the common start (the original goes on drawing); the walk is folded at the borders (same law, see ``envs.maps``).
+    the common start (the original goes on drawing); the walk is folded at the borders (same law, see ``maps``).
 
     Args:
         num_envs, device, observation: See ``GridEnv``.
@@ -123,13 +123,6 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
     settings_class = CoverageSettings
     settings: CoverageSettings
     grid_setting: ClassVar[str | None] = "dim"
-    recipe: Mapping[str, Any] = {
-        "num_envs": 128,
-        "rollout": 20,
-        "steps": 1_000_000,
-        "topology": "radius:r=16",
-        "ppo": {"lr": 2e-3, "gamma": 0.9, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "10x10-3-v0": {"dim": 10, "num_agents": 3, "window": 8, "max_steps": 59},
         "24x24-5-v0": {"dim": 24, "num_agents": 5, "window": 16, "max_steps": 344},

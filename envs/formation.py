@@ -15,10 +15,10 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, GridEnv, Settings, Sizes
-from .meeting import bottleneck
-from .rules import Kind, ratio
-from .settings import checked, integer, number
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.meeting import bottleneck
+from .frame.rules import Kind, ratio
+from .frame.settings import checked, integer, number
 
 _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left, stay
 _STEP_REWARD = -0.05
@@ -126,12 +126,6 @@ class Formation(GridEnv[FormationState, FormationDraws]):
     settings: FormationSettings
     grid_setting: ClassVar[str | None] = "dim"
     adjustable: ClassVar[tuple[str, ...]] = ("shaping",)
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 20,
-        "steps": 1_000_000,
-        "ppo": {"lr": 3e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "ring-4-v0": {"dim": 7, "num_agents": 4, "shape": "ring", "seers": 1, "max_steps": 21},
         "line-5-v0": {"dim": 9, "num_agents": 5, "shape": "line", "seers": 1, "max_steps": 27},

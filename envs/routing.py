@@ -13,9 +13,9 @@ from gnncomm import random
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, GridEnv, Settings, Sizes
-from .rules import ratio
-from .settings import choice, integer
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.rules import ratio
+from .frame.settings import choice, integer
 
 _PORTS = 3
 _ARRIVED = 10.0
@@ -148,13 +148,6 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
     settings_class = RoutingSettings
     settings: RoutingSettings
     renews: ClassVar[bool] = True
-    recipe: Mapping[str, Any] = {
-        "num_envs": 64,
-        "rollout": 20,
-        "steps": 600_000,
-        "memory": "none",
-        "ppo": {"lr": 2e-3, "gamma": 0.95, "epochs": 2, "minibatches": 4, "shared_reward": 0.0},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "dgn-20-20-v0": {"features": "dgn", "arrival": "start", "deliveries": 300, "max_steps": 300},
     }

@@ -31,6 +31,7 @@ from gnncomm.learn.parts import Parts, kept, require_given, require_same, taken
 from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
+from gnncomm.recipes import recipe_of
 from gnncomm.schedule import Scheduler
 from gnncomm.store import Checkpoint, Logger, RunDir, list_checkpoints, safe_run_path
 from gnncomm.store.files import EX_NOINPUT, with_exit_code
@@ -114,6 +115,7 @@ class Trained:
         Raises:
             TrustError: the run names an environment (or a function) of another package, and ``trust_env`` is False.
             ConfigError: an own environment that ``load`` was not given, or another one.
+            ResourceError: they cannot fit into memory.
         """
         config = replace(self.config, num_envs=num_envs)
         if "env" in config.given:
@@ -123,6 +125,7 @@ class Trained:
             return env
         if not self.trust_env:
             environments.require_trust(config.env, config.env_settings)
+        require_memory(replace(config, rollout=1))
         return make_env(config)
 
 
@@ -132,14 +135,10 @@ def default_config(env: str, **changes: Any) -> TrainConfig:
     Raises:
         ConfigError: an unknown environment or setting, or a value out of range.
     """
-    recipe = dict(environments.recipe(env))
     known = [item.name for item in fields(TrainConfig)]
-    for name in (*recipe, *changes):
-        if name not in known:
-            raise ConfigError(f"Expected a setting of a training, got {name!r}. {did_you_mean(name, known)}")
-    base = TrainConfig(env=env)
-    ppo = replace(base.ppo, **recipe.pop("ppo", {}))
-    return replace(base, **recipe | {"ppo": ppo} | changes)
+    for name in changes.keys() - known:
+        raise ConfigError(f"Expected a setting of a training, got {name!r}. {did_you_mean(name, known)}")
+    return replace(recipe_of(env), env=env, **changes)
 
 
 def train(

@@ -75,14 +75,6 @@ class ForeignEnv:
         DeviceError: A device this machine does not have.
     """
 
-    recipe: Mapping[str, Any] = {
-        "observation": "flat",
-        "num_envs": 16,
-        "rollout": 64,
-        "steps": 300_000,
-        "ppo": {"lr": 1e-3},
-    }
-
     def __init__(
         self,
         kind: Kind,

@@ -16,9 +16,10 @@ from gnncomm.errors import ConfigError
 from gnncomm.layers import NONE, CommLayer, CommStack, make_rounds
 from gnncomm.learn.config import VERSION, TrainConfig
 from gnncomm.learn.learner import Learner
+from gnncomm.learn.names import LEARNERS
 from gnncomm.learn.parts import NO_PARTS, Parts, is_made
 from gnncomm.learn.ppo import PPO
-from gnncomm.policy import CommPolicy, Critic, Memory
+from gnncomm.policy import CommPolicy, Memory
 from gnncomm.policy.names import CRITICS, MEMORIES
 from gnncomm.schedule import Scheduler
 from gnncomm.topology import Empty, Topology
@@ -60,7 +61,10 @@ def build_learner(config: TrainConfig, policy: CommPolicy, parts: Parts = NO_PAR
     """The learner that ``config`` describes for ``policy``."""
     told: dict[str, Any] = {"total_updates": config.updates, "seed": config.seed, "length": config.rollout}
     if "learner" in parts:
-        learner: Learner = _made("learner", parts["learner"], Learner, policy, **told)
+        given = parts["learner"]
+        if isinstance(given, str):
+            given = LEARNERS.resolve(given, policy=policy, **told)
+        learner: Learner = _made("learner", given, Learner, policy, **told)
         return learner
     _require_minibatches(config)
     return PPO(policy, config.ppo, **told, losses=parts.get("losses", ()))
@@ -90,7 +94,8 @@ def assemble(
         def part(name: str, kind: type, named: Callable[[], Any], *told: Any) -> Any:
             return _made(name, parts[name], kind, *told) if name in parts else named()  # type: ignore[literal-required]
 
-        critic = part("critic", nn.Module, lambda: _critic(config, hidden, num_agents), hidden)
+        sizes = {"hidden": hidden, "num_agents": num_agents}
+        critic = part("critic", nn.Module, lambda: CRITICS.resolve(config.algo, **sizes), hidden)
         policy = CommPolicy(
             obs_dim,
             num_actions,
@@ -128,11 +133,6 @@ def _comm(config: TrainConfig, parts: Parts) -> CommStack:
         layers = [_made("comm", given, CommLayer, config.hidden, config.hidden) for _ in range(count)]
         layers *= rounds // count
     return CommStack(layers, nn.Tanh())
-
-
-def _critic(config: TrainConfig, hidden: int, num_agents: int) -> Critic:
-    critic: Critic = CRITICS.resolve(config.algo, hidden=hidden, num_agents=num_agents)
-    return critic
 
 
 def _made(name: str, given: Any, kind: type, *told: Any, **settings: Any) -> Any:

@@ -14,7 +14,7 @@ from gnncomm.layers import CommStack, make_rounds
 from gnncomm.layers import names as layers
 from gnncomm.learn.fingerprint import Fingerprint
 from gnncomm.policy import CommPolicy
-from gnncomm.policy.names import MEMORIES
+from gnncomm.policy.names import CRITICS, MEMORIES
 from gnncomm.registry import Registry
 from gnncomm.types import VectorEnv
 
@@ -44,19 +44,22 @@ def name_of(part: str, policy: CommPolicy, num_agents: int | None = None) -> str
 
 def _plain(part: str, policy: CommPolicy, num_agents: int | None) -> Settings:
     """A part with a registry of its own. Raises a GnnCommError where it has no name."""
-    wire, sizes = policy.wire, {"hidden": policy.hidden, "in_channels": policy.hidden, "num_agents": num_agents}
+    wire, sizes = policy.wire, {"hidden": policy.hidden, "num_agents": num_agents}
+    if part == "scheduler":
+        sizes["in_channels"] = policy.hidden
     tables: dict[str, tuple[Registry[Any], Any]] = {
         "topology": (topology.REGISTRY, wire.topology),
         "scheduler": (schedule.REGISTRY, wire.scheduler),
         "codec": (codec.REGISTRY, wire.codec),
         "channel": (channel.REGISTRY, wire.channel),
         "memory": (MEMORIES, policy.memory),
+        "critic": (CRITICS, policy.critic),
     }
     if part not in tables:
         raise GnnCommError(f"{part} has no names.")
     registry, thing = tables[part]
     text = registry.spec_of(thing, **sizes)
-    return {part: _proved(text, thing, lambda: registry.resolve(text, **sizes))}
+    return {"algo" if part == "critic" else part: _proved(text, thing, lambda: registry.resolve(text, **sizes))}
 
 
 def _comm(policy: CommPolicy) -> Settings:

@@ -33,15 +33,16 @@ class Parts(TypedDict, total=False):
     """Or a factory: ``env(num_envs=, device=, observation=, **env_settings)``."""
     policy: CommPolicy | Callable[[int, int, int], CommPolicy]
     """Or a factory: ``policy(obs_dim, num_actions, num_agents)``, as ``gnncomm.methods`` has them."""
-    learner: Learner | Callable[..., Learner] | PPOConfig
-    """Or a factory: ``learner(policy, total_updates=, seed=, length=)``, as ``PPO``; length is ``config.rollout``."""
+    learner: Learner | Callable[..., Learner] | PPOConfig | str
+    """Or a factory: ``learner(policy, total_updates=, seed=, length=)``, as ``PPO``; length is ``config.rollout``.
+    One by name is remembered as an object: no setting says it yet."""
     losses: Sequence[LossFunction]
     """Terms beside those of PPO."""
     comm: CommStack | CommLayer | Sequence[CommLayer] | Callable[[int, int], CommLayer] | str
     """Or a factory: ``comm(hidden, hidden)``, called for each of ``config.rounds``."""
     memory: Memory | Callable[[int], Memory] | str
     """Or a factory: ``memory(hidden)``."""
-    critic: Critic | Callable[[int], Critic]
+    critic: Critic | Callable[[int], Critic] | str
     """Or a factory: ``critic(hidden)``."""
     topology: Topology | Callable[[], Topology] | str
     scheduler: Scheduler | Callable[[int], Scheduler] | str
@@ -70,6 +71,7 @@ _DECIDES: dict[str, tuple[str, ...]] = {
     "policy": ("hidden", "rounds"),
     "comm": ("comm", "hidden", "rounds", "share_rounds"),
     "memory": ("memory",),
+    "critic": ("algo",),
     "learner": ("ppo", "rollout"),
     "topology": ("topology",),
     "scheduler": ("scheduler",),
@@ -95,7 +97,10 @@ def taken(config: TrainConfig, parts: Mapping[str, Any]) -> tuple[TrainConfig, P
     }
     if isinstance(parts.get("learner"), PPOConfig):
         names["ppo"] = parts["learner"]
-    objects = {name: value for name, value in parts.items() if name not in names and not isinstance(value, PPOConfig)}
+    if isinstance(parts.get("critic"), str):
+        names["algo"] = parts["critic"]
+    said = {"critic": "algo", "learner": "ppo"}
+    objects = {name: value for name, value in parts.items() if not {name, said.get(name)} & names.keys()}
     inner = sorted(objects.keys() & OF_THE_POLICY.keys() - {"policy"})
     learner = objects.get("learner")
     if isinstance(learner, Learner) and is_made(learner, Learner):
@@ -126,6 +131,7 @@ def described(config: TrainConfig, parts: Parts, env: VectorEnv, policy: CommPol
         "ppo": learner.config if isinstance(learner, PPO) else config.ppo,
         **{name: _kind(get(policy)) for name, get in OF_THE_POLICY.items()},
         "comm": " >> ".join(_kind(layer) for layer in policy.comm.rounds),
+        "algo": _kind(policy.critic),
     }
     for named in found.values():
         now |= named or {}

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gnncomm import random
 from gnncomm.errors import ActionMaskError, ConfigError, ShapeError
 from gnncomm.layers import CommLayer, CommStack
+from gnncomm.moment import Moment
 from gnncomm.policy import checks
 from gnncomm.policy.critic import Critic, LocalCritic
 from gnncomm.policy.encoder import Encoder, living_obs
@@ -200,7 +201,8 @@ class CommPolicy(nn.Module):
     ) -> Talk:
         """All rounds of one step, see ``talk``: ``h [B, N, H]`` and a ``[B, ...]`` time step."""
         reachable = self.wire.topology(timestep.alive, timestep.pos, timestep.step, timestep.key)
-        return talk(self.comm, self.wire, h, reachable, state, timestep.key, timestep.step, draw, choice)
+        now = Moment(timestep.key, timestep.step, pos=timestep.pos, alive=timestep.alive)
+        return talk(self.comm, self.wire, h, reachable, state, now, draw, choice)
 
     def act(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None = None) -> Decision:
         """Decide one step.

@@ -16,7 +16,6 @@ from gnncomm.store.metrics import MetricsLog
 from gnncomm.store.paths import safe_run_path
 from gnncomm.store.run import RunDir
 from gnncomm.store.tensors import require_finite, require_match
-from gnncomm.store.tree import join_tree, split_tree
 
 __all__ = [
     "Checkpoint",
@@ -26,7 +25,6 @@ __all__ = [
     "Rejected",
     "RunDir",
     "from_json",
-    "join_tree",
     "latest_checkpoint",
     "list_checkpoints",
     "load_checkpoint",
@@ -37,7 +35,6 @@ __all__ = [
     "safe_run_path",
     "save_checkpoint",
     "sealed",
-    "split_tree",
     "to_json",
     "write_json_atomic",
 ]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 from gnncomm.envs.coverage import Coverage, CoverageDraws, CoverageState
+from gnncomm.envs.frame import maps
 from torch import Tensor
 
-from gnncomm.envs import maps
 from gnncomm.errors import ConfigError
 from gnncomm.testing import check_env
 from gnncomm.types import SparseObs

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
-from gnncomm.envs.base import GridEnv
-from gnncomm.envs.chemical import Chemical, ChemicalDraws, ChemicalState
+from gnncomm.envs.chemical.chemical import Chemical, ChemicalDraws, ChemicalState
+from gnncomm.envs.frame.base import GridEnv
 from torch import Tensor
 
 from gnncomm import envs, random

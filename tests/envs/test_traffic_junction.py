@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from gnncomm.envs.traffic_junction import TrafficDraws, TrafficJunction, TrafficState
-from gnncomm.envs.traffic_roads import LEVELS, roads
+from gnncomm.envs.traffic_junction.roads import LEVELS, roads
+from gnncomm.envs.traffic_junction.traffic_junction import TrafficDraws, TrafficJunction, TrafficState
 from torch import Tensor
 
 from gnncomm import random

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from gnncomm.envs.base import Gone
-from gnncomm.envs.battle import Battle, BattleState
+from gnncomm.envs.crowds.battle import Battle, BattleState
+from gnncomm.envs.frame.base import Gone
 from gnncomm.envs.predator_prey import PredatorPrey
 from gnncomm.envs.stag_hunt import StagHunt, StagHuntState
-from gnncomm.envs.traffic_junction import TrafficJunction
+from gnncomm.envs.traffic_junction.traffic_junction import TrafficJunction
 from torch import Tensor
 
 from gnncomm import envs

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+import gnncomm
 from gnncomm import environments, evaluate, methods, record
 from gnncomm.channel import Loss
 from gnncomm.cli import main
@@ -18,7 +19,8 @@ from gnncomm.codec import Quantise
 from gnncomm.errors import ConfigError
 from gnncomm.layers import AttentionComm, MeanComm
 from gnncomm.learn import PPO, PPOConfig, TrainConfig, Training
-from gnncomm.policy import GRU, LSTM, CommPolicy
+from gnncomm.policy import GRU, LSTM, CentralCritic, CommPolicy
+from gnncomm.registry import table
 from gnncomm.run import config_of, load, train
 from gnncomm.schedule import Gate
 from gnncomm.topology import Line, Ring
@@ -86,17 +88,40 @@ def test_what_ships_is_found_again_by_itself(tiny: Tiny, tmp_path: Path) -> None
     """Objects of the house in every place: the run needs none of them to be loaded and to play."""
     env = environments.make("relay", num_envs=4, observation="sparse", num_agents=3, steps=2)
     parts: dict[str, Any] = {"comm": [MeanComm(8, 8), AttentionComm(8, 8, heads=2)], "memory": LSTM(8)}
-    parts |= {"scheduler": Gate(8, price=0.25), "codec": Quantise(4), "topology": Ring() | Line(), "env": env}
+    parts |= {
+        "critic": CentralCritic(8, 3),
+        "scheduler": Gate(8, price=0.25),
+        "codec": Quantise(4),
+        "topology": Ring() | Line(),
+        "env": env,
+    }
     straight = train(tiny(rounds=2), tmp_path / "run", **parts)
     config = config_of(tmp_path / "run")
     assert config.given == {}
     assert config.comm == "mean >> attention:heads=2"
+    assert config.algo == "central"
     assert (config.memory, config.scheduler, config.codec) == ("lstm", "gate:price=0.25", "quantise:bits=4")
     assert (config.topology, config.env, config.env_settings["num_agents"]) == ("ring | line", "relay", 3)
     trained = load(tmp_path / "run")
     now = trained.make_env(4).reset(seed=0)
     state = trained.policy.initial_state(4, 3)
     assert trained.policy.act(now, state).logits.equal(straight.policy.eval().act(now, state).logits)
+
+
+def test_a_name_of_ones_own_is_a_name(tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registered, an own class is kept by name; a process in which it is not cannot load the run."""
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "_registered", {})
+        gnncomm.register("layer", "gated_sum", GatedSum)
+        gnncomm.register("learner", "reinforce", Reinforce)
+        straight = train(tiny(), tmp_path / "run", comm=GatedSum(8, 8, temperature=0.5), learner="reinforce:gamma=0.5")
+        assert config_of(tmp_path / "run").comm == "gated_sum:temperature=0.5"
+        assert str(config_of(tmp_path / "run").given["learner"]) == "Reinforce(gamma=0.5)"
+        policy = load(tmp_path / "run").policy
+        assert all(p.equal(q) for p, q in zip(policy.parameters(), straight.policy.parameters(), strict=True))
+    table.reread()
+    with pytest.raises(ConfigError, match="Unknown layer 'gated_sum'"):
+        load(tmp_path / "run")
 
 
 def test_a_layer_by_class_is_drawn_from_the_seed(tiny: Tiny) -> None:
