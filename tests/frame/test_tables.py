@@ -176,7 +176,7 @@ def test_kinds_and_the_names_of_small_ones() -> None:
     for kind, names in small.items():
         known = registry_of(kind)
         assert sorted(names) == sorted({*known.house, *known.aliases}), kind
-    with_a_page = {"env", "method", "layer", "topology", "scheduler", "codec", "channel"}
+    with_a_page = {"env", "recipe", "method", "layer", "topology", "scheduler", "codec", "channel"}
     assert {*small, *with_a_page} == set(KINDS)
 
 

@@ -46,6 +46,7 @@ NAMES = {
     "critic": "wide",
     "learner": "patient",
     "logger": "steps",
+    "recipe": "whisper",
     "curriculum": "sudden",
 }
 

@@ -14,7 +14,7 @@ from gnncomm import environments, methods
 from gnncomm.channel import Channel
 from gnncomm.codec import Quantise
 from gnncomm.layers import CommLayer
-from gnncomm.learn import PPOConfig
+from gnncomm.learn import PPOConfig, TrainConfig
 from gnncomm.learn.curriculum import Schedule
 from gnncomm.moment import Moment
 from gnncomm.policy import Encoder, LocalCritic, Memory
@@ -33,7 +33,11 @@ def whisper(num_envs: int, device: str, observation: str, num_symbols: int = 2) 
 
 
 whisper.protocols = {"loud-v0": {"num_symbols": 3}}  # type: ignore[attr-defined]
-whisper.recipe = {"hidden": 8, "num_envs": 8, "rollout": 4, "rounds": 2}  # type: ignore[attr-defined]
+
+
+def quiet() -> TrainConfig:
+    """A small training for whisper."""
+    return TrainConfig(hidden=8, num_envs=8, rollout=4, rounds=2)
 
 
 class GatedSum(CommLayer):
