@@ -10,11 +10,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs, maps
-from envs.base import Flags, Form, GridEnv
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, Observation, Scene, SparseObs
+
+from .frame import maps
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.settings import flag, integer, number
 
 _ACTION_OF_DIRECTION = (3, 1, 4, 2)  # up, right, down, left
 _ATTEMPTS = 32
@@ -37,6 +40,38 @@ class CoverageState(Batch):
     cell: Int[Tensor, "B N"]
     idle: Int[Tensor, "B N"]  # steps since the agent was the first on a cell
     waiting: Int[Tensor, " B"]  # free cells that nobody has visited
+
+
+@dataclass(frozen=True)
+class CoverageSettings(Settings):
+    """See ``Coverage``."""
+
+    dim: int = integer(10, 2, 128)
+    num_agents: int = integer(3, 1)
+    free: float = number(0.6, 1e-6, 1.0)
+    window: int = integer(8, 2)
+    patience: int | None = integer(None, 1)
+    exclusive: bool = flag(False)
+    max_steps: int = integer(None, 1)
+
+    def resolve(self) -> None:
+        if self.window % 2:
+            raise ConfigError(f"window: expected an even number, got {self.window}. Use {self.window + 1}.")
+        if self.num_agents > self.num_free:
+            raise ConfigError(
+                f"num_agents: expected at most the {self.num_free} free cells, got {self.num_agents}. Use a larger dim "
+                "or free, or fewer agents."
+            )
+        self._put(max_steps=self.max_steps or max(int(self._area) - 1, 1))
+
+    @property
+    def _area(self) -> float:
+        """Rounded: 0.55 * 100 is a little more than 55 in floating point."""
+        return round(self.free * self.dim * self.dim, 6)
+
+    @property
+    def num_free(self) -> int:
+        return math.ceil(self._area)
 
 
 class Coverage(GridEnv[CoverageState, CoverageDraws]):
@@ -67,7 +102,7 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
     learning", section 5, and its published environment (adversarial_comms, ``coverage.py``): rules and observation are
     kept. It counts the step of standing still that ends its reset as step 1 of 345; here the reset covers the cells
     the agents begin on, and 344 decisions follow. Changed: after 32 draws an agent begins on the free cell nearest to
-    the common start (the original goes on drawing); the walk is folded at the borders (same law, see ``envs.maps``).
+    the common start (the original goes on drawing); the walk is folded at the borders (same law, see ``maps``).
 
     Args:
         num_envs, device, observation: See ``GridEnv``.
@@ -84,69 +119,23 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
         ConfigError: A setting out of range, or more agents than free cells.
     """
 
+    id = "coverage"
+    settings_class = CoverageSettings
+    settings: CoverageSettings
     grid_setting: ClassVar[str | None] = "dim"
-    recipe: Mapping[str, Any] = {
-        "num_envs": 128,
-        "rollout": 20,
-        "steps": 1_000_000,
-        "topology": "radius:r=16",
-        "ppo": {"lr": 2e-3, "gamma": 0.9, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "10x10-3-v0": {"dim": 10, "num_agents": 3, "window": 8, "max_steps": 59},
         "24x24-5-v0": {"dim": 24, "num_agents": 5, "window": 16, "max_steps": 344},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        dim: int = 10,
-        num_agents: int = 3,
-        free: float = 0.6,
-        window: int = 8,
-        patience: int | None = None,
-        exclusive: bool = False,
-        max_steps: int | None = None,
-    ) -> None:
-        self.dim = inputs.integer("dim", dim, 2, 128)
-        inputs.integer("num_agents", num_agents, 1)
-        # Rounded: 0.55 * 100 is a little more than 55 in floating point.
-        area = round(inputs.number("free", free, 1e-6, 1.0) * dim * dim, 6)
-        self.num_free = math.ceil(area)
-        self.window = inputs.integer("window", window, 2)
-        if window % 2:
-            raise ConfigError(f"window: expected an even number, got {window}. Use {window + 1}.")
-        self.patience = None if patience is None else inputs.integer("patience", patience, 1)
-        self.exclusive = inputs.flag("exclusive", exclusive)
-        if num_agents > self.num_free:
-            raise ConfigError(
-                f"num_agents: expected at most the {self.num_free} free cells, got {num_agents}. Use a larger dim or "
-                "free, or fewer agents."
-            )
-        max_steps = max(int(area) - 1, 1) if max_steps is None else max_steps
-        config = {
-            "dim": dim,
-            "num_agents": num_agents,
-            "free": free,
-            "window": window,
-            "patience": patience,
-            "exclusive": exclusive,
-            "max_steps": max_steps,
-        }
-        super().__init__(
-            "coverage",
-            config,
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=5,
-            obs_dim=2 * window * window,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
+    def sizes(self) -> Sizes:
+        own = self.settings
+        return Sizes(own.num_agents, 5, 2 * own.window**2, own.max_steps)
+
+    def build(self) -> None:
+        chosen = self.settings
+        self.dim, self.num_free, self.window = chosen.dim, chosen.num_free, chosen.window
+        self.patience, self.exclusive = chosen.patience, chosen.exclusive
         self._build_tables()
 
     def _build_tables(self) -> None:

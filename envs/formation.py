@@ -10,13 +10,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, GridEnv
-from envs.meeting import bottleneck
-from envs.rules import Kind, ratio
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, Observation, Scene, SparseObs
+
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.meeting import bottleneck
+from .frame.rules import Kind, ratio
+from .frame.settings import checked, integer, number
 
 _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left, stay
 _STEP_REWARD = -0.05
@@ -36,6 +38,40 @@ class FormationState(Batch):
 
     pos: Int[Tensor, "B N 2"]
     landmark: Int[Tensor, "B 2"]
+
+
+@dataclass(frozen=True)
+class FormationSettings(Settings):
+    """See ``Formation``."""
+
+    dim: int = integer(7, 2)
+    num_agents: int = integer(None, 1)
+    shape: str = checked("ring", lambda name, value, own: _offsets(value, own.num_agents))
+    seers: int = integer(1, 1, lambda own: len(own.offsets))
+    shaping: float = number(1.0, 0.0, 1e6)
+    max_steps: int = integer(None, 1)
+
+    def resolve(self) -> None:
+        offsets = self.offsets
+        if not self.homes or len(offsets) > self.dim**2:
+            raise ConfigError(
+                f"shape: expected {len(offsets)} places that fit into {self.dim} x {self.dim} cells with their "
+                f"landmark, got {self.shape!r}, offsets {offsets}. Use a larger dim."
+            )
+        self._put(num_agents=len(offsets), max_steps=self.max_steps or 3 * self.dim)
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """The places of the shape, from the landmark."""
+        return _offsets(self.shape, self.num_agents)
+
+    @property
+    def homes(self) -> list[tuple[int, int]]:
+        """Where the landmark may be, so that all places are inside the grid."""
+        rows, columns = (
+            range(-min(0, *axis), self.dim - max(0, *axis)) for axis in zip(*self.offsets, (0, 0), strict=True)
+        )
+        return [(row, column) for row in rows for column in columns]
 
 
 class Formation(GridEnv[FormationState, FormationDraws]):
@@ -85,69 +121,28 @@ class Formation(GridEnv[FormationState, FormationDraws]):
         ConfigError: A setting out of range, or a shape that does not fit into the grid or to ``num_agents``.
     """
 
+    id = "formation"
+    settings_class = FormationSettings
+    settings: FormationSettings
     grid_setting: ClassVar[str | None] = "dim"
     adjustable: ClassVar[tuple[str, ...]] = ("shaping",)
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 20,
-        "steps": 1_000_000,
-        "ppo": {"lr": 3e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "ring-4-v0": {"dim": 7, "num_agents": 4, "shape": "ring", "seers": 1, "max_steps": 21},
         "line-5-v0": {"dim": 9, "num_agents": 5, "shape": "line", "seers": 1, "max_steps": 27},
         "square-9-v0": {"dim": 12, "num_agents": 9, "shape": "square", "seers": 2, "max_steps": 36},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        dim: int = 7,
-        num_agents: int | None = None,
-        shape: str = "ring",
-        seers: int = 1,
-        shaping: float = 1.0,
-        max_steps: int | None = None,
-    ) -> None:
-        self.dim = inputs.integer("dim", dim, 2)
-        offsets = _offsets(shape, None if num_agents is None else inputs.integer("num_agents", num_agents, 1))
-        count = len(offsets)
-        self.seers = inputs.integer("seers", seers, 1, count)
-        self.shaping = inputs.number("shaping", shaping, 0.0, 1e6)
-        max_steps = 3 * dim if max_steps is None else inputs.integer("max_steps", max_steps, 1)
-        low = [-min(0, *axis) for axis in zip(*offsets, (0, 0), strict=True)]
-        high = [dim - max(0, *axis) for axis in zip(*offsets, (0, 0), strict=True)]
-        if low[0] >= high[0] or low[1] >= high[1] or count > dim * dim:
-            raise ConfigError(
-                f"shape: expected {count} places that fit into {dim} x {dim} cells with their landmark, got {shape!r}, "
-                f"offsets {offsets}. Use a larger dim."
-            )
-        super().__init__(
-            "formation",
-            {
-                "dim": dim,
-                "num_agents": count,
-                "shape": shape,
-                "seers": seers,
-                "shaping": self.shaping,
-                "max_steps": max_steps,
-            },
-            num_envs=num_envs,
-            num_agents=count,
-            num_actions=len(_MOVES),
-            obs_dim=4 * dim + count,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
+    def sizes(self) -> Sizes:
+        own = self.settings
+        return Sizes(own.num_agents, len(_MOVES), 4 * own.dim + own.num_agents, own.max_steps)
+
+    def build(self) -> None:
+        chosen = self.settings
+        self.dim, self.seers, self.shaping = chosen.dim, chosen.seers, chosen.shaping
         self._moves_A2 = torch.tensor(_MOVES, device=self.device)
-        self._offset_P2 = torch.tensor(offsets, device=self.device)
-        self._agents = torch.arange(count, device=self.device)
-        homes = [r * dim + c for r in range(low[0], high[0]) for c in range(low[1], high[1])]
-        self._homes_L = torch.tensor(homes, device=self.device)
+        self._offset_P2 = torch.tensor(chosen.offsets, device=self.device)
+        self._agents = torch.arange(self.num_agents, device=self.device)
+        self._homes_L = torch.tensor([row * self.dim + column for row, column in chosen.homes], device=self.device)
 
     def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> FormationDraws:
         if isinstance(t, Tensor):

@@ -11,12 +11,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, Gone, GridEnv
-from envs.rules import Kind
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, Observation, Scene, SparseObs
+
+from .frame.base import Flags, Form, Gone, GridEnv, Settings, Sizes
+from .frame.rules import Kind
+from .frame.settings import checked, choice, integer, number
 
 _MOVES = (0, -1, 1)  # stay, towards the goal, away from it
 _DEFAULT_LENGTHS = (4, 6)
@@ -39,6 +41,36 @@ class HallwayState(Batch):
     stuck: Bool[Tensor, "B N"]
     active: Bool[Tensor, "B G"]
     won: Bool[Tensor, "B G"]
+
+
+@dataclass(frozen=True)
+class HallwaySettings(Settings):
+    """See ``Hallway``."""
+
+    num_agents: int = integer(None, 1)
+    lengths: str = checked(None, lambda name, value, own: _parse_lengths(value))
+    slip: float = number(0.25, 0.0, 0.9)
+    encoding: str = choice("onehot", ("onehot", "scalar"))
+    win_reward: float = number(1.0, 1e-6, 1e6)
+    max_steps: int = integer(None, 1)
+
+    def resolve(self) -> None:
+        default = ",".join(str(_DEFAULT_LENGTHS[i % 2]) for i in range(self.num_agents or 2))
+        self._put(lengths=self.lengths or default)
+        flat = [length for group in self.groups for length in group]
+        if self.num_agents not in (None, len(flat)):
+            raise ConfigError(
+                f"num_agents: expected the {len(flat)} of lengths={self.lengths!r}, or None, got {self.num_agents!r}. "
+                "Leave one of the two out."
+            )
+        largest = max(len(group) for group in self.groups)
+        patience = math.ceil((max(flat) + 10) / (1 - self.slip) ** largest)
+        self._put(num_agents=len(flat), max_steps=self.max_steps or patience)
+
+    @property
+    def groups(self) -> list[list[int]]:
+        """The length of each corridor, by group."""
+        return _parse_lengths(self.lengths)
 
 
 class Hallway(GridEnv[HallwayState, HallwayDraws]):
@@ -93,12 +125,9 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
         ConfigError: A setting out of range.
     """
 
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 20,
-        "steps": 400_000,
-        "ppo": {"lr": 3e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
+    id = "hallway"
+    settings_class = HallwaySettings
+    settings: HallwaySettings
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "4x6-slip-v0": {"lengths": "4,6", "slip": 0.25, "max_steps": 29},
         "4x6x10-slip-v0": {"lengths": "4,6,10", "slip": 0.25, "max_steps": 48},
@@ -107,57 +136,21 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
         "3x5-4x6x10-v0": {"lengths": "3,5|4,6,10", "slip": 0.0, "max_steps": 20},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        num_agents: int | None = None,
-        lengths: str | None = None,
-        slip: float = 0.25,
-        encoding: str = "onehot",
-        win_reward: float = 1.0,
-        max_steps: int | None = None,
-    ) -> None:
-        if lengths is None:
-            count = 2 if num_agents is None else inputs.integer("num_agents", num_agents, 1)
-            lengths = ",".join(str(_DEFAULT_LENGTHS[i % 2]) for i in range(count))
-        groups = _parse_lengths(lengths)
-        self.slip = inputs.number("slip", slip, 0.0, 0.9)
-        self.encoding = inputs.choice("encoding", encoding, ("onehot", "scalar"))
-        self.win_reward = inputs.number("win_reward", win_reward, 1e-6, 1e6)
+    def sizes(self) -> Sizes:
+        own, longest = self.settings, max(max(group) for group in self.settings.groups)
+        extra = (len(own.groups) > 1) + (own.slip > 0)
+        width = 1 if own.encoding == "scalar" else longest + 1 + own.num_agents
+        return Sizes(own.num_agents, len(_MOVES), width + extra, own.max_steps)
+
+    def build(self) -> None:
+        chosen, groups = self.settings, self.settings.groups
+        self.slip, self.encoding, self.win_reward = chosen.slip, chosen.encoding, chosen.win_reward
         flat = [length for group in groups for length in group]
-        if num_agents is not None and inputs.integer("num_agents", num_agents, 1) != len(flat):
-            raise ConfigError(
-                f"num_agents: expected the {len(flat)} of lengths={lengths!r}, or None, got {num_agents!r}. Leave one "
-                "of the two out."
-            )
-        self.longest, self.sizes = max(flat), [len(group) for group in groups]
-        if max_steps is None:
-            max_steps = math.ceil((self.longest + 10) / (1 - self.slip) ** max(self.sizes))
-        extra = (len(groups) > 1) + (self.slip > 0)
-        super().__init__(
-            "hallway",
-            {
-                "num_agents": len(flat),
-                "lengths": lengths,
-                "slip": self.slip,
-                "encoding": encoding,
-                "win_reward": self.win_reward,
-                "max_steps": max_steps,
-            },
-            num_envs=num_envs,
-            num_agents=len(flat),
-            num_actions=len(_MOVES),
-            obs_dim=(1 if encoding == "scalar" else self.longest + 1 + len(flat)) + extra,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
+        self.longest, self.group_sizes = max(flat), [len(group) for group in groups]
+        members = [g for g, group in enumerate(groups) for _ in group]
         self._length_N = torch.tensor(flat, device=self.device)
-        self._group_N = torch.tensor([g for g, size in enumerate(self.sizes) for _ in range(size)], device=self.device)
-        self._size_G = torch.tensor(self.sizes, device=self.device)
+        self._group_N = torch.tensor(members, device=self.device)
+        self._size_G = torch.tensor(self.group_sizes, device=self.device)
         self._member_NG = self._group_N[:, None] == torch.arange(len(groups), device=self.device)
         self._moves_A = torch.tensor(_MOVES, device=self.device)
         self._agents = torch.arange(len(flat), device=self.device)
@@ -165,7 +158,7 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
     @property
     def silent_limit(self) -> float:
         """An upper bound of the success rate of agents that exchange nothing, see above."""
-        return math.prod((1 - self.slip) ** n / (1 - self.slip**n) for n in self.sizes)
+        return math.prod((1 - self.slip) ** n / (1 - self.slip**n) for n in self.group_sizes)
 
     def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> HallwayDraws:
         if isinstance(t, Tensor):
@@ -180,7 +173,7 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
         )
 
     def initial(self, draws: HallwayDraws) -> HallwayState:
-        yes = torch.ones(draws.start.shape[0], len(self.sizes), dtype=torch.bool, device=self.device)
+        yes = torch.ones(draws.start.shape[0], len(self.group_sizes), dtype=torch.bool, device=self.device)
         return HallwayState(draws.start, draws.stuck, yes, torch.zeros_like(yes))
 
     def transition(
@@ -207,7 +200,7 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
         else:
             index = [state.distance, (self.longest + 1 + self._agents).expand(shape)]
             value = [ones, ones]
-        flags = [state.active[:, self._group_N]] if len(self.sizes) > 1 else []
+        flags = [state.active[:, self._group_N]] if len(self.group_sizes) > 1 else []
         flags += [state.stuck] if self.slip > 0 else []
         for place, entry in enumerate(flags, start=self.obs_dim - len(flags)):
             index.append(torch.full_like(state.distance, place))
@@ -236,7 +229,7 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
 
     @property
     def ceiling_kind(self) -> Kind:
-        return "optimal" if len(self.sizes) == 1 or self.slip == 0 else "reference"
+        return "optimal" if len(self.group_sizes) == 1 or self.slip == 0 else "reference"
 
     def solve(self, state: HallwayState) -> Int[Tensor, "B N"]:
         """Walk to the door; a group enters when all of it stands there unhindered, one group at a time."""

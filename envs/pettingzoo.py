@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 from pettingzoo import AECEnv, ParallelEnv
 from pettingzoo.utils.conversions import parallel_to_aec
 
-from envs import inputs
-from envs.base import GridEnv
-from envs.render import to_rgb, to_text
+from gnncomm import checks
 from gnncomm.environments import make, names
-from gnncomm.types import ActionError, ConfigError, EnvContractError, StateError, TimeStep, did_you_mean
+from gnncomm.errors import ActionError, ConfigError, EnvContractError, StateError, did_you_mean
+from gnncomm.types import TimeStep
+
+from .frame.base import GridEnv
+from .frame.render import to_rgb, to_text
 
 __all__ = ["GridParallelEnv", "aec_env", "parallel_env", "register"]
 
@@ -58,7 +60,7 @@ class GridParallelEnv(ParallelEnv):  # type: ignore[misc]  # pettingzoo is untyp
 
     def __init__(self, id: str, render_mode: str | None = None, **settings: Any) -> None:
         if render_mode is not None:
-            inputs.choice("render_mode", render_mode, _MODES)
+            checks.choice("render_mode", render_mode, _MODES)
         env = make(id, num_envs=1, **settings)
         if not isinstance(env, GridEnv):
             raise ConfigError(f"parallel_env: expected an envs.GridEnv behind {id!r}, got {type(env).__name__}.")

@@ -9,13 +9,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, GridEnv
-from envs.rules import Kind
-from envs.window import Window
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene
+from gnncomm.types import Batch, Observation, Scene
+
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.rules import Kind
+from .frame.settings import choice, flag, integer
+from .frame.window import Window
 
 _MODES = ("mixed", "cooperative", "competitive")
 _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left, stay
@@ -41,6 +43,29 @@ class PredatorPreyState(Batch):
     reached: Bool[Tensor, "B N"]
 
 
+@dataclass(frozen=True)
+class PredatorPreySettings(Settings):
+    """See ``PredatorPrey``."""
+
+    dim: int = integer(5, 1)
+    num_agents: int = integer(3, 1)
+    vision: int = integer(0, 0, lambda own: own.dim)
+    mode: str = choice("mixed", _MODES)
+    max_steps: int = integer(None, 1)
+    num_prey: int = integer(1, 1)
+    enemy_comm: bool = flag(False)
+    no_stay: bool = flag(False)
+    moving_prey: str = choice("still", _PREY_MOTIONS)
+
+    def resolve(self) -> None:
+        if self.num_agents + self.num_prey > self.dim**2:
+            raise ConfigError(
+                f"num_agents + num_prey: expected at most dim * dim = {self.dim**2}, got {self.num_agents} + "
+                f"{self.num_prey}. Use a larger dim."
+            )
+        self._put(max_steps=self.max_steps or 4 * self.dim)
+
+
 class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
     """N predators on a ``dim x dim`` grid must all step on the prey; one that has found it can tell the others.
 
@@ -59,7 +84,7 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
 
     Flat observation: for each cell of the window, row-major, dim^2 + 4 counts: the cell's number one-hot, one entry
     never used, "outside the grid", prey, predators (itself included). Sparse, with W = (2v + 1)^2: W + P + N entries
-    (the places, then 1 for each prey and predator in the window), or 3 W where that is less; see ``envs.window``.
+    (the places, then 1 for each prey and predator in the window), or 3 W where that is less; see ``envs.frame.window``.
 
     Source: Singh, Jain and Sukhbaatar 2019, "Learning when to communicate at scale in multiagent cooperative and
     competitive tasks" (IC3Net), section 4.1.1, and its published environment, whose habits are kept:
@@ -88,13 +113,10 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
         ConfigError: A setting out of range, or more predators and prey than cells.
     """
 
+    id = "predator_prey"
+    settings_class = PredatorPreySettings
+    settings: PredatorPreySettings
     grid_setting: ClassVar[str | None] = "dim"
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 20,
-        "steps": 2_400_000,
-        "ppo": {"lr": 3e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "5x5-3-v0": {"dim": 5, "num_agents": 3, "vision": 0, "mode": "mixed", "max_steps": 20},
         "10x10-5-v0": {"dim": 10, "num_agents": 5, "vision": 1, "mode": "mixed", "max_steps": 40},
@@ -103,58 +125,16 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
         "10x10-5-flee-v0": {"dim": 10, "num_agents": 5, "vision": 1, "max_steps": 40, "moving_prey": "flee"},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        dim: int = 5,
-        num_agents: int = 3,
-        vision: int = 0,
-        mode: str = "mixed",
-        max_steps: int | None = None,
-        num_prey: int = 1,
-        enemy_comm: bool = False,
-        no_stay: bool = False,
-        moving_prey: str = "still",
-    ) -> None:
-        self.dim = inputs.integer("dim", dim, 1)
-        self.num_predators = inputs.integer("num_agents", num_agents, 1)
-        self.vision = inputs.integer("vision", vision, 0, dim)
-        self.mode = inputs.choice("mode", mode, _MODES)
-        self.num_prey = inputs.integer("num_prey", num_prey, 1)
-        self.enemy_comm = inputs.flag("enemy_comm", enemy_comm)
-        no_stay = inputs.flag("no_stay", no_stay)
-        self.moving_prey = inputs.choice("moving_prey", moving_prey, _PREY_MOTIONS)
-        max_steps = 4 * dim if max_steps is None else inputs.integer("max_steps", max_steps, 1)
-        if num_agents + num_prey > dim * dim:
-            raise ConfigError(
-                f"num_agents + num_prey: expected at most dim * dim = {dim * dim}, got {num_agents} + {num_prey}. Use "
-                "a larger dim."
-            )
-        config = {
-            "dim": dim,
-            "num_agents": num_agents,
-            "vision": vision,
-            "mode": mode,
-            "max_steps": max_steps,
-            "num_prey": num_prey,
-            "enemy_comm": enemy_comm,
-            "no_stay": no_stay,
-            "moving_prey": moving_prey,
-        }
-        super().__init__(
-            "predator_prey",
-            config,
-            num_envs=num_envs,
-            num_agents=num_agents + (num_prey if enemy_comm else 0),
-            num_actions=4 if no_stay else 5,
-            obs_dim=(2 * vision + 1) ** 2 * (dim * dim + 4),
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
+    def sizes(self) -> Sizes:
+        own = self.settings
+        agents = own.num_agents + (own.num_prey if own.enemy_comm else 0)
+        width = (2 * own.vision + 1) ** 2 * (own.dim**2 + 4)
+        return Sizes(agents, 4 if own.no_stay else 5, width, own.max_steps)
+
+    def build(self) -> None:
+        chosen = self.settings
+        self.dim, self.vision, self.mode, self.num_predators = chosen.dim, chosen.vision, chosen.mode, chosen.num_agents
+        self.num_prey, self.enemy_comm, self.moving_prey = chosen.num_prey, chosen.enemy_comm, chosen.moving_prey
         self._build_tables()
 
     def _build_tables(self) -> None:

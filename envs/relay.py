@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, GridEnv
-from envs.rules import Kind, ratio
 from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
+
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.rules import Kind, ratio
+from .frame.settings import choice, integer
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,16 @@ class RelayState(Batch):
     symbol: Int[Tensor, " B"]
     t: Int[Tensor, " B"]
     solved: Bool[Tensor, " B"]
+
+
+@dataclass(frozen=True)
+class RelaySettings(Settings):
+    """See ``Relay``."""
+
+    num_agents: int = integer(4, 1)
+    num_symbols: int = integer(8, 2)
+    steps: int = integer(1, 1)
+    seen: str = choice("always", ("always", "first"))
 
 
 class Relay(GridEnv[RelayState, RelayDraws]):
@@ -67,43 +77,18 @@ class Relay(GridEnv[RelayState, RelayDraws]):
         ConfigError: A setting out of range.
     """
 
-    recipe: Mapping[str, Any] = {
-        "topology": "line",
-        "rounds": 3,
-        "memory": "none",
-        "num_envs": 256,
-        "rollout": 4,
-        "steps": 150_000,
-        "ppo": {"lr": 3e-3},
-    }
+    id = "relay"
+    settings_class = RelaySettings
+    settings: RelaySettings
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        num_agents: int = 4,
-        num_symbols: int = 8,
-        steps: int = 1,
-        seen: str = "always",
-    ) -> None:
-        self.num_symbols = inputs.integer("num_symbols", num_symbols, 2)
-        self.steps = inputs.integer("steps", steps, 1)
-        self.seen = inputs.choice("seen", seen, ("always", "first"))
-        inputs.integer("num_agents", num_agents, 1)
-        super().__init__(
-            "relay",
-            {"num_agents": num_agents, "num_symbols": num_symbols, "steps": steps, "seen": seen},
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=num_symbols,
-            obs_dim=num_symbols + num_agents + (1 if steps > 1 else 0),
-            max_steps=steps,
-            device=device,
-            observation=observation,
-        )
-        self._agents = torch.arange(num_agents, device=self.device)
+    def sizes(self) -> Sizes:
+        n, s, steps = self.settings.num_agents, self.settings.num_symbols, self.settings.steps
+        return Sizes(n, s, s + n + (steps > 1), steps)
+
+    def build(self) -> None:
+        chosen = self.settings
+        self.num_symbols, self.steps, self.seen = chosen.num_symbols, chosen.steps, chosen.seen
+        self._agents = torch.arange(self.num_agents, device=self.device)
 
     def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> RelayDraws:
         if isinstance(t, Tensor):

@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, GridEnv
-from envs.rules import Kind, ratio
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, Observation, Scene, SparseObs
+
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.rules import Kind, ratio
+from .frame.settings import flag, integer, number
 
 _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left, stay
 _STEP_REWARD = -0.05
@@ -32,6 +34,26 @@ class RendezvousState(Batch):
     """Positions are (row, column)."""
 
     pos: Int[Tensor, "B N 2"]
+
+
+@dataclass(frozen=True)
+class RendezvousSettings(Settings):
+    """See ``Rendezvous``."""
+
+    dim: int = integer(7, 2)
+    num_agents: int = integer(3, 2)
+    vision: int = integer(1, 0, lambda own: own.dim)
+    spread: int = integer(0, 0, lambda own: own.dim - 2)
+    shaping: float = number(1.0, 0.0, 1e6)
+    coordinates: bool = flag(True)
+    max_steps: int = integer(None, 1)
+
+    def resolve(self) -> None:
+        if self.num_agents > self.dim**2:
+            raise ConfigError(
+                f"num_agents: expected at most dim * dim = {self.dim**2}, got {self.num_agents}. Use a larger dim."
+            )
+        self._put(max_steps=self.max_steps or 4 * self.dim)
 
 
 class Rendezvous(GridEnv[RendezvousState, RendezvousDraws]):
@@ -79,65 +101,27 @@ class Rendezvous(GridEnv[RendezvousState, RendezvousDraws]):
         ConfigError: A setting out of range, more agents than cells, or a ``spread`` that is always met.
     """
 
+    id = "rendezvous"
+    settings_class = RendezvousSettings
+    settings: RendezvousSettings
     grid_setting: ClassVar[str | None] = "dim"
     adjustable: ClassVar[tuple[str, ...]] = ("shaping",)
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 20,
-        "steps": 600_000,
-        "ppo": {"lr": 3e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "7x7-3-v0": {"dim": 7, "num_agents": 3, "vision": 1, "spread": 0, "max_steps": 28},
         "15x15-8-v0": {"dim": 15, "num_agents": 8, "vision": 2, "spread": 1, "max_steps": 60},
         "7x7-3-sparse-v0": {"dim": 7, "num_agents": 3, "vision": 1, "spread": 0, "max_steps": 28, "shaping": 0.0},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        dim: int = 7,
-        num_agents: int = 3,
-        vision: int = 1,
-        spread: int = 0,
-        shaping: float = 1.0,
-        coordinates: bool = True,
-        max_steps: int | None = None,
-    ) -> None:
-        self.dim = inputs.integer("dim", dim, 2)
-        inputs.integer("num_agents", num_agents, 2)
-        self.vision = inputs.integer("vision", vision, 0, dim)
-        self.spread = inputs.integer("spread", spread, 0, dim - 2)
-        self.shaping = inputs.number("shaping", shaping, 0.0, 1e6)
-        self.coordinates = inputs.flag("coordinates", coordinates)
-        if num_agents > dim * dim:
-            raise ConfigError(
-                f"num_agents: expected at most dim * dim = {dim * dim}, got {num_agents}. Use a larger dim."
-            )
-        max_steps = 4 * dim if max_steps is None else inputs.integer("max_steps", max_steps, 1)
-        self.side = 2 * vision + 1
-        super().__init__(
-            "rendezvous",
-            {
-                "dim": dim,
-                "num_agents": num_agents,
-                "vision": vision,
-                "spread": spread,
-                "shaping": self.shaping,
-                "coordinates": coordinates,
-                "max_steps": max_steps,
-            },
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=len(_MOVES),
-            obs_dim=2 * dim * coordinates + 2 * self.side**2,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
+    def sizes(self) -> Sizes:
+        own = self.settings
+        width = 2 * own.dim * own.coordinates + 2 * (2 * own.vision + 1) ** 2
+        return Sizes(own.num_agents, len(_MOVES), width, own.max_steps)
+
+    def build(self) -> None:
+        chosen = self.settings
+        self.dim, self.vision, self.spread = chosen.dim, chosen.vision, chosen.spread
+        self.shaping, self.coordinates = chosen.shaping, chosen.coordinates
+        self.side = 2 * self.vision + 1
         self._moves_A2 = torch.tensor(_MOVES, device=self.device)
         self._build_tables()
 

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, GridEnv
-from envs.rules import ratio
 from gnncomm import random
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
+
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.rules import ratio
+from .frame.settings import choice, integer
 
 _PORTS = 3
 _ARRIVED = 10.0
@@ -60,7 +61,7 @@ class RoutingState(Batch):
     delivered: Int[Tensor, " B"]
 
 
-@torch.library.custom_op("envs::admit_in_turn", mutates_args=())
+@torch.library.custom_op("gnncomm::admit_in_turn", mutates_args=())
 def _admit_in_turn(full: Tensor, rival: Tensor, claims: Tensor) -> Tensor:
     """Who of the claimants gets in: ``full [B, N]`` plus the ``rival [B, N, N]`` who got in before stay within 1.
 
@@ -79,6 +80,19 @@ def _admit_in_turn(full: Tensor, rival: Tensor, claims: Tensor) -> Tensor:
 @_admit_in_turn.register_fake
 def _(*inputs: Tensor) -> Tensor:
     return torch.empty_like(inputs[-1])
+
+
+@dataclass(frozen=True)
+class RoutingSettings(Settings):
+    """See ``Routing``."""
+
+    num_agents: int = integer(20, 1)
+    num_routers: int = integer(20, 4)
+    network: int | None = integer(0, 0, optional=True)
+    arrival: str = choice("end", ("end", "start"))
+    features: str = choice("onehot", ("onehot", "dgn"))
+    deliveries: int | None = integer(60, 1, optional=True)
+    max_steps: int = integer(60, 1)
 
 
 class Routing(GridEnv[RoutingState, RoutingDraws]):
@@ -130,64 +144,31 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
         ConfigError: A setting out of range.
     """
 
+    id = "routing"
+    settings_class = RoutingSettings
+    settings: RoutingSettings
     renews: ClassVar[bool] = True
-    recipe: Mapping[str, Any] = {
-        "num_envs": 64,
-        "rollout": 20,
-        "steps": 600_000,
-        "memory": "none",
-        "ppo": {"lr": 2e-3, "gamma": 0.95, "epochs": 2, "minibatches": 4, "shared_reward": 0.0},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "dgn-20-20-v0": {"features": "dgn", "arrival": "start", "deliveries": 300, "max_steps": 300},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        num_agents: int = 20,
-        num_routers: int = 20,
-        network: int | None = 0,
-        arrival: str = "end",
-        features: str = "onehot",
-        deliveries: int | None = 60,
-        max_steps: int = 60,
-    ) -> None:
-        inputs.integer("num_agents", num_agents, 1)
-        self.num_routers = inputs.integer("num_routers", num_routers, 4)
-        self.num_links = num_routers * _PORTS // 2
-        self.network = None if network is None else inputs.integer("network", network, 0)
-        self.arrival = inputs.choice("arrival", arrival, ("end", "start"))
-        self.features = inputs.choice("features", features, ("onehot", "dgn"))
-        self.deliveries = None if deliveries is None else inputs.integer("deliveries", deliveries, 1)
-        config = {
-            "num_agents": num_agents,
-            "num_routers": num_routers,
-            "network": network,
-            "arrival": arrival,
-            "features": features,
-            "deliveries": deliveries,
-            "max_steps": max_steps,
-        }
-        super().__init__(
-            "routing",
-            config,
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=_PORTS + 1,
-            obs_dim=35 if features == "dgn" else 2 * num_routers + 12,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
+    def sizes(self) -> Sizes:
+        own = self.settings
+        return Sizes(
+            own.num_agents, _PORTS + 1, 35 if own.features == "dgn" else 2 * own.num_routers + 12, own.max_steps
         )
-        self._agents = torch.arange(num_agents, device=self.device)
+
+    def build(self) -> None:
+        chosen = self.settings
+        self.num_routers, self.num_links = chosen.num_routers, chosen.num_routers * _PORTS // 2
+        self.network, self.arrival = chosen.network, chosen.arrival
+        self.features, self.deliveries = chosen.features, chosen.deliveries
+        self._agents = torch.arange(self.num_agents, device=self.device)
         self._earlier_NN = self._agents[:, None] > self._agents
-        self._routers = torch.arange(num_routers, device=self.device)
+        self._routers = torch.arange(self.num_routers, device=self.device)
         self._links = torch.arange(self.num_links + 1, device=self.device)
-        self._net = None if network is None else self._build(self._places(torch.tensor([network], device=self.device)))
+        seed = None if self.network is None else torch.tensor([self.network], device=self.device)
+        self._net = None if seed is None else self._build(self._places(seed))
 
     def _places(self, key: Tensor) -> Tensor:
         axis = torch.arange(2, device=self.device)

@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, Gone, GridEnv
-from envs.rules import ratio
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, Observation, Scene, SparseObs
+
+from .frame.base import Flags, Form, Gone, GridEnv, Settings, Sizes
+from .frame.rules import ratio
+from .frame.settings import choice, flag, integer, number
 
 _MOVES = ((0, 1), (1, 0), (0, -1), (-1, 0), (0, 0), (0, 0))  # right, down, left, up, stay, catch
 _DIRECTIONS, _STAY, _CATCH = 4, 4, 5
@@ -38,6 +40,32 @@ class StagHuntState(Batch):
     hunting: Bool[Tensor, "B N"]
     prey: Int[Tensor, "B P 2"]
     left: Bool[Tensor, "B P"]
+
+
+@dataclass(frozen=True)
+class StagHuntSettings(Settings):
+    """See ``StagHunt``."""
+
+    dim: int = integer(10, 2)
+    num_agents: int = integer(8, 1)
+    num_stags: int = integer(8, 0)
+    num_hares: int = integer(0, 0)
+    vision: int = integer(2, 0, lambda own: own.dim)
+    capture: str = choice("catch", ("catch", "touch"))
+    penalty: float = number(-2.0, -1e6, 0.0)
+    stag_reward: float = number(10.0, 0.0, 1e6)
+    hare_reward: float = number(1.0, 0.0, 1e6)
+    step_reward: float = number(0.0, -1e6, 0.0)
+    coordinates: bool = flag(False)
+    max_steps: int = integer(200, 1)
+
+    def resolve(self) -> None:
+        prey = self.num_stags + self.num_hares
+        if prey < 1 or self.num_agents + prey > self.dim**2:
+            raise ConfigError(
+                f"num_agents, num_stags, num_hares: expected prey, and at most dim * dim = {self.dim**2} in all, got "
+                f"{self.num_agents}, {self.num_stags} and {self.num_hares}. Choose a larger dim, or other numbers."
+            )
 
 
 class StagHunt(GridEnv[StagHuntState, StagHuntDraws]):
@@ -96,15 +124,12 @@ class StagHunt(GridEnv[StagHuntState, StagHuntDraws]):
         ConfigError: A setting out of range, or more hunters and prey than cells.
     """
 
+    id = "stag_hunt"
+    settings_class = StagHuntSettings
+    settings: StagHuntSettings
     grid_setting: ClassVar[str | None] = "dim"
     no_op: ClassVar[int | None] = _STAY
     adjustable: ClassVar[tuple[str, ...]] = ("penalty", "stag_reward", "hare_reward", "step_reward")
-    recipe: Mapping[str, Any] = {
-        "num_envs": 128,
-        "rollout": 25,
-        "steps": 500_000,
-        "ppo": {"lr": 2e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "10x10-8-p2-v0": {"dim": 10, "num_agents": 8, "num_stags": 8, "penalty": -2.0},
         "10x10-8-p0-v0": {"dim": 10, "num_agents": 8, "num_stags": 8, "penalty": 0.0},
@@ -118,69 +143,21 @@ class StagHunt(GridEnv[StagHuntState, StagHuntDraws]):
         "6x6-4-v0": {"dim": 6, "num_agents": 4, "num_stags": 3, "penalty": -2.0, "max_steps": 50},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        dim: int = 10,
-        num_agents: int = 8,
-        num_stags: int = 8,
-        num_hares: int = 0,
-        vision: int = 2,
-        capture: str = "catch",
-        penalty: float = -2.0,
-        stag_reward: float = 10.0,
-        hare_reward: float = 1.0,
-        step_reward: float = 0.0,
-        coordinates: bool = False,
-        max_steps: int = 200,
-    ) -> None:
-        self.dim = inputs.integer("dim", dim, 2)
-        self.num_stags = inputs.integer("num_stags", num_stags, 0)
-        self.num_prey = num_stags + inputs.integer("num_hares", num_hares, 0)
-        inputs.integer("num_agents", num_agents, 1)
-        self.vision = inputs.integer("vision", vision, 0, dim)
-        self.leave = inputs.choice("capture", capture, ("catch", "touch")) == "catch"
-        self.coordinates = inputs.flag("coordinates", coordinates)
-        if self.num_prey < 1 or num_agents + self.num_prey > dim * dim:
-            raise ConfigError(
-                f"num_agents, num_stags, num_hares: expected prey, and at most dim * dim = {dim * dim} in all, got "
-                f"{num_agents}, {num_stags} and {num_hares}. Choose a larger dim, or other numbers."
-            )
-        self.penalty = inputs.number("penalty", penalty, -1e6, 0.0)
-        self.step_reward = inputs.number("step_reward", step_reward, -1e6, 0.0)
-        prizes = [inputs.number("stag_reward", stag_reward, 0.0, 1e6)] * num_stags
-        prizes += [inputs.number("hare_reward", hare_reward, 0.0, 1e6)] * num_hares
-        self.side = 2 * vision + 1
-        super().__init__(
-            "stag_hunt",
-            {
-                "dim": dim,
-                "num_agents": num_agents,
-                "num_stags": num_stags,
-                "num_hares": num_hares,
-                "vision": vision,
-                "capture": capture,
-                "penalty": self.penalty,
-                "stag_reward": stag_reward,
-                "hare_reward": hare_reward,
-                "step_reward": self.step_reward,
-                "coordinates": coordinates,
-                "max_steps": max_steps,
-            },
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=6 if self.leave else 5,
-            obs_dim=self.side**2 * _KINDS + 2 * coordinates,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
+    def sizes(self) -> Sizes:
+        own = self.settings
+        width = (2 * own.vision + 1) ** 2 * _KINDS + 2 * own.coordinates
+        return Sizes(own.num_agents, 6 if own.capture == "catch" else 5, width, own.max_steps)
+
+    def build(self) -> None:
+        own = self.settings
+        self.dim, self.vision, self.coordinates = own.dim, own.vision, own.coordinates
+        self.num_stags, self.num_prey = own.num_stags, own.num_stags + own.num_hares
+        self.leave, self.penalty, self.step_reward = own.capture == "catch", own.penalty, own.step_reward
+        self.side = 2 * own.vision + 1
+        prizes = [own.stag_reward] * own.num_stags + [own.hare_reward] * own.num_hares
         self._prize_P = torch.tensor(prizes, device=self.device)
-        self._needed_P = torch.tensor([2] * num_stags + [1] * num_hares, device=self.device)
-        self._build_tables([0] * num_agents + [1] * num_stags + [2] * num_hares)
+        self._needed_P = torch.tensor([2] * own.num_stags + [1] * own.num_hares, device=self.device)
+        self._build_tables([0] * own.num_agents + [1] * own.num_stags + [2] * own.num_hares)
 
     def _build_tables(self, kinds: list[int]) -> None:
         dim, wide = self.dim, self.dim + 2

@@ -9,12 +9,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from envs import inputs
-from envs.base import Flags, Form, GridEnv
-from envs.rules import Kind
 from gnncomm import random
+from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import Batch, ConfigError, Observation, Scene, SparseObs
+from gnncomm.types import Batch, Observation, Scene, SparseObs
+
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.rules import Kind
+from .frame.settings import choice, integer
 
 _NONE, _TELL, _OFF, _ON = range(4)
 
@@ -36,6 +38,18 @@ class SwitchState(Batch):
     on: Bool[Tensor, " B"]
     day: Int[Tensor, " B"]
     told: Bool[Tensor, " B"]
+
+
+@dataclass(frozen=True)
+class SwitchSettings(Settings):
+    """See ``Switch``."""
+
+    num_agents: int = integer(3, 2)
+    medium: str = choice("messages", ("messages", "switch"))
+    max_steps: int = integer(None, 1)
+
+    def resolve(self) -> None:
+        self._put(max_steps=self.max_steps or max(4 * self.num_agents - 6, 2))
 
 
 class Switch(GridEnv[SwitchState, SwitchDraws]):
@@ -84,15 +98,10 @@ class Switch(GridEnv[SwitchState, SwitchDraws]):
         ConfigError: A setting out of range.
     """
 
+    id = "switch"
+    settings_class = SwitchSettings
+    settings: SwitchSettings
     no_op: ClassVar[int | None] = _NONE
-    recipe: Mapping[str, Any] = {
-        "topology": "radius:r=1",
-        "integration": "previous",
-        "num_envs": 256,
-        "rollout": 12,
-        "steps": 400_000,
-        "ppo": {"lr": 2e-3, "gamma": 1.0, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "3-v0": {"num_agents": 3, "medium": "messages", "max_steps": 6},
         "4-v0": {"num_agents": 4, "medium": "messages", "max_steps": 10},
@@ -100,32 +109,13 @@ class Switch(GridEnv[SwitchState, SwitchDraws]):
         "4-switch-v0": {"num_agents": 4, "medium": "switch", "max_steps": 10},
     }
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str | torch.device = "cpu",
-        observation: str = "flat",
-        *,
-        num_agents: int = 3,
-        medium: str = "messages",
-        max_steps: int | None = None,
-    ) -> None:
-        inputs.integer("num_agents", num_agents, 2)
-        self.has_switch = inputs.choice("medium", medium, ("messages", "switch")) == "switch"
-        if max_steps is None:
-            max_steps = max(4 * num_agents - 6, 2)
-        super().__init__(
-            "switch",
-            {"num_agents": num_agents, "medium": medium, "max_steps": max_steps},
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=4 if self.has_switch else 2,
-            obs_dim=1 + num_agents + self.has_switch,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
-        self._agents = torch.arange(num_agents, device=self.device)
+    def sizes(self) -> Sizes:
+        n, switch = self.settings.num_agents, self.settings.medium == "switch"
+        return Sizes(n, 4 if switch else 2, 1 + n + switch, self.settings.max_steps)
+
+    def build(self) -> None:
+        self.has_switch = self.settings.medium == "switch"
+        self._agents = torch.arange(self.num_agents, device=self.device)
         self._cells_N2 = torch.stack([torch.full_like(self._agents, 2), 2 * self._agents], -1).to(torch.float32)
 
     def draws(self, key: Int[Tensor, " B"], t: Int[Tensor, " B"] | Literal[0]) -> SwitchDraws:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw
 
-import envs
+from gnncomm import envs
 
 TILE, COLUMNS, STEPS = 260, 6, 6
 SHOWN = {  # where an environment has a view that shows more than its default

@@ -1,7 +1,7 @@
 """The shortest loop: five agents learn to find and neutralise chemical sources, one episode at a time."""
 
-from envs import MultiAgentEnv
 from gnncomm import MultiAgentLearner
+from gnncomm.envs import MultiAgentEnv
 
 env = MultiAgentEnv(num_agents=5, grid_size=10)
 learner = MultiAgentLearner(num_agents=5, state_dim=env.state_dim, action_dim=env.action_dim)

@@ -19,7 +19,7 @@ def polar(turn: torch.Tensor, radius: float | torch.Tensor = 1.0) -> torch.Tenso
 
 
 def spring(name: str) -> torch.Tensor:
-    graph = topology(name)(torch.ones(1, 16, dtype=torch.bool)).to_networkx()
+    graph = topology.resolve(name)(torch.ones(1, 16, dtype=torch.bool)).to_networkx()
     return torch.tensor([xy.tolist() for xy in nx.spring_layout(graph, seed=2, iterations=400).values()])
 
 
@@ -43,7 +43,7 @@ panels += [("ring | star", MIXED, circle), ("~ring", MIXED, circle), ("knn:k=3 &
 figure = Figure(figsize=(15, 11), facecolor=PAPER)
 for ax, (name, color, place) in zip(figure.subplots(4, 6, subplot_kw=FRAME).flat, panels, strict=True):
     alive, step, key = torch.ones(1, len(place), dtype=torch.bool), 2 if color == TIME else 0, torch.tensor([4])
-    heard = topology(name)(alive, place.unsqueeze(0), step, key).dense[0]
+    heard = topology.resolve(name)(alive, place.unsqueeze(0), step, key).dense[0]
     x, y = (place[:, 1], -place[:, 0]) if "sight" in name else place.t()
     for a, b in (heard & ~(heard.t() & heard.tril())).nonzero().tolist():
         head = {"arrowstyle": "-"} if heard[b, a] else {"arrowstyle": "-|>,head_width=.17,head_length=.36"}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         channel,
         codec,
         deploy,
+        envs,
         graph,
         layers,
         learn,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from gnncomm.multiagent import Agent, CommunicationGraph, MultiAgentLearner
     from gnncomm.policy import CommPolicy
     from gnncomm.record import Episode, record
+    from gnncomm.registry import make, register
     from gnncomm.run import Trained, default_config, load, train
     from gnncomm.wire import Wire
 
@@ -51,17 +53,23 @@ _HOME = {
     "Wire": "gnncomm.wire",
     "default_config": "gnncomm.run",
     "load": "gnncomm.run",
+    "make": "gnncomm.registry",
+    "register": "gnncomm.registry",
     "train": "gnncomm.run",
 }
 _ROOMS = (
     "bench",
     "channel",
+    "checks",
     "cli",
     "codec",
     "deploy",
+    "deprecated",
     "environments",
+    "envs",
     "errors",
     "evaluate",
+    "gradients",
     "graph",
     "integrations",
     "layers",
@@ -71,6 +79,7 @@ _ROOMS = (
     "multiagent",
     "policy",
     "random",
+    "recipes",
     "record",
     "registry",
     "run",
@@ -105,14 +114,17 @@ __all__ = [
     "codec",
     "default_config",
     "deploy",
+    "envs",
     "evaluate",
     "graph",
     "layers",
     "learn",
     "load",
+    "make",
     "methods",
     "policy",
     "record",
+    "register",
     "schedule",
     "store",
     "testing",

@@ -1,26 +1,25 @@
-"""Environments by name, found through the entry-point group ``gnncomm.envs`` of installed packages.
+"""Environments by name: ``gnncomm.register("env", ...)`` or the entry-point group ``gnncomm.envs`` of a package.
 
-A package adds its own through the entry-point group ``gnncomm.envs``; the entry is a class (or function) that is
-called as ``factory(num_envs=, device=, observation=, **settings)`` and returns a ``gnncomm.types.VectorEnv``. An
-attribute ``protocols`` (name -> settings), where there is one, adds the full ids ``entry/name``.
+What is named is a class (or function) that is called as ``factory(num_envs=, device=, observation=, **settings)`` and
+returns a ``gnncomm.types.VectorEnv``. An attribute ``protocols`` (name -> settings), where there is one, adds the full
+ids ``entry/name``.
 
 Ids with a prefix name environments of other libraries: ``pettingzoo:mpe2.simple_spread_v3``.
 """
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from typing import Any
 
 import torch
 
-from gnncomm.errors import TrustError
-from gnncomm.types import ConfigError, EnvContractError, VectorEnv, did_you_mean
+from gnncomm.errors import ConfigError, TrustError, did_you_mean
+from gnncomm.registry import Registry
+from gnncomm.registry.table import load
+from gnncomm.types import VectorEnv
 
-_GROUP = "gnncomm.envs"
 COMMON = ("num_envs", "device", "observation")
 """What every factory takes; whatever else it takes is a setting of its environment."""
 _FOREIGN = {  # prefix of an id -> what makes a factory from the rest; a name, as this room stands below that one
@@ -64,26 +63,7 @@ def require_trust(id: str, settings: Mapping[str, Any], spoken: frozenset[str] =
         )
 
 
-def _sources() -> dict[str, str]:
-    """Short name -> ``module:attribute``."""
-    found: dict[str, str] = {}
-    for entry in entry_points(group=_GROUP):
-        if found.setdefault(entry.name, entry.value) != entry.value:
-            raise ConfigError(
-                f"Expected one environment {entry.name!r}, got {found[entry.name]} and {entry.value}. Rename the "
-                f"entry point in the group {_GROUP!r} of one of the packages."
-            )
-    return found
-
-
-def _load(source: str) -> Factory:
-    module, _, attribute = source.partition(":")
-    factory: Any = importlib.import_module(module)
-    for part in attribute.split("."):
-        factory = getattr(factory, part)
-    if not callable(factory):
-        raise EnvContractError(f"Expected {source} to be a class or function, got {type(factory).__name__}. Mend it.")
-    return factory  # type: ignore[no-any-return]  # the entry point's promise, checked when it is called
+REGISTRY: Registry[Any] = Registry("env", object, {}, sizes=COMMON)
 
 
 def _protocols(factory: Factory) -> Mapping[str, Mapping[str, Any]]:
@@ -93,8 +73,8 @@ def _protocols(factory: Factory) -> Mapping[str, Mapping[str, Any]]:
 def names() -> list[str]:
     """All ids, sorted: short names and the full ids of their protocols."""
     found: list[str] = []
-    for name, source in _sources().items():
-        found += [name, *(f"{name}/{protocol}" for protocol in _protocols(_load(source)))]
+    for name, factory in REGISTRY.listing().items():
+        found += [name, *(f"{name}/{protocol}" for protocol in _protocols(factory))]
     return sorted(found)
 
 
@@ -102,16 +82,15 @@ def _find(id: str) -> tuple[Factory, dict[str, Any]]:
     """The factory behind ``id`` and the settings of its protocol."""
     if is_foreign(id):
         prefix, _, rest = str(id).partition(":")
-        return _load(_FOREIGN[prefix])(rest), {}  # type: ignore[return-value]  # a factory of factories
+        return load(_FOREIGN[prefix])(rest), {}
     name, _, protocol = str(id).partition("/")
-    sources = _sources()
-    if name in sources:
-        factory = _load(sources[name])
+    if name in REGISTRY.names():
+        factory: Factory = REGISTRY.find(name)
         if not protocol and "/" not in id:
             return factory, {}
         if protocol in _protocols(factory):
             return factory, dict(_protocols(factory)[protocol])
-    hint = did_you_mean(str(id), names(), listed=sources)
+    hint = did_you_mean(str(id), names(), listed=REGISTRY.names())
     foreign = " or ".join(f"{prefix}:" for prefix in _FOREIGN)
     raise ConfigError(
         f"Expected the id of an environment, got {id!r}. {hint} gnncomm list names all; those of other libraries begin "
@@ -128,7 +107,7 @@ def _settings(factory: Factory) -> list[str] | None:
 
 
 def make(
-    id: str,
+    id: str | Factory | VectorEnv,
     num_envs: int = 1,
     device: str | torch.device = "cpu",
     observation: str = "flat",
@@ -136,9 +115,14 @@ def make(
 ) -> VectorEnv:
     """``num_envs`` environments of the kind ``id``.
 
+        make("predator_prey", num_envs=64, vision=1)
+        make(MyEnv, num_envs=64, size=8)  # a class or function of one's own, which nobody has to register
+
     Args:
         id: A short name (``predator_prey``) or a full id (``predator_prey/10x10-5-v0``), see ``names()``; or one of
-            another library (``pettingzoo:MODULE``, ``gymnasium:ID``), see ``gnncomm.integrations.pettingzoo``.
+            another library (``pettingzoo:MODULE``, ``gymnasium:ID``), see ``gnncomm.integrations.pettingzoo``;
+            or what makes one: ``MyEnv(num_envs=, device=, observation=, **overrides)``; or an environment, which is
+            given back as it is.
         num_envs: How many advance together.
         device: Where their tensors live.
         observation: ``"flat"`` or ``"sparse"``.
@@ -148,20 +132,37 @@ def make(
         ConfigError: An unknown id or setting (with a suggestion), or a value out of range.
         DeviceError: A device this machine does not have.
     """
-    factory, chosen = _find(id)
+    if isinstance(id, VectorEnv) and not isinstance(id, type):
+        return _as_it_is(id, num_envs, overrides)
+    factory, chosen = _find(id) if isinstance(id, str) else (id, {})
+    if not callable(factory):
+        raise ConfigError(f"make: expected an id, a class, a function or an environment, got {id!r}. Pass one of them.")
+    called = id if isinstance(id, str) else getattr(id, "__name__", type(id).__name__)
     known = _settings(factory)
     for name in overrides:
         if known is not None and name not in known:
-            raise ConfigError(f"Expected settings of {id!r}, got {name!r}. {did_you_mean(name, known)}")
-    env = factory(num_envs=num_envs, device=device, observation=observation, **{**chosen, **overrides})
-    env.id = id
+            raise ConfigError(f"Expected settings of {called!r}, got {name!r}. {did_you_mean(name, known)}")
+    env: VectorEnv = factory(num_envs=num_envs, device=device, observation=observation, **{**chosen, **overrides})
+    env.id = id if isinstance(id, str) else REGISTRY.name_of(factory) or env.id
     return env
 
 
-def recipe(id: str) -> Mapping[str, Any]:
-    """Training settings that are known to work for ``id``: a (nested) part of a training configuration."""
-    factory, _ = _find(id)
-    return getattr(factory, "recipe", {})
+def _as_it_is(env: VectorEnv, num_envs: int, overrides: Mapping[str, Any]) -> VectorEnv:
+    if overrides or num_envs not in (1, env.num_envs):
+        raise ConfigError(
+            f"make: expected no settings beside an environment, which has {env.num_envs} slots and is given back as it "
+            f"is, got num_envs={num_envs} and {dict(overrides)}. Pass its class."
+        )
+    return env
+
+
+def require(id: str) -> None:
+    """Refuse an ``id`` that names no environment.
+
+    Raises:
+        ConfigError: says which are known.
+    """
+    _find(id)
 
 
 def grid_setting(id: str) -> str | None:
@@ -170,16 +171,9 @@ def grid_setting(id: str) -> str | None:
     return getattr(factory, "grid_setting", None)
 
 
-def beginner(id: str) -> Mapping[str, Any]:
-    """Settings of ``id`` with which a team can learn from a single environment."""
-    factory, _ = _find(id)
-    return getattr(factory, "beginner", {})
-
-
 def summaries() -> dict[str, str]:
     """The first sentence of every environment's docstring, by short name."""
-    found = {}
-    for name, source in sorted(_sources().items()):
-        text = inspect.getdoc(_load(source)) or ""
-        found[name] = " ".join(text.split("\n\n")[0].split())
-    return found
+    return {
+        name: " ".join((inspect.getdoc(factory) or "").split("\n\n")[0].split())
+        for name, factory in REGISTRY.listing().items()
+    }

@@ -276,10 +276,9 @@ class MultiAgentLearner:
         if self._open is not None:
             raise StateError("step was called twice without update(rewards) in between.")
         timestep = self._timestep(observations)
-        decision = self.policy.act(timestep, self._state, self.seed)
         if len(self._past) == self.horizon:
-            self._learn(decision.value)
-            decision = self.policy.act(timestep, self._state, self.seed)
+            self._learn(self.policy.value(timestep, self._state, self.seed))
+        decision = self.policy.act(timestep, self._state, self.seed)
         self._open = Step.of(timestep, decision, self._blank), self._state
         self._advance(decision.state, self._episode, self._time + 1)
         return decision.action[0]

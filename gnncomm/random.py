@@ -205,9 +205,12 @@ def stream(key: Counter, name: str) -> Tensor:
     return bits(key, _number_of(name))
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # torch
 def _number_of(name: str) -> int:
     return zlib.crc32(name.encode())
+
+
+# What torch.compiler.assume_constant_result does, without loading the compiler: a second of every start.
+_number_of._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @functools.lru_cache(maxsize=4096)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+import time
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from gnncomm import channel as channels
 from gnncomm import codec as codecs
 from gnncomm import environments, saved
 from gnncomm import schedule as schedulers
 from gnncomm import topology as topologies
+from gnncomm.channel import Channel
+from gnncomm.codec import Codec
 from gnncomm.errors import (
     CheckpointCorruptError,
     CheckpointError,
@@ -20,12 +24,19 @@ from gnncomm.errors import (
     ConfigError,
     did_you_mean,
 )
+from gnncomm.learn.build import make_env
 from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.naming import name_of, of_environment
+from gnncomm.learn.parts import Parts, kept, require_given, require_same, taken
 from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
-from gnncomm.store import Checkpoint, RunDir, list_checkpoints
+from gnncomm.recipes import recipe_of
+from gnncomm.schedule import Scheduler
+from gnncomm.store import Checkpoint, Logger, RunDir, list_checkpoints, safe_run_path
 from gnncomm.store.files import EX_NOINPUT, with_exit_code
+from gnncomm.store.loggers import LOGGERS
+from gnncomm.topology import Topology
 from gnncomm.types import VectorEnv
 
 Observer = Callable[[Training, dict[str, float]], None]
@@ -50,13 +61,15 @@ class Trained:
     """Why newer checkpoints were passed over, one line each."""
     trust_env: bool = False
     """Whether ``make_env`` may run code of another package that the configuration names."""
+    parts: Parts = field(default_factory=Parts)
+    """Objects that were given for what the run cannot make by itself."""
 
     def with_wire(
         self,
-        topology: str | None = None,
-        scheduler: str | None = None,
-        codec: str | None = None,
-        channel: str | None = None,
+        topology: Topology | str | None = None,
+        scheduler: Scheduler | str | None = None,
+        codec: Codec | str | None = None,
+        channel: Channel | str | None = None,
     ) -> Trained:
         """The same weights on another wire, as they are: to see what a team makes of one that it was not trained on.
 
@@ -65,11 +78,11 @@ class Trained:
         Raises:
             ConfigError: an unknown name or parameter, or a scheduler with weights, which nobody trained.
         """
-        old, wire = self.config, self.policy.wire
+        wire = self.policy.wire
         if topology is not None:
             wire = replace(wire, topology=topologies.resolve(topology))
         if scheduler is not None:
-            found = schedulers.resolve(scheduler, old.hidden, self.num_agents)
+            found = schedulers.resolve(scheduler, self.config.hidden, self.num_agents)
             if any(True for _ in found.parameters()):
                 raise ConfigError(
                     f"scheduler: expected one without weights on a trained team, got {scheduler!r}, whose weights "
@@ -80,14 +93,16 @@ class Trained:
             wire = replace(wire, codec=codecs.resolve(codec))
         if channel is not None:
             wire = replace(wire, channel=channels.resolve(channel))
-        config = replace(
-            old,
-            topology=topology or old.topology,
-            scheduler=scheduler or old.scheduler,
-            codec=codec or old.codec,
-            channel=channel or old.channel,
-        )
-        return replace(self, config=config, policy=self.policy.with_wire(wire).eval())
+        policy = self.policy.with_wire(wire).eval()
+        changed = {"topology": topology, "scheduler": scheduler, "codec": codec, "channel": channel}
+        names: dict[str, Any] = {
+            part: given
+            if isinstance(given, str)
+            else name_of(part, policy, self.num_agents) or type(given).__qualname__
+            for part, given in changed.items()
+            if given is not None
+        }
+        return replace(self, config=replace(self.config, **names), policy=policy)
 
     def evaluation_env(self, episodes: int) -> VectorEnv:
         """Environments for ``evaluate``: up to 1000 side by side, of other libraries as many as in training."""
@@ -99,20 +114,19 @@ class Trained:
 
         Raises:
             TrustError: the run names an environment (or a function) of another package, and ``trust_env`` is False.
+            ConfigError: an own environment that ``load`` was not given, or another one.
             ResourceError: they cannot fit into memory.
         """
+        config = replace(self.config, num_envs=num_envs)
+        if "env" in config.given:
+            require_given(replace(config, given={"env": config.given["env"]}), self.parts, every=True)
+            env = make_env(config, self.parts)
+            require_same(config, {"env": of_environment(env)})
+            return env
         if not self.trust_env:
-            environments.require_trust(self.config.env, self.config.env_settings)
-        config = replace(self.config, num_envs=num_envs, rollout=1, ppo=replace(self.config.ppo, minibatches=1))
-        require_memory(config)
+            environments.require_trust(config.env, config.env_settings)
+        require_memory(replace(config, rollout=1))
         return make_env(config)
-
-
-def make_env(config: TrainConfig) -> VectorEnv:
-    """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``load``."""
-    return environments.make(
-        config.env, config.num_envs, config.device, config.observation, **dict(config.env_settings)
-    )
 
 
 def default_config(env: str, **changes: Any) -> TrainConfig:
@@ -121,14 +135,10 @@ def default_config(env: str, **changes: Any) -> TrainConfig:
     Raises:
         ConfigError: an unknown environment or setting, or a value out of range.
     """
-    recipe = dict(environments.recipe(env))
     known = [item.name for item in fields(TrainConfig)]
-    for name in (*recipe, *changes):
-        if name not in known:
-            raise ConfigError(f"Expected a setting of a training, got {name!r}. {did_you_mean(name, known)}")
-    base = TrainConfig(env=env)
-    ppo = replace(base.ppo, **recipe.pop("ppo", {}))
-    return replace(base, **recipe | {"ppo": ppo} | changes)
+    for name in changes.keys() - known:
+        raise ConfigError(f"Expected a setting of a training, got {name!r}. {did_you_mean(name, known)}")
+    return replace(recipe_of(env), env=env, **changes)
 
 
 def train(
@@ -140,8 +150,14 @@ def train(
     observer: Observer | None = None,
     stop: Callable[[], bool] = lambda: False,
     notice: Notice = _warn,
+    loggers: Sequence[Logger | str] = (),
+    **parts: Unpack[Parts],
 ) -> Training:
     """Train as ``config`` says, and keep the run in ``out`` (None keeps nothing).
+
+    Whatever ``config`` names can be given as an object instead: ``train(config, out, comm=GatedSum, env=MyEnv)``. The
+    run is the same: its directory, its metrics, and resuming to the bit. What has a name is kept by name; of what has
+    none the run keeps a ``Fingerprint``, and asks for it: ``load(out, comm=GatedSum)``.
 
     Args:
         config: see ``default_config`` for settings that are known to work, ``config_of`` for those of a run.
@@ -153,33 +169,39 @@ def train(
         stop: asked after every update; True saves and returns.
         notice: told of each damaged checkpoint that ``resume`` passed over, of another end, of another version of torch
             or number of threads; logs a warning if not given.
+        loggers: further places for the metrics, with times: ``csv`` or a ``gnncomm.store.Logger``. By name only with
+            ``out``. On ``resume`` they are told to go back to where the training goes on.
+        parts: objects, or classes and functions that make them, in place of names; see ``gnncomm.learn.Parts``.
 
     Raises:
         RunExistsError: ``out`` is taken. RunLockedError: another process trains there.
         CheckpointMismatchError: ``resume`` with another configuration than the run has.
         CheckpointError: ``resume`` of a run that has lost its checkpoints, or has no good one; nothing is touched.
-        ConfigError: ``resume`` together with ``overwrite``, or with fewer ``steps`` than are done.
+        ConfigError: ``resume`` together with ``overwrite``, or with fewer ``steps`` than are done, or without the
+            objects (or with others) that the run was trained with; parts that do not fit together.
         ResourceError: such a training cannot fit into memory; nothing was allocated.
     """
     if resume and overwrite:
         raise ConfigError("Expected resume or overwrite, got both: continue the run, or replace it.")
-    require_memory(config)
-    if out is None:
-        training = Training(config, make_env(config))
-        _run(training, None, observer, stop)
-        return training
-    if not resume:
-        training = Training(config, make_env(config))
-        with RunDir.create(out, config, overwrite) as run:
-            _run(training, run, observer, stop)
+    told = _loggers(loggers, out)
+    config, objects = taken(config, parts)
+    if "env" not in objects:
+        require_memory(config)
+    if out is None or not resume:
+        require_given(config, objects, every=True)
+        training, config = Training.described(config, objects)
+        with nullcontext() if out is None else RunDir.create(out, config, overwrite) as created:
+            _run(config, training, created, observer, stop, told)
         return training
     with RunDir.open(out, write=True) as run:
         old = _config_of(run)
+        require_given(old, objects, every=True)
+        config = kept(old, config, objects)
         _check_same(old, config)
-        training = _resumed(config, old, run, notice)
+        training = _resumed(config, objects, old, run, notice)
         if config != old:
-            _change_end(training, old, run, notice)
-        _run(training, run, observer, stop)
+            _change_end(config, training, old, run, notice)
+        _run(config, training, run, observer, stop, told)
     return training
 
 
@@ -188,51 +210,90 @@ def config_of(path: str | Path) -> TrainConfig:
     return _config_of(RunDir.open(path))
 
 
-def load(path: str | Path, *, trust_env: bool = False) -> Trained:
+def load(path: str | Path, *, trust_env: bool = False, **parts: Unpack[Parts]) -> Trained:
     """The policy of the newest good checkpoint of a run, with its configuration.
 
     Runs no code that the run names, and makes no environment. ``Trained.make_env`` does: bundled and installed ones
     freely, those of other libraries (``pettingzoo:MODULE``) only with ``trust_env``, as a module that is imported can
     do whatever you can.
+
+    Args:
+        path: run directory.
+        trust_env: see above.
+        parts: objects that the run was trained with and cannot make by itself, those of the policy, and ``env`` for
+            ``make_env``. Their weights become those of the run.
+
+    Raises:
+        ConfigError: such an object is missing, or is not the one that the run was trained with; says in what.
     """
     run = RunDir.open(path)
     config = _config_of(run)
+    objects = taken(config, parts)[1]
+    require_given(config, objects)
     found: list[CommPolicy] = []
-    checkpoint, rejected = run.latest(lambda candidate: found.append(saved.policy_of(config, candidate)))
+    checkpoint, rejected = run.latest(lambda candidate: found.append(saved.policy_of(config, candidate, objects)))
     reasons = tuple(f"{path}: {reason}" for path, reason in rejected)
-    return Trained(config, found[-1], checkpoint.step, saved.num_agents(checkpoint), reasons, trust_env)
+    return Trained(config, found[-1], checkpoint.step, saved.num_agents(checkpoint), reasons, trust_env, objects)
 
 
-def _run(training: Training, run: RunDir | None, observer: Observer | None, stop: Callable[[], bool]) -> None:
-    while not training.finished:
-        metrics = training.advance()
-        stopping = stop()
-        if run is not None:
-            run.log(metrics)
-            if stopping or training.finished or training.learner.updates % training.config.save_every == 0:
-                groups, counters = training.state()
-                run.save(training.env_steps, groups, counters | saved.facts(training))
-        if observer is not None:
-            observer(training, metrics)
-        if stopping:
-            return
+def _loggers(given: Sequence[Logger | str], out: str | Path | None) -> list[Logger]:
+    for logger in given:
+        if isinstance(logger, str) and out is None:
+            raise ConfigError(f"loggers: expected a run directory for {logger!r}, got none. Give out, or an object.")
+        if not isinstance(logger, (str, Logger)):
+            raise ConfigError(f"loggers: expected a gnncomm.store.Logger or its name, got {type(logger).__name__}.")
+    folder = None if out is None else safe_run_path(out)
+    return [LOGGERS.resolve(one, folder=folder) if isinstance(one, str) else one for one in given]
 
 
-def _resumed(config: TrainConfig, old: TrainConfig, run: RunDir, notice: Notice) -> Training:
+def _run(
+    config: TrainConfig,
+    training: Training,
+    run: RunDir | None,
+    observer: Observer | None,
+    stop: Callable[[], bool],
+    loggers: Sequence[Logger],
+) -> None:
+    begun, first = time.monotonic(), training.env_steps
+    try:
+        for logger in loggers:
+            logger.rewind(first)
+        while not training.finished:
+            metrics = training.advance()
+            stopping = stop()
+            if run is not None:
+                run.log(metrics)
+                if stopping or training.finished or training.learner.updates % config.save_every == 0:
+                    groups, counters = training.state()
+                    run.save(training.env_steps, groups, counters | saved.facts(config, training))
+            seconds = time.monotonic() - begun
+            speed = (training.env_steps - first) / max(seconds, 1e-9)
+            for logger in loggers:
+                logger.log(training.env_steps, metrics | {"seconds": seconds, "env_steps_per_second": speed})
+            if observer is not None:
+                observer(training, metrics)
+            if stopping:
+                return
+    finally:
+        for logger in loggers:
+            logger.close()
+
+
+def _resumed(config: TrainConfig, objects: Parts, old: TrainConfig, run: RunDir, notice: Notice) -> Training:
     """The training where the newest good checkpoint of ``run`` stands; the run is put there, too."""
     if not list_checkpoints(run.path):
         _require_nothing_lost(run, max(config.save_every, old.save_every))
-        training = Training(config, make_env(config))
+        training = _begun(config, objects)
         run.rewind(None)
         return training
     made: list[Training] = []
 
     def accept(checkpoint: Checkpoint) -> None:
-        saved.require_fit(config, checkpoint)
+        saved.require_fit(config, checkpoint, objects)
         saved.require_rows(config, checkpoint)
         if not made:
-            made.append(Training(config, make_env(config)))
-        saved.restore(made[0], checkpoint)
+            made.append(_begun(config, objects))
+        saved.restore(config, made[0], checkpoint)
 
     checkpoint, rejected = run.latest(accept)
     for path, reason in rejected:
@@ -246,6 +307,14 @@ def _resumed(config: TrainConfig, old: TrainConfig, run: RunDir, notice: Notice)
     if changed:
         notice(f"goes on, but sums may be rounded otherwise than before: {', '.join(changed)}")
     return made[0]
+
+
+def _begun(config: TrainConfig, objects: Parts) -> Training:
+    """The training of a run, of objects that are those it was begun with."""
+    training, found = Training.described(config, objects)
+    require_same(config, found.given)
+    _check_same(config, found)
+    return training
 
 
 def _require_nothing_lost(run: RunDir, save_every: int) -> None:
@@ -262,8 +331,7 @@ def _require_nothing_lost(run: RunDir, save_every: int) -> None:
         )
 
 
-def _change_end(training: Training, old: TrainConfig, run: RunDir, notice: Notice) -> None:
-    new = training.config
+def _change_end(new: TrainConfig, training: Training, old: TrainConfig, run: RunDir, notice: Notice) -> None:
     if new.steps < old.steps and training.finished:
         raise ConfigError(
             f"steps: expected more than the {training.env_steps:,} that {run.path} has already, got {new.steps:,}. "

@@ -7,6 +7,7 @@ and environments that show what was seen last. Sizes are compared before memory 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from gnncomm.errors import CheckpointMismatchError, DeviceError, GnnCommError
 from gnncomm.learn.build import assemble
 from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.parts import OF_THE_POLICY, Parts, fingerprints, require_same
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
 from gnncomm.store import Checkpoint, from_json, package_versions, require_finite, require_match, sealed, to_json
@@ -34,11 +36,11 @@ class Sizes:
     num_agents: int
 
 
-def facts(training: Training) -> dict[str, Any]:
-    """What is saved beside the tensors and counters of ``training``, as JSON."""
+def facts(config: TrainConfig, training: Training) -> dict[str, Any]:
+    """What is saved beside the tensors and counters of ``training``, which ``config`` describes, as JSON."""
     return {
         "sizes": asdict(_sizes_of(training.env)),
-        "config_sha256": fingerprint(training.config),
+        "config_sha256": fingerprint(config),
         "threads": torch.get_num_threads(),
     }
 
@@ -46,33 +48,38 @@ def facts(training: Training) -> dict[str, Any]:
 def fingerprint(config: TrainConfig) -> str:
     """SHA-256 of the settings that a run keeps for its whole life."""
     whole = to_json(from_json(TrainConfig, to_json(config)))  # so that 1 and 1.0 are one learning rate
-    return sealed.digest({name: value for name, value in whole.items() if name not in MAY_CHANGE})
+    kept = {name: value for name, value in whole.items() if name not in MAY_CHANGE}
+    if not config.given:
+        del kept["given"]  # as in runs from before there were any
+    return sealed.digest(kept)
 
 
-def policy_of(config: TrainConfig, checkpoint: Checkpoint) -> CommPolicy:
+def policy_of(config: TrainConfig, checkpoint: Checkpoint, parts: Parts) -> CommPolicy:
     """The policy that was saved, without any environment.
 
     Raises:
         CheckpointMismatchError: it is of another configuration, or its tensors are not those of such a policy; nothing
             of their size was built. NonFiniteError: NaN or infinity in a weight.
     """
-    require_fit(config, checkpoint)
+    require_fit(config, checkpoint, parts)
     _require_device(config.device)
     sizes = _sizes(checkpoint)
-    policy = assemble(config, sizes.obs_dim, sizes.num_actions, sizes.num_agents)
+    policy = assemble(config, sizes.obs_dim, sizes.num_actions, sizes.num_agents, parts)
     policy.load_state_dict(checkpoint.group("model"))
     return policy.eval()
 
 
-def require_fit(config: TrainConfig, checkpoint: Checkpoint) -> None:
+def require_fit(config: TrainConfig, checkpoint: Checkpoint, parts: Parts) -> None:
     """Refuse a checkpoint whose policy is not the one of ``config``, before anything of its size is built.
 
     Raises:
         CheckpointMismatchError: names the counter, or lists the tensors.
+        ConfigError: one of ``parts`` is not what the run was trained with.
     """
     require_counters(config, checkpoint)
-    blank = _blank(config, _sizes(checkpoint), checkpoint)
-    require_match(blank, checkpoint.group("model"), f"{checkpoint.path}: the policy")
+    blank = _blank(config, _sizes(checkpoint), checkpoint, parts)
+    require_same(config, fingerprints(parts, blank))
+    require_match(blank.state_dict(), checkpoint.group("model"), f"{checkpoint.path}: the policy")
 
 
 def num_agents(checkpoint: Checkpoint) -> int:
@@ -114,7 +121,7 @@ def require_rows(config: TrainConfig, checkpoint: Checkpoint) -> None:
         )
 
 
-def restore(training: Training, checkpoint: Checkpoint) -> None:
+def restore(config: TrainConfig, training: Training, checkpoint: Checkpoint) -> None:
     """Let ``training`` go on from ``checkpoint``.
 
     Raises:
@@ -122,7 +129,7 @@ def restore(training: Training, checkpoint: Checkpoint) -> None:
         NonFiniteError: NaN or infinity where a training has none. ``training`` is of no use after either.
         StateError, WorkerError: an environment of another library that does not repeat itself, or fails.
     """
-    require_counters(training.config, checkpoint)
+    require_counters(config, checkpoint)
     mine, theirs = _sizes_of(training.env), _sizes(checkpoint)
     if mine != theirs:
         raise CheckpointMismatchError(
@@ -130,14 +137,14 @@ def restore(training: Training, checkpoint: Checkpoint) -> None:
         )
     for name, expected in training.state()[0].items():
         require_match(expected, checkpoint.group(name), f"{checkpoint.path}: {name!r}")
-    _require_plausible(checkpoint)
+    _require_finite(training, checkpoint)
     try:
         shown = training.restore(checkpoint.tensors, checkpoint.state)
     except GnnCommError:
         raise
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointMismatchError(
-            f"{checkpoint.path}: expected a state of {training.config.env!r}, got one that it cannot continue "
+            f"{checkpoint.path}: expected a state of {config.env!r}, got one that it cannot continue "
             f"({type(error).__name__}: {str(error)[:200]})."
         ) from error
     seen = training.carry.timestep.tensors()
@@ -188,13 +195,12 @@ def _sizes(checkpoint: Checkpoint) -> Sizes:
     return Sizes(**found)
 
 
-def _blank(config: TrainConfig, sizes: Sizes, checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The tensors of such a policy without memory for them."""
+def _blank(config: TrainConfig, sizes: Sizes, checkpoint: Checkpoint, parts: Parts) -> CommPolicy:
+    """Such a policy without memory for its tensors; those of ``parts`` are there already, and stay as they are."""
+    copies: Parts = {name: copy.deepcopy(part) for name, part in parts.items() if name in OF_THE_POLICY}  # type: ignore[assignment]  # as above
     try:
         with torch.device("meta"):
-            return assemble(
-                replace(config, device="meta"), sizes.obs_dim, sizes.num_actions, sizes.num_agents
-            ).state_dict()
+            return assemble(replace(config, device="meta"), sizes.obs_dim, sizes.num_actions, sizes.num_agents, copies)
     except GnnCommError:
         raise
     except (RuntimeError, OverflowError, TypeError) as error:  # torch cannot count so many bytes
@@ -204,18 +210,13 @@ def _blank(config: TrainConfig, sizes: Sizes, checkpoint: Checkpoint) -> dict[st
         ) from error
 
 
-def _require_plausible(checkpoint: Checkpoint) -> None:
-    """Numbers that arithmetic gives: all finite, squares and counts not negative."""
-    optimizer, carry = checkpoint.group("optimizer"), checkpoint.group("carry")
-    require_finite(optimizer, f"{checkpoint.path}: 'optimizer'")
-    require_finite(checkpoint.group("returns"), f"{checkpoint.path}: 'returns'")
+def _require_finite(training: Training, checkpoint: Checkpoint) -> None:
+    """What arithmetic made, of the learner and of the agents; what the environments show may be anything."""
+    for name in training.learner.state()[0]:
+        require_finite(checkpoint.group(name), f"{checkpoint.path}: {name!r}")
+    carry = checkpoint.group("carry")
     remembered = {name: value for name, value in carry.items() if not name.startswith("timestep.")}
     require_finite(remembered, f"{checkpoint.path}: 'carry'")
-    for name, value in optimizer.items():
-        if name.endswith((".exp_avg_sq", ".step")) and bool((value < 0).any()):
-            raise CheckpointMismatchError(f"{checkpoint.path}: expected {name} in 'optimizer' of at least 0.")
-        if name.endswith(".step") and bool(((value > 2**53) | (value != value.round())).any()):
-            raise CheckpointMismatchError(f"{checkpoint.path}: expected {name} in 'optimizer' to count updates.")
 
 
 def _same(left: Tensor, right: Tensor) -> bool:

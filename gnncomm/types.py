@@ -7,47 +7,13 @@ K non-zeros of a sparse observation, S width of the global state.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from gnncomm.errors import (
-    ActionError,
-    ActionMaskError,
-    ConfigError,
-    DeviceError,
-    DtypeError,
-    EnvContractError,
-    GnnCommError,
-    NonFiniteError,
-    ShapeError,
-    StateError,
-    did_you_mean,
-)
-
-__all__ = [
-    "ActionError",
-    "ActionMaskError",
-    "Batch",
-    "ConfigError",
-    "DeviceError",
-    "DtypeError",
-    "EnvContractError",
-    "GnnCommError",
-    "NonFiniteError",
-    "Observation",
-    "Rated",
-    "Scene",
-    "ShapeError",
-    "SparseObs",
-    "StateError",
-    "TimeStep",
-    "VectorEnv",
-    "did_you_mean",
-    "stack",
-]
+__all__ = ["Batch", "Observation", "Rated", "Scene", "SparseObs", "TimeStep", "VectorEnv", "stack"]
 
 
 class Batch:
@@ -93,22 +59,6 @@ class Batch:
                 for name, mine in self.tensors().items()
             }
         )
-
-
-@dataclass(frozen=True)
-class Passed(Batch):
-    """A station of a message's way that says whether its ``msg`` is what came in.
-
-    ``unchanged`` has to be said of each value anew: ``replace`` and ``map`` do not take it over, since the message may
-    be what they change.
-    """
-
-    unchanged: bool = field(default=False, init=False)
-
-    def as_it_came(self) -> Self:
-        """``self``, which is new, and whose ``msg`` is what came in: the same tensor, or a view of all of it."""
-        object.__setattr__(self, "unchanged", True)
-        return self
 
 
 BatchT = TypeVar("BatchT", bound=Batch)
@@ -208,8 +158,6 @@ class VectorEnv(Protocol):
     obs_dim: int
     max_steps: int
     device: torch.device
-    recipe: Mapping[str, Any]
-    """Training settings that are known to work here, as a (nested) part of a training configuration."""
 
     def reset(self, seed: int | Tensor | None = None, where: Tensor | None = None) -> TimeStep:
         """Begin new episodes, in all environments or in those ``where [B]`` is True.

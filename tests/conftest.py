@@ -1,7 +1,7 @@
 """One thread per process (or ``OMP_NUM_THREADS``), fixed seeds, and array shapes checked while the tests run.
 
-Every function of ``gnncomm`` and ``envs`` with a jaxtyping annotation is checked with beartype: arguments on the way
-in, results on the way out. jaxtyping's own import hook is not used for two reasons: beartype refuses ``Self`` in
+Every function of ``gnncomm`` and ``gnncomm.envs`` with a jaxtyping annotation is checked with beartype: arguments on
+the way in, results on the way out. jaxtyping's import hook is not used for two reasons: beartype refuses ``Self`` in
 methods that are decorated one by one, and a check before the call hides the library's own errors, which the tests for
 bad input are about. Here a wrong argument must be refused by the library itself (``GnnCommError``); where it is not,
 the violation surfaces.
@@ -22,7 +22,8 @@ import random
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.metadata import EntryPoint, EntryPoints
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -33,7 +34,7 @@ import torch
 from beartype import beartype
 from jaxtyping import TypeCheckError, jaxtyped
 
-PACKAGES = ("gnncomm", "envs")
+PACKAGES = ("gnncomm",)
 SHAPED = re.compile(r"\b(Bool|Float|Int)\[")
 DECORATOR = "__shape_checked__"
 JUDGED = "judged by the library"
@@ -164,7 +165,8 @@ class ShapeCheckFinder(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname.partition(".")[0] not in self.packages:
             return None
-        spec = PathFinder.find_spec(fullname, path, target)
+        others = (finder for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in others)), None)
         if spec is not None and type(spec.loader) is importlib.machinery.SourceFileLoader:
             spec.loader = _Loader(spec.loader.name, spec.loader.path)
         return spec
@@ -191,3 +193,25 @@ def _seeds() -> Iterator[None]:
 def shape_check() -> type[ShapeCheckFinder]:
     """The import hook, for its own tests."""
     return ShapeCheckFinder
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Nothing is installed but what the test says: ``installed("gnncomm.layers", name="module:attribute")``.
+
+    What the test registers is forgotten afterwards.
+    """
+    from gnncomm.registry import table
+
+    found: list[EntryPoint] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "entry_points", lambda: EntryPoints(found))
+        patch.setattr(table, "_registered", {})
+        table.reread()
+
+        def install(group: str, **entries: str) -> None:
+            found.extend(EntryPoint(name, value, group) for name, value in entries.items())
+            table.reread()
+
+        yield install
+    table.reread()

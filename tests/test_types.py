@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from gnncomm.types import Batch, SparseObs, TimeStep, VectorEnv, did_you_mean, stack
+from gnncomm.errors import did_you_mean
+from gnncomm.types import Batch, SparseObs, TimeStep, VectorEnv, stack
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from gnncomm.bench.measure import interleaved
 from gnncomm.evaluate import Report, evaluate
 from gnncomm.learn import TrainConfig, Training
 from gnncomm.methods import Method
-from gnncomm.run import default_config, load, make_env, train
+from gnncomm.run import default_config, load, train
 from gnncomm.store import safe_run_path
 
 TASKS: dict[str, dict[str, Any]] = {
@@ -73,15 +73,10 @@ def bench_speed(methods: Sequence[Method], env: str, repeats: int = 5) -> dict[s
 
     With one thread the seconds are those of the processor, so other programs do not change what is compared.
     """
-    trainings = {method.name: _endless(config_of(method, env, seed=0)) for method in methods}
+    endless = {method.name: replace(config_of(method, env, seed=0), steps=10**9) for method in methods}
+    trainings = {name: Training.of(config) for name, config in endless.items()}
     seconds = interleaved({name: training.advance for name, training in trainings.items()}, repeats)
-    config = next(iter(trainings.values())).config
-    return {name: config.num_envs * config.rollout / spent for name, spent in seconds.items()}
-
-
-def _endless(config: TrainConfig) -> Training:
-    config = replace(config, steps=10**9)
-    return Training(config, make_env(config))
+    return {name: trainings[name].steps_per_update / spent for name, spent in seconds.items()}
 
 
 def _row(method: Method, config: TrainConfig, env_steps: int, report: Report, parameters: int) -> MethodRow:

@@ -1,14 +1,13 @@
-"""What the medium does to messages. By name, too: ``gnncomm.channel("loss:p=.2 + delay:steps=1")``."""
-
-import sys
+"""What the medium does to messages. By name, too: ``gnncomm.channel.resolve("loss:p=.2 + delay:steps=1")``."""
 
 from gnncomm.channel.base import Apart, Arrival, Channel, Delivery, PerRound, Series
 from gnncomm.channel.delay import Delay, Jitter
+from gnncomm.channel.fading import PathLoss
 from gnncomm.channel.failures import Byzantine, Crashed, Deaf, Silent
 from gnncomm.channel.ideal import Ideal
 from gnncomm.channel.loss import Burst, Loss
 from gnncomm.channel.noise import Budget, Noise
-from gnncomm.registry import CallableModule, Registry
+from gnncomm.registry import Registry, listed
 
 __all__ = [
     "Apart",
@@ -25,6 +24,7 @@ __all__ = [
     "Jitter",
     "Loss",
     "Noise",
+    "PathLoss",
     "PerRound",
     "Series",
     "Silent",
@@ -34,9 +34,11 @@ __all__ = [
     "spec_of",
 ]
 
-_registry: Registry[Channel] = Registry(
-    Channel, __name__, operators={"+": Series}, suffixes={"per_round": PerRound, "apart": Apart}
+REGISTRY: Registry[Channel] = Registry(
+    "channel",
+    Channel,
+    listed(__name__, Channel),
+    operators={"+": Series},
+    suffixes={"per_round": PerRound, "apart": Apart},
 )
-listing, names, resolve, spec_of = _registry.listing, _registry.names, _registry.resolve, _registry.spec_of
-
-sys.modules[__name__].__class__ = CallableModule
+listing, names, resolve, spec_of = REGISTRY.listing, REGISTRY.names, REGISTRY.resolve, REGISTRY.spec_of

@@ -37,10 +37,10 @@ from gnncomm.bench import (
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import most_threads, output_file, parse
 from gnncomm.errors import ConfigError, did_you_mean
-from gnncomm.learn import MAX_SEED, MAX_STEPS, Training, collect
+from gnncomm.learn import MAX_SEED, MAX_STEPS, Training
 from gnncomm.learn.settings import require_ranges
 from gnncomm.methods import METHODS, resolve
-from gnncomm.run import default_config, make_env
+from gnncomm.run import default_config
 
 
 @dataclass(frozen=True)
@@ -169,15 +169,12 @@ def _methods(args: BenchArgs, console: Console) -> dict[str, Any]:
 
 def bench_train(env: str, repeats: int) -> Table:
     """Medians over ``repeats`` updates after two to warm up."""
-    config = replace(default_config(env), steps=10**9)
-    training = Training(config, make_env(config))
+    training = Training.of(replace(default_config(env), steps=10**9))
     collects, updates = [], []
     flops = 0
     for number in range(repeats + 2):
         start = time.perf_counter()
-        rollout, training.carry = collect(
-            training.env, training.policy, training.carry, config.rollout, config.seed, training.tally
-        )
+        rollout = training.collect()
         middle = time.perf_counter()
         if number == 0:
             flops = count_flops(partial(training.learner.update, rollout))
@@ -186,7 +183,7 @@ def bench_train(env: str, repeats: int) -> Table:
         collects.append(middle - start)
         updates.append(time.perf_counter() - middle)
     collect_time, update_time = statistics.median(collects[1:]), statistics.median(updates[1:])
-    steps = config.num_envs * config.rollout
+    steps = training.steps_per_update
     rate = matmul_rate()
     table = Table(title=f"training on {env}, {torch.get_num_threads()} threads", show_header=False)
     for name, value in {

@@ -67,17 +67,17 @@ def _first_line(error: Exception) -> str:
 
 
 def _is_ours(name: str | None) -> bool:
-    return (name or "").partition(".")[0] in ("gnncomm", "envs")
+    return (name or "").partition(".")[0] == "gnncomm"
 
 
 def _place(error: Exception) -> str:
     """The innermost line of ours that took part."""
     home = Path(__file__).parents[2]
     found = ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        path = Path(frame.filename)
-        if path.is_relative_to(home) and _is_ours(path.relative_to(home).parts[0]):
-            found = f"{path.relative_to(home)}:{frame.lineno}"
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path = Path(frame.f_code.co_filename)
+        if _is_ours(frame.f_globals.get("__name__")) and path.is_relative_to(home):
+            found = f"{path.relative_to(home)}:{line}"
     return found
 
 

@@ -1,80 +1,107 @@
-"""``gnncomm list``: what there is, one line each."""
+"""``gnncomm list [KIND ...] [NAME] [--json]``: what there is, one line each, and what can be said to it."""
 
 from __future__ import annotations
 
-import inspect
-import re
-from dataclasses import dataclass
-from typing import Literal
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 
 import tyro
 from rich.table import Table
 
-from gnncomm import channel, codec, environments, schedule, topology
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import parse
-from gnncomm.layers import LAYERS, NONE
-from gnncomm.methods import METHODS
+from gnncomm.registry import KINDS, Description, Parameter, describe, described, is_kind, kind_of_word
 
-KINDS = ("environments", "methods", "layers", "topologies", "schedulers", "codecs", "channels")
+TITLES = {
+    "env": "environments (gnncomm train ENV)",
+    "recipe": "recipes: where a training on the environment of that name starts from",
+    "method": "methods (--comm): ready combinations, all trained by one PPO here, without losses of their own",
+    "layer": "layers (--comm): to combine by hand; rounds: A >> B; none sends nothing",
+    "topology": "topologies (--topology); combine: A | B, A & B, ~A, A.every(2), [A; B]:period=5",
+    "scheduler": "schedulers (--scheduler)",
+    "codec": "codecs (--codec); int4 is quantise:bits=4",
+    "channel": "channels (--channel); join with +",
+    "encoder": "encoders",
+    "memory": "memories (--memory)",
+    "critic": "critics",
+    "learner": "learners",
+    "logger": "loggers",
+    "curriculum": "curricula (--curriculum SETTING CURRICULUM)",
+}
 
 
 @dataclass(frozen=True)
 class ListArgs:
     """What there is to choose from."""
 
-    kinds: tyro.conf.Positional[tuple[Literal[KINDS], ...]] = ()  # type: ignore[valid-type]  # a Literal of a tuple
-    """Which lists; none shows all."""
+    what: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Kinds of things, as in: layers topologies; none shows all. Or a kind and a name, as in: layer attention."""
+    json: bool = False
+    """Print it as JSON."""
 
 
 def run(words: list[str]) -> int:
     args = parse(ListArgs, words, "gnncomm list")
+    if len(args.what) == 2 and not is_kind(args.what[1]):
+        kind, name = kind_of_word(args.what[0]), args.what[1]
+        one = describe(kind, name)
+        if args.json:
+            return _write_json(asdict(one))
+        make_console().print(*_page(kind, one), sep="\n", soft_wrap=True)
+        return 0
+    kinds = list(dict.fromkeys(map(kind_of_word, args.what))) or list(KINDS)
+    if args.json:
+        return _write_json({KINDS[kind].plural: [asdict(one) for one in described(kind)] for kind in kinds})
     console = make_console()
-    for kind in args.kinds or KINDS:
-        title, lines = _list_of(kind)
-        console.print(_table(title, lines))
+    for kind in kinds:
+        console.print(_table(TITLES[kind], [_row(one) for one in described(kind)]))
     return 0
 
 
-def _list_of(kind: str) -> tuple[str, dict[str, str]]:
-    """The heading of a list, and its names with what they are."""
-    if kind == "environments":
-        summaries = environments.summaries()
-        return "environments (gnncomm train ENV)", {name: plain(text) for name, text in summaries.items()}
-    if kind == "methods":
-        title = "methods (--comm): ready combinations, all trained by one PPO here, without losses of their own"
-        return title, {
-            name: f"{method.line} (in the paper: {method.trained})" if method.trained else method.line
-            for name, method in METHODS.items()
-        }
-    if kind == "layers":
-        layers = {name: line for name, (_, line) in LAYERS.items()}
-        return "layers (--comm): to combine by hand", layers | {NONE: "nothing is sent"}
-    combine = "topologies (--topology); combine: A | B, A & B, ~A, A.every(2), [A; B]:period=5"
-    title, room = {
-        "topologies": (combine, topology),
-        "schedulers": ("schedulers (--scheduler)", schedule),
-        "codecs": ("codecs (--codec); int4 is quantise:bits=4", codec),
-        "channels": ("channels (--channel); join with +", channel),
-    }[kind]
-    return title, {name: first_line(value) for name, value in room.listing().items()}
+def _write_json(value: object) -> int:
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=True) + "\n")
+    return 0
 
 
-def first_line(value: object) -> str:
-    """The first paragraph of a docstring as plain text."""
-    return plain(" ".join((inspect.getdoc(value) or "").split("\n\n")[0].split()))
+def _row(one: Description) -> tuple[str, str]:
+    """The name, and in one line what it is, its parameters and who brings it."""
+    if one.trouble:
+        return one.name, f"cannot be used ({one.origin}): {one.trouble}"
+    also = f"Also {', '.join(one.aliases)}." if one.aliases else ""
+    parts = [
+        one.line,
+        also,
+        ", ".join(map(_said, one.parameters)),
+        f"(from {one.origin})" if one.origin != "gnncomm" else "",
+    ]
+    return one.name, " ".join(filter(None, parts))
 
 
-def plain(text: str) -> str:
-    """``text`` without the marks of reStructuredText."""
-    text = re.sub(r"`([^`<]+) <[^>]+>`_", r"\1", text)
-    return re.sub(r":math:`([^`]*)`", r"\1", text).replace("``", "")
+def _said(parameter: Parameter) -> str:
+    return parameter.name + ("" if parameter.default is None else f"={parameter.default}")
 
 
-def _table(title: str, lines: dict[str, str]) -> Table:
+def _page(kind: str, one: Description) -> Iterator[Table | str]:
+    """All that is known of one thing."""
+    yield f"{kind} {one.name}" + (f", also {', '.join(one.aliases)}" if one.aliases else "")
+    if one.line:
+        yield one.line
+    yield f"from {one.origin}" + (f"; cannot be used: {one.trouble}" if one.trouble else "")
+    if one.given:
+        yield f"given where it is used: {', '.join(one.given)}"
+    if one.protocols:
+        yield f"protocols: {', '.join(f'{one.name}/{protocol}' for protocol in one.protocols)}"
+    if one.parameters:
+        rows = [(_said(item), f"{item.type}. {item.line}" if item.line else item.type) for item in one.parameters]
+        yield _table("settings" if kind == "env" else "parameters", rows)
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> Table:
     table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    for name, line in lines.items():
+    for name, line in rows:
         table.add_row(name, line)
     return table

@@ -58,8 +58,7 @@ class TrainingProgress:
 
     def __call__(self, training: Training, metrics: dict[str, float]) -> None:
         if self.first_step is None:
-            per_update = training.config.num_envs * training.config.rollout
-            self.first_step = training.env_steps - per_update
+            self.first_step = training.env_steps - training.steps_per_update
         seconds = time.monotonic() - self.started
         self.steps_per_second = (training.env_steps - self.first_step) / max(seconds, 1e-9)
         self.latest = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import torch
 import tyro
 from rich.console import Console
 
-from gnncomm import environments
+from gnncomm import environments, methods
 from gnncomm.cli import faults
 from gnncomm.cli.console import make_console
 from gnncomm.cli.eval import measure, show
@@ -21,8 +22,9 @@ from gnncomm.cli.replay import draw
 from gnncomm.cli.signals import StopSignal
 from gnncomm.errors import ConfigError
 from gnncomm.learn import VERSION, TrainConfig
+from gnncomm.learn.fingerprint import Fingerprint
+from gnncomm.learn.parts import require_given
 from gnncomm.learn.settings import require_ranges
-from gnncomm.methods import METHODS
 from gnncomm.run import Trained, config_of, default_config, load, train
 from gnncomm.store import safe_run_path
 
@@ -39,6 +41,8 @@ class TrainArgs(TrainConfig):
     """Continue the run in --out from its newest good checkpoint."""
     overwrite: bool = False
     """Replace the run in --out."""
+    loggers: tuple[str, ...] = ()
+    """Further places for the metrics, with times: csv."""
     threads: int = 0
     """Threads of torch; 0 leaves its own choice."""
     episodes: int = 1000
@@ -46,6 +50,7 @@ class TrainArgs(TrainConfig):
     trust_env: bool = False
     """With --resume: run code of another package that the run names and the command does not."""
     version: tyro.conf.Suppress[tyro.conf.Fixed[int]] = VERSION
+    given: tyro.conf.Suppress[tyro.conf.Fixed[Mapping[str, Fingerprint]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,6 +79,7 @@ def run(words: list[str]) -> int:
                 observer=progress,
                 stop=stop,
                 notice=progress.say,
+                loggers=args.loggers,
             )
         if stop():
             console.print(
@@ -117,10 +123,11 @@ def _parse(words: list[str]) -> TrainArgs:
     they are the defaults then, and only what the command names may run code.
     """
     first = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], "gnncomm train", _NOTHING_SAID)
-    env, method = first.env or TrainArgs.env, METHODS.get(first.comm)
+    env, method = first.env or TrainArgs.env, methods.resolve(first.comm) if first.comm in methods.names() else None
     resumed = first.resume and not first.overwrite and not {"-h", "--help"} & set(words)
     out = first.out or run_name(env, first.comm, first.seed)
     known = config_of(out) if resumed else default_config(env)
+    require_given(known, {}, every=True)
     if method is not None:
         known = method.config(known)
     args = parse(TrainArgs, words, "gnncomm train", TrainArgs(**_settings(known)))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gnncomm import policy as policies
 from gnncomm import random
 from gnncomm.errors import EnvContractError
 from gnncomm.evaluate.shuffle import Partners
@@ -42,14 +43,12 @@ def team(
 
     ``traffic`` counts what it says in counted episodes; the ``partners`` of its channel hear which ones it plays.
     """
-    state = policy.initial_state(env.num_envs, env.num_agents)
+    decide = policies.team(policy, policy.initial_state(env.num_envs, env.num_agents), key)
 
     def act(now: TimeStep, episode: Tensor) -> Tensor:
-        nonlocal state
         if partners is not None:
             partners.at(now.step, episode)
-        decision = policy.act(now, state, key)
-        state = decision.state
+        decision = decide(now)
         if traffic is not None:
             traffic.count(decision.talk, now.alive, episode >= 0)
         return decision.action
@@ -77,21 +76,22 @@ def play(env: VectorEnv, actor: Actor, episodes: int, seed: int) -> Outcomes:
 def _wave(env: VectorEnv, actor: Actor, start: int, episodes: int, seed: int) -> Outcomes:
     """The episodes ``start``, ``start + 1``, ..., one in each environment; those beyond the last are not counted."""
     episode = torch.arange(start, start + env.num_envs, device=env.device)
-    now = env.reset(seed=random.seeds("evaluate", seed, episode))
+    first = env.reset(seed=random.seeds("evaluate", seed, episode))
     running = episode < episodes
     count = int(running.sum())
     returns = torch.zeros(env.num_envs, dtype=torch.float64, device=env.device)
-    length, success = torch.zeros_like(now.step), torch.zeros_like(now.success)
-    for _ in range(env.max_steps):
-        after = env.step(actor(now, torch.where(running, episode, -1)))
-        done = after.done
+    length, success = torch.zeros_like(first.step), torch.zeros_like(first.success)
+
+    def act(now: TimeStep) -> policies.Action:
+        return policies.Action(actor(now, torch.where(running, episode, -1)))
+
+    for now, _, after in policies.Play(env, first, act).steps(env.max_steps):
         returns = torch.where(running, returns + team_mean(after.reward.double(), paid(now, after)), returns)
         length = torch.where(running, after.step, length)
         success = torch.where(running, after.success, success)
-        running = running & ~done
+        running = running & ~after.done
         if not bool(running.any()):
             return Outcomes(returns[:count].cpu(), length[:count].cpu(), success[:count].cpu())
-        now = env.reset(where=done) if bool(done.any()) else after
     raise EnvContractError(
         f"Expected episodes of {env.id!r} to end within max_steps={env.max_steps}, but {int(running.sum())} still run. "
         "Mend the environment: set truncated at max_steps."

@@ -1,46 +1,19 @@
-"""Checks of what users pass to a foreign environment. What is wrong is refused, never mended."""
+"""Checks of what only foreign environments are given; ``gnncomm.checks`` has the rest."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from gnncomm import random
-from gnncomm.errors import (
-    ActionError,
-    CheckpointMismatchError,
-    ConfigError,
-    DeviceError,
-    DtypeError,
-    ShapeError,
-    StateError,
-)
+from gnncomm.errors import CheckpointMismatchError, ConfigError
 
 _SLICE = re.compile(r"observation\[(\d+):(\d+)\]")
 _FUNCTION = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
-
-
-def whole(name: str, value: object) -> int:
-    """An integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ConfigError(f"{name}: expected an integer of at least 1, got {value!r}. Choose another.")
-    return value
-
-
-def device(name: str | torch.device) -> torch.device:
-    """A device that exists."""
-    try:
-        return torch.zeros(1, device=name).device
-    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ImportError) as error:
-        raise DeviceError(
-            f"device: expected one that this machine has, got {str(name)!r}. Use 'cpu', or a device that torch lists."
-        ) from error
 
 
 def positions(text: object) -> tuple[tuple[int, int] | None, str | None]:
@@ -83,25 +56,6 @@ def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     return same
 
 
-def saved_state(state: Mapping[str, Tensor], blank: Mapping[str, Tensor], id: str) -> None:
-    """The names, shapes and types of ``blank``."""
-    if state.keys() != blank.keys():
-        raise StateError(
-            f"load_state_dict: expected the state of {id!r} with {sorted(blank)}, got {sorted(state)}. Load the state "
-            "of the same environment."
-        )
-    for name, want in blank.items():
-        if state[name].shape != want.shape:
-            raise ShapeError(
-                f"load_state_dict: expected {name} {list(want.shape)}, got {list(state[name].shape)}. Build the "
-                "environment with the num_envs and settings it was saved with."
-            )
-        if state[name].dtype != want.dtype:
-            raise DtypeError(
-                f"load_state_dict: expected {name} of {want.dtype}, got {state[name].dtype}. Load it as saved."
-            )
-
-
 def replayable(state: Mapping[str, Tensor], max_steps: int, counts_N: Tensor, id: str) -> None:
     """Counters and actions that an episode can have; whoever replays it counts on them."""
     step_B, actions_BTN = state["step"], state["actions"]
@@ -116,57 +70,6 @@ def replayable(state: Mapping[str, Tensor], max_steps: int, counts_N: Tensor, id
             raise CheckpointMismatchError(
                 f"load_state_dict: expected {name} of {id!r} in its range, got one outside. Load the state as saved."
             )
-
-
-def seeds(seed: int | Tensor, num_envs: int) -> Tensor:
-    """``[B]`` int64 in ``[0, 2^63)``: drawn from (``seed``, b) for an int, ``seed[b]`` for a tensor."""
-    if isinstance(seed, Tensor):
-        if seed.dtype != torch.int64 or seed.shape != (num_envs,) or bool((seed < 0).any()):
-            raise ConfigError(
-                f"seed: expected int64 [{num_envs}] of at least 0, got {seed.dtype} {list(seed.shape)}. Pass an int, "
-                "or such a tensor."
-            )
-        return seed.cpu().clone()
-    return random.seeds("environment", seed, torch.arange(num_envs))
-
-
-def rows(where: Tensor, num_envs: int) -> Tensor:
-    """A bool mask ``[B]``."""
-    if where.shape != (num_envs,):
-        raise ShapeError(f"reset: expected where [{num_envs}], got {list(where.shape)}. Pass timestep.done.")
-    if where.dtype != torch.bool:
-        raise DtypeError(f"reset: expected where of bool, got {where.dtype}. Pass timestep.done.")
-    return where.cpu()
-
-
-def actions(action: object, alive_BN: Tensor, counts_N: Tensor, where: torch.device, names: Sequence[str]) -> Tensor:
-    """int64 ``[B, N]`` in ``[0, counts_N)``, with 0 in the places of agents that are not alive."""
-    num_envs, num_agents = alive_BN.shape
-    wanted = f"an int64 tensor [num_envs={num_envs}, num_agents={num_agents}]"
-    if not isinstance(action, Tensor):
-        raise ActionError(f"step: expected {wanted}, got {type(action).__name__}. Use torch.as_tensor(action).")
-    if action.shape != alive_BN.shape or action.dtype != torch.int64:
-        raise ActionError(
-            f"step: expected {wanted}, got {action.dtype} {list(action.shape)}. Give each agent one action."
-        )
-    if action.device != where:
-        raise DeviceError(f"step: expected an action on {where}, got {action.device}. Use action.to(...).")
-    taken = torch.where(alive_BN, action.cpu(), 0)
-    bad = ((taken < 0) | (taken >= counts_N)).nonzero()
-    if len(bad):
-        env, agent = bad[0].tolist()
-        raise ActionError(
-            f"step: expected actions in [0, {int(counts_N[agent])}) from agent {names[agent]!r}, got "
-            f"{int(taken[env, agent])} in environment {env}. Respect timestep.action_mask."
-        )
-    return taken
-
-
-def flag(name: str, value: object) -> bool:
-    """A bool, and nothing that merely counts as one."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"{name}: expected True or False, got {value!r}. Pass a bool.")
-    return value
 
 
 def seconds(name: str, value: object) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnncomm import random
+from gnncomm import checks, random
 from gnncomm.errors import ConfigError, ShapeError, StateError
 from gnncomm.integrations import options
 from gnncomm.integrations.drawing import CELLS, on_grid, side_by_side
@@ -24,6 +24,8 @@ from gnncomm.integrations.form import NO_SEED, Kind, Task
 from gnncomm.integrations.workers import Workers
 from gnncomm.shapes import Int
 from gnncomm.types import Scene, TimeStep
+
+_CPU = torch.device("cpu")
 
 
 class ForeignEnv:
@@ -73,14 +75,6 @@ class ForeignEnv:
         DeviceError: A device this machine does not have.
     """
 
-    recipe: Mapping[str, Any] = {
-        "observation": "flat",
-        "num_envs": 16,
-        "rollout": 64,
-        "steps": 300_000,
-        "ppo": {"lr": 1e-3},
-    }
-
     def __init__(
         self,
         kind: Kind,
@@ -100,15 +94,18 @@ class ForeignEnv:
         **settings: Any,
     ) -> None:
         self.id = f"{kind}:{source}"
-        self.num_envs, self.max_steps = options.whole("num_envs", num_envs), options.whole("step_limit", step_limit)
-        self.device = options.device(device)
+        self.num_envs, self.max_steps = (
+            checks.integer("num_envs", num_envs, 1),
+            checks.integer("step_limit", step_limit, 1),
+        )
+        self.device = checks.device(device)
         if observation != "flat":
             raise ConfigError(
                 f"observation: expected 'flat' for {self.id!r}, whose observations are dense, got {observation!r}. "
                 "Pass observation='flat'."
             )
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        num_workers = cores if num_workers is None else options.whole("num_workers", num_workers)
+        num_workers = cores if num_workers is None else checks.integer("num_workers", num_workers, 1)
         self._low, self._high = options.area(area)
         own = {"num_workers": num_workers, "timeout": timeout, "step_limit": step_limit, "pos": pos, "area": area}
         self.config: dict[str, Any] = {**own, "strict": strict, "newcomers": newcomers, "fresh": fresh, **settings}
@@ -121,9 +118,9 @@ class ForeignEnv:
             count=0,
             pos_slice=cut,
             pos_function=function,
-            strict=options.flag("strict", strict),
-            newcomers=options.flag("newcomers", newcomers),
-            fresh=options.flag("fresh", fresh),
+            strict=checks.flag("strict", strict),
+            newcomers=checks.flag("newcomers", newcomers),
+            fresh=checks.flag("fresh", fresh),
         )
         self.workers = Workers(
             task, self.num_envs, min(num_workers, self.num_envs), options.seconds("timeout", timeout)
@@ -136,7 +133,7 @@ class ForeignEnv:
         self.num_agents, self.num_actions, self.obs_dim = len(form.agents), form.num_actions, form.width
         self._newcomers = newcomers
         self._counts_N = torch.tensor(form.actions)
-        self._seed = options.seeds(0, self.num_envs)
+        self._seed = checks.seeds(0, self.num_envs, _CPU)
         self._episode, self._step = torch.zeros_like(self._seed), torch.zeros_like(self._seed)
         self._actions_BTN = torch.zeros(self.num_envs, self.max_steps, self.num_agents, dtype=torch.int32)
         self._started = False
@@ -157,12 +154,12 @@ class ForeignEnv:
             if seed is not None:
                 raise ConfigError("reset: expected seed or where, got both. Reset all environments to give new seeds.")
             self._require_started("reset(where=...)")
-            due_B = options.rows(where, self.num_envs)
+            due_B = checks.rows(where, self.num_envs).cpu()
             self._episode = self._episode + due_B
         else:
             due_B = torch.ones(self.num_envs, dtype=torch.bool)
             if seed is not None:
-                self._seed, self._episode = options.seeds(seed, self.num_envs), torch.zeros_like(self._episode)
+                self._seed, self._episode = checks.seeds(seed, self.num_envs, _CPU), torch.zeros_like(self._episode)
             elif self._started:
                 self._episode = self._episode + 1
         self._renew(due_B)
@@ -190,7 +187,9 @@ class ForeignEnv:
                 f"step: expected running episodes, but those of environments {ended[:8].tolist()} ended. Call "
                 "reset(where=timestep.done) first."
             )
-        taken_BN = options.actions(action, self._read("alive"), self._counts_N, self.device, self.agents)
+        taken_BN = checks.actions(
+            action, self._read("alive"), (self.num_envs, self.num_agents), self._counts_N, self.device, self.agents
+        )
         self._advance(torch.ones(self.num_envs, dtype=torch.bool), taken_BN)
         return self._timestep()
 
@@ -281,7 +280,7 @@ class ForeignEnv:
         """
         blank = {"seed": self._seed, "episode": self._episode, "step": self._step, "actions": self._actions_BTN}
         blank |= {name: self._read(name) for name in ("obs", "reward", "alive")}
-        options.saved_state(state, blank, self.id)
+        checks.saved_state(state, blank, self.id)
         options.replayable(
             {name: value.cpu() for name, value in state.items()}, self.max_steps, self._counts_N, self.id
         )

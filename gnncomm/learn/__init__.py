@@ -2,6 +2,10 @@
 
 from gnncomm.learn.build import build_policy
 from gnncomm.learn.config import MAX_SEED, MAX_STEPS, VERSION, TrainConfig
+from gnncomm.learn.fingerprint import Fingerprint
+from gnncomm.learn.learner import Experience, Learner, adam_slots, restore_adam
+from gnncomm.learn.losses import LossFunction, Term, masked_mean
+from gnncomm.learn.parts import Parts
 from gnncomm.learn.ppo import PPO, PPOConfig
 from gnncomm.learn.returns import ReturnNorm, gae
 from gnncomm.learn.rollout import Carry, EpisodeTally, Rollout, Step, begin, collect
@@ -14,14 +18,23 @@ __all__ = [
     "VERSION",
     "Carry",
     "EpisodeTally",
+    "Experience",
+    "Fingerprint",
+    "Learner",
+    "LossFunction",
     "PPOConfig",
+    "Parts",
     "ReturnNorm",
     "Rollout",
     "Step",
+    "Term",
     "TrainConfig",
     "Training",
+    "adam_slots",
     "begin",
     "build_policy",
     "collect",
     "gae",
+    "masked_mean",
+    "restore_adam",
 ]

@@ -1,49 +1,168 @@
-"""From a configuration to a policy."""
+"""From a configuration to an environment, a policy and a learner: the one place where names become things."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import nn
 
-from gnncomm import channel, codec, schedule, topology
-from gnncomm.layers import NONE, CommStack, make_rounds
-from gnncomm.learn.config import TrainConfig
-from gnncomm.policy import GRU, LSTM, CentralCritic, CommPolicy, LocalCritic, Memory
-from gnncomm.topology import Empty
+from gnncomm import channel, codec, environments, schedule, topology
+from gnncomm.channel import Channel
+from gnncomm.codec import Codec
+from gnncomm.errors import ConfigError
+from gnncomm.layers import NONE, CommLayer, CommStack, make_rounds
+from gnncomm.learn.config import VERSION, TrainConfig
+from gnncomm.learn.learner import Learner
+from gnncomm.learn.names import LEARNERS
+from gnncomm.learn.parts import NO_PARTS, Parts, is_made
+from gnncomm.learn.ppo import PPO
+from gnncomm.policy import CommPolicy, Memory
+from gnncomm.policy.names import CRITICS, MEMORIES
+from gnncomm.schedule import Scheduler
+from gnncomm.topology import Empty, Topology
 from gnncomm.types import VectorEnv
 from gnncomm.wire import Wire
 
-MEMORIES: dict[str, type[Memory]] = {"none": Memory, "gru": GRU, "lstm": LSTM}
+
+def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, CommPolicy, Learner]:
+    """What ``config`` describes, ready for ``Training``; ``parts`` are objects that take the place of names.
+
+    Raises:
+        ConfigError: settings of an earlier version, which meant another training, or that do not fit together.
+    """
+    if config.version != VERSION:
+        raise ConfigError(
+            f"version: expected settings of version {VERSION}, got version {config.version}, with which the same "
+            f"settings gave another training. Set version={VERSION} to train anew, or use the gnncomm that wrote them."
+        )
+    if "learner" not in parts:
+        _require_minibatches(config)
+    env = make_env(config, parts)
+    config = replace(config, num_envs=env.num_envs)
+    policy = build_policy(config, env, parts)
+    return env, policy, build_learner(config, policy, parts)
 
 
-def build_policy(config: TrainConfig, env: VectorEnv) -> CommPolicy:
+def make_env(config: TrainConfig, parts: Parts = NO_PARTS) -> VectorEnv:
+    """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``gnncomm.load``."""
+    if "env" in parts:
+        told = {"num_envs": config.num_envs, "device": config.device, "observation": config.observation}
+        env: VectorEnv = _made("env", parts["env"], VectorEnv, **told, **config.env_settings)
+        return env
+    return environments.make(
+        config.env, config.num_envs, config.device, config.observation, **dict(config.env_settings)
+    )
+
+
+def build_learner(config: TrainConfig, policy: CommPolicy, parts: Parts = NO_PARTS) -> Learner:
+    """The learner that ``config`` describes for ``policy``."""
+    told: dict[str, Any] = {"total_updates": config.updates, "seed": config.seed, "length": config.rollout}
+    if "learner" in parts:
+        given = parts["learner"]
+        if isinstance(given, str):
+            given = LEARNERS.resolve(given, policy=policy, **told)
+        learner: Learner = _made("learner", given, Learner, policy, **told)
+        return learner
+    _require_minibatches(config)
+    return PPO(policy, config.ppo, **told, losses=parts.get("losses", ()))
+
+
+def build_policy(config: TrainConfig, env: VectorEnv, parts: Parts = NO_PARTS) -> CommPolicy:
     """The policy that ``config`` describes for ``env``, with weights drawn from ``config.seed``."""
-    return assemble(config, env.obs_dim, env.num_actions, env.num_agents)
+    return assemble(config, env.obs_dim, env.num_actions, env.num_agents, parts)
 
 
-def assemble(config: TrainConfig, obs_dim: int, num_actions: int, num_agents: int) -> CommPolicy:
+def assemble(
+    config: TrainConfig, obs_dim: int, num_actions: int, num_agents: int, parts: Parts = NO_PARTS
+) -> CommPolicy:
     """The policy that ``config`` describes for observations and actions of these sizes.
 
     ``comm="none"`` keeps the layers and takes the topology ``Empty()``: the same capacity, nothing on the wire.
     """
-    silent = config.comm == NONE
-    spec = "mean" if silent else config.comm
+    silent = config.comm == NONE and "comm" not in parts
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        layers = make_rounds(spec, config.hidden, config.rounds, config.share_rounds)
-        critic = CentralCritic(config.hidden, num_agents) if config.algo == "mappo" else LocalCritic(config.hidden)
+        if "policy" in parts:
+            given: CommPolicy = _made("policy", parts["policy"], CommPolicy, obs_dim, num_actions, num_agents)
+            return given.to(config.device)
+        comm = _comm(replace(config, comm="mean") if silent else config, parts)
+        hidden = comm.in_channels
+
+        def part(name: str, kind: type, named: Callable[[], Any], *told: Any) -> Any:
+            return _made(name, parts[name], kind, *told) if name in parts else named()  # type: ignore[literal-required]
+
+        sizes = {"hidden": hidden, "num_agents": num_agents}
+        critic = part("critic", nn.Module, lambda: CRITICS.resolve(config.algo, **sizes), hidden)
         policy = CommPolicy(
             obs_dim,
             num_actions,
-            CommStack(layers, nn.Tanh()),
-            MEMORIES[config.memory](config.hidden),
+            comm,
+            part("memory", Memory, lambda: MEMORIES.resolve(config.memory, hidden=hidden), hidden),
             config.integration,
             Wire(
-                topology=Empty() if silent else topology.resolve(config.topology),
-                scheduler=schedule.resolve(config.scheduler, config.hidden, num_agents),
-                codec=codec.resolve(config.codec),
-                channel=channel.resolve(config.channel),
+                part("topology", Topology, lambda: Empty() if silent else topology.resolve(config.topology)),
+                part("scheduler", Scheduler, lambda: schedule.resolve(config.scheduler, hidden, num_agents), hidden),
+                part("codec", Codec, lambda: codec.resolve(config.codec)),
+                part("channel", Channel, lambda: channel.resolve(config.channel)),
             ),
             critic,
         )
     return policy.to(config.device)
+
+
+def _comm(config: TrainConfig, parts: Parts) -> CommStack:
+    """The rounds of communication."""
+    given = parts.get("comm")
+    if isinstance(given, CommStack):
+        return given
+    rounds = config.rounds
+    if given is None or isinstance(given, str):
+        layers = make_rounds(given or config.comm, config.hidden, rounds, config.share_rounds)
+    elif isinstance(given, Sequence):
+        layers = [_made("comm", layer, CommLayer, config.hidden, config.hidden) for layer in given]
+    elif isinstance(given, CommLayer) and rounds > 1 and not config.share_rounds:
+        raise ConfigError(
+            f"comm: expected a layer for each of rounds={rounds}, got one. Give a list of layers, a class that makes "
+            "them, or share_rounds=True."
+        )
+    else:
+        count = 1 if config.share_rounds else rounds
+        layers = [_made("comm", given, CommLayer, config.hidden, config.hidden) for _ in range(count)]
+        layers *= rounds // count
+    return CommStack(layers, nn.Tanh())
+
+
+def _made(name: str, given: Any, kind: type, *told: Any, **settings: Any) -> Any:
+    """``given``, or what it makes where it is a class or function.
+
+    Raises:
+        ConfigError: neither is a ``kind``, or the class or function takes other arguments.
+    """
+    if is_made(given, kind) or not callable(given):
+        made = given
+    else:
+        try:
+            made = given(*told, **settings)
+        except TypeError as error:
+            words = [type(value).__name__ if isinstance(value, nn.Module) else repr(value) for value in told]
+            call = ", ".join([*words, *(f"{key}={value!r}" for key, value in settings.items())])
+            raise ConfigError(f"{name}: expected what can be called as {name}({call}), got: {error}.") from error
+    if not isinstance(made, kind):
+        missing = [item for item in dir(kind) if not item.startswith("_") and not hasattr(made, item)]
+        lacks = f" without {', '.join(missing[:5])}" if missing and getattr(kind, "_is_protocol", False) else ""
+        raise ConfigError(
+            f"{name}: expected a {kind.__name__}, or a class or function that makes one, got "
+            f"{type(made).__name__}{lacks}."
+        )
+    return made
+
+
+def _require_minibatches(config: TrainConfig) -> None:
+    if config.ppo.minibatches > config.num_envs:
+        raise ConfigError(
+            f"ppo.minibatches={config.ppo.minibatches} is more than num_envs={config.num_envs}: a minibatch is a set "
+            "of environments."
+        )

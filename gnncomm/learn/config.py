@@ -8,6 +8,7 @@ from typing import Literal
 
 from gnncomm import environments
 from gnncomm.errors import ConfigError
+from gnncomm.learn.fingerprint import Fingerprint
 from gnncomm.learn.ppo import PPOConfig
 from gnncomm.learn.settings import require_ranges, require_types
 
@@ -44,7 +45,7 @@ class TrainConfig:
     curriculum: Mapping[str, str] = field(default_factory=dict)
     """Settings of the environment that change in training, for instance add_rate linear:start=0.1,end=0.3."""
     comm: str = "attention"
-    """Communication layer, for instance attention, attention:heads=2, mean, mean + gatv2 (two rounds); or none."""
+    """Communication layer, for instance attention, attention:heads=2, mean, mean >> gatv2 (two rounds); or none."""
     rounds: int = 1
     """Rounds of communication per step, each with its own weights."""
     share_rounds: bool = False
@@ -59,12 +60,12 @@ class TrainConfig:
     """What the medium does, for instance ideal, loss:p=0.2, delay:steps=1 + burst:p=0.1."""
     integration: Literal["previous", "before", "after"] = "after"
     """Communication on the memory of the step before, before the memory, or after it."""
-    memory: Literal["none", "gru", "lstm"] = "gru"
-    """What an agent remembers."""
+    memory: str = "gru"
+    """What an agent remembers: none, gru or lstm."""
     hidden: int = 64
     """Width of a row."""
-    algo: Literal["ippo", "mappo"] = "ippo"
-    """PPO with a local critic (ippo) or a central one (mappo)."""
+    algo: str = "ippo"
+    """PPO with a local critic (ippo), a central one (mappo), or another by its name."""
     observation: Literal["flat", "sparse"] = "sparse"
     """Form of the observations; same result, other speed."""
     num_envs: int = 256
@@ -82,6 +83,8 @@ class TrainConfig:
     version: int = VERSION
     """Of what these settings mean; kept with a run, not to be chosen: only the present one is trained."""
     ppo: PPOConfig = field(default_factory=PPOConfig)
+    given: Mapping[str, Fingerprint] = field(default_factory=dict)
+    """Parts that were given as objects without a name, see ``gnncomm.train``; filled in by it, not to be chosen."""
 
     def __post_init__(self) -> None:
         require_types(self)
@@ -100,11 +103,6 @@ class TrainConfig:
             raise ConfigError(
                 f"version: expected 1 to {VERSION}, the versions of settings that this gnncomm knows, got "
                 f"{self.version}. Use the gnncomm that wrote them."
-            )
-        if self.ppo.minibatches > self.num_envs:
-            raise ConfigError(
-                f"ppo.minibatches={self.ppo.minibatches} is more than num_envs={self.num_envs}: a minibatch is a set "
-                "of environments."
             )
 
     @property

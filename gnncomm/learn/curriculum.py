@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from gnncomm.errors import ConfigError
-from gnncomm.registry import Registry
+from gnncomm.registry import Registry, listed
 from gnncomm.types import VectorEnv
 
 
@@ -75,11 +75,12 @@ class Switch(Schedule):
         return self.before if share < self.at else self.after
 
 
-_registry: Registry[Schedule] = Registry(
+REGISTRY: Registry[Schedule] = Registry(
+    "curriculum",
     Schedule,  # type: ignore[type-abstract]  # only its subclasses are built
-    __name__,
+    listed(__name__, Schedule),
 )
-listing, names, resolve, spec_of = _registry.listing, _registry.names, _registry.resolve, _registry.spec_of
+listing, names, resolve, spec_of = REGISTRY.listing, REGISTRY.names, REGISTRY.resolve, REGISTRY.spec_of
 
 
 @runtime_checkable

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gnncomm import random
 from gnncomm.errors import ConfigError, NonFiniteError
+from gnncomm.learn.learner import Experience, Groups, adam_slots, restore_adam
+from gnncomm.learn.losses import (
+    LossFunction,
+    Targets,
+    Term,
+    choice_terms,
+    contributions,
+    drift,
+    explained_variance,
+    joined,
+    masked_mean,
+    normalised,
+    policy_loss,
+    total,
+    value_loss,
+)
 from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, team_mean
 from gnncomm.learn.rollout import Rollout
 from gnncomm.learn.settings import require_ranges, require_types
 from gnncomm.policy import CommPolicy, Evaluation
-from gnncomm.shapes import Bool, Float
-from gnncomm.types import Batch
 
 
 @dataclass(frozen=True)
@@ -78,71 +93,39 @@ class PPOConfig:
         require_ranges(self, {"graph_every": (0, 10**6), "epochs": (1, 10**6), "minibatches": (1, 2**24)}, "ppo.")
 
 
-def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of x where mask is True; 0 where nothing is."""
-    return torch.where(mask, x, 0.0).sum() / mask.sum().clamp(min=1)
-
-
-def normalised(x: Tensor, mask: Tensor) -> Tensor:
-    """x of mean 0 and variance 1 where mask is True."""
-    centred = x - masked_mean(x, mask)
-    return centred / (masked_mean(centred.square(), mask).sqrt() + 1e-8)
-
-
-def policy_loss(
-    log_prob: Float[Tensor, "*any"],
-    old_log_prob: Float[Tensor, "*any"],
-    advantage: Float[Tensor, "*any"],
-    mask: Bool[Tensor, "*any"],
-    clip: float,
-) -> Float[Tensor, ""]:
-    r"""Clipped surrogate (Schulman et al. 2017, eq. 7), negated: :math:`-\min(\rho A, \mathrm{clip}(\rho) A)`."""
-    # The ratio of the dead is 1 by choice, before exp: theirs may be anything.
-    ratio = torch.where(mask, log_prob - old_log_prob, 0.0).exp()
-    advantage = torch.where(mask, advantage, 0.0)
-    return -masked_mean(torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage), mask)
-
-
-def value_loss(
-    value: Float[Tensor, "*any"],
-    old_value: Float[Tensor, "*any"],
-    target: Float[Tensor, "*any"],
-    mask: Bool[Tensor, "*any"],
-    clip: float | None,
-) -> Float[Tensor, ""]:
-    """Half the squared error, the larger of plain and clipped around the old value where ``clip`` is given."""
-    # Chosen before the square: theirs may be anything, and 0 * nan is no gradient.
-    value, old_value, target = (torch.where(mask, x, 0.0) for x in (value, old_value, target))
-    error = (value - target).square()
-    if clip is not None:
-        near = old_value + (value - old_value).clamp(-clip, clip)
-        error = torch.maximum(error, (near - target).square())
-    return 0.5 * masked_mean(error, mask)
-
-
-@dataclass(frozen=True)
-class Targets(Batch):
-    """What a rollout says of its decisions."""
-
-    advantage: Tensor  # [T, B, N] of the actions
-    choice_advantage: Tensor  # [T, B, N, K] of the scheduler's choices in each round
-    value: Tensor  # [T, B, N] what critic and baselines should have said
-
-
 class PPO:
-    """Learner: ``update(rollout) -> metrics`` is its only verb.
+    """The ``Learner`` of IPPO and MAPPO.
 
     Args:
         policy: what is trained, in place.
         config: settings.
         total_updates: how many updates a training has, for the schedules.
         seed: names the stream of minibatch permutations, a pure function of (seed, update, epoch).
+        length: T, steps of a rollout.
+        losses: further terms of the loss, see ``LossFunction``; those that are modules are trained along and saved.
+            Parts of the policy add theirs by themselves, see ``Contributor``.
     """
 
-    def __init__(self, policy: CommPolicy, config: PPOConfig, total_updates: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        policy: CommPolicy,
+        config: PPOConfig | None = None,
+        total_updates: int = 1,
+        seed: int = 0,
+        *,
+        length: int = 20,
+        losses: Sequence[LossFunction] = (),
+    ) -> None:
+        config = PPOConfig() if config is None else config
+        self.experience = Experience(length)
         self.policy, self.config, self.total_updates, self.seed = policy, config, total_updates, seed
-        self.return_norm = ReturnNorm().to(policy.actor.weight.device)
-        self.optimizer = torch.optim.Adam(policy.parameters(), lr=config.lr, eps=1e-5, fused=True)
+        device = next(policy.parameters()).device
+        self.return_norm = ReturnNorm().to(device)
+        self.losses = nn.ModuleList(loss for loss in losses if isinstance(loss, nn.Module)).to(device)
+        self.extra = tuple(losses)
+        self._others = (*contributions(policy), *losses)
+        self._trained = list(dict.fromkeys([*policy.parameters(), *self.losses.parameters()]))
+        self.optimizer = torch.optim.Adam(self._trained, lr=config.lr, eps=1e-5, fused=True)
         self.updates = 0
         self._graph = {id(parameter) for parameter in policy.scheduler.graph_parameters()}
         if config.graph_every and not self._graph:
@@ -159,7 +142,7 @@ class PPO:
                 gradient is not finite. Parameters, optimiser and normaliser are then those from before the update.
         """
         rollout.require_finite()
-        modules = (self.policy, self.return_norm)
+        modules = (self.policy, self.return_norm, self.losses)
         before = copy.deepcopy([module.state_dict() for module in modules])
         optimizer_before = copy.deepcopy(self.optimizer.state_dict())
         try:
@@ -170,11 +153,24 @@ class PPO:
             self.optimizer.load_state_dict(optimizer_before)
             raise
 
+    def state(self) -> tuple[Groups, dict[str, Any]]:
+        """Adam's moments, the running moments of the returns, and weights of losses that have some."""
+        groups = {"optimizer": adam_slots(self.optimizer), "returns": dict(self.return_norm.state_dict())}
+        if len(self.losses):
+            groups["losses"] = dict(self.losses.state_dict())
+        return groups, {"updates": self.updates}
+
+    def restore(self, groups: Mapping[str, Mapping[str, Tensor]], counters: Mapping[str, Any]) -> None:
+        """Continue from what ``state`` gave."""
+        self.return_norm.load_state_dict(dict(groups["returns"]))
+        if len(self.losses):
+            self.losses.load_state_dict(dict(groups["losses"]))
+        restore_adam(self.optimizer, groups["optimizer"])
+        self.updates = int(counters["updates"])
+
     def _improve(self, rollout: Rollout) -> dict[str, float]:
         config = self.config
-        progress = self.updates / max(self.total_updates, 1)
-        self._set_lr(progress)
-        entropy_coef = config.entropy + (config.entropy_end - config.entropy) * min(progress, 1.0)
+        self._set_lr()
         targets = self._targets(rollout)
         sums: dict[str, float] = {}
         num_envs = rollout.done.shape[1]
@@ -183,17 +179,15 @@ class PPO:
             for chunk in draw.argsort().tensor_split(min(config.minibatches, num_envs)):
                 mine = rollout.environments(chunk)
                 evaluation = self.policy.unroll(mine.timestep, mine.action, mine.state, mine.choice)
-                losses = self._losses(evaluation, mine, targets.select(chunk, dim=1))
-                loss = losses["policy_loss"] + config.value_coef * losses["value_loss"]
-                loss = loss - entropy_coef * losses["entropy"] + losses["wire_cost"]
-                if "choice_loss" in losses:
-                    loss = loss + losses["choice_loss"] + config.value_coef * losses["baseline_loss"]
-                losses["grad_norm"] = self._step(loss, self._resting(epoch))
-                for name, value in losses.items():
+                terms = self._losses(evaluation, mine, targets.select(chunk, dim=1))
+                seen = {name: term.value for name, term in terms.items()} | drift(evaluation, mine, config.clip)
+                seen["grad_norm"] = self._step(total(terms), self._resting(epoch))
+                for name, value in seen.items():
                     sums[name] = sums.get(name, 0.0) + float(value.detach())
         self.updates += 1
         count = config.epochs * min(config.minibatches, num_envs)
-        return {name: total / count for name, total in sums.items()} | {"lr": self.optimizer.param_groups[0]["lr"]}
+        means = {name: summed / count for name, summed in sums.items()}
+        return means | {"explained_variance": targets.explained, "lr": self.optimizer.param_groups[0]["lr"]}
 
     def _targets(self, rollout: Rollout) -> Targets:
         config, alive_TBN = self.config, rollout.timestep.alive
@@ -214,6 +208,7 @@ class PPO:
         # The return of a step holds no value of that step, so it is right for every decision that was made in it.
         return_TBN = advantage_TBN + value_TBN
         choice_advantage = return_TBN.unsqueeze(-1) - baseline
+        explained = explained_variance(value_TBN, return_TBN, alive_TBN)
         target_TBN = return_TBN
         if config.normalise_returns:
             self.return_norm.update(return_TBN[alive_TBN])
@@ -221,29 +216,22 @@ class PPO:
         if config.normalise_advantages:
             advantage_TBN = normalised(advantage_TBN, alive_TBN)
             choice_advantage = normalised(choice_advantage, alive_TBN.unsqueeze(-1).expand_as(choice_advantage))
-        return Targets(advantage_TBN, choice_advantage, target_TBN)
+        return Targets(advantage_TBN, choice_advantage, target_TBN, explained)
 
-    def _losses(self, now: Evaluation, rollout: Rollout, targets: Targets) -> dict[str, Tensor]:
-        mask, clip = rollout.timestep.alive, self.config.clip
-        value_clip = clip if self.config.value_clip else None
-        with torch.no_grad():
-            log_ratio = torch.cat(
-                [(now.log_prob - rollout.log_prob).unsqueeze(-1), now.choice_log_prob - rollout.choice_log_prob], -1
-            )
-            log_ratio = torch.where(mask.unsqueeze(-1), log_ratio, 0.0)
-            joint = log_ratio.sum(-1)
-        losses = {
-            "policy_loss": policy_loss(now.log_prob, rollout.log_prob, targets.advantage, mask, clip),
-            "value_loss": value_loss(now.value, rollout.value, targets.value, mask, value_clip),
-            "entropy": masked_mean(now.entropy, mask),
-            "wire_cost": masked_mean(now.cost, mask),
-            # Schulman's k3 estimator, >= 0 by construction.
-            "approx_kl": masked_mean(joint.exp() - 1 - joint, mask),
-            "clip_fraction": masked_mean(((log_ratio.exp() - 1).abs() > clip).float().mean(-1), mask),
+    def _losses(self, now: Evaluation, rollout: Rollout, targets: Targets) -> dict[str, Term]:
+        config, mask = self.config, rollout.timestep.alive
+        clip, value_clip = config.clip, config.clip if config.value_clip else None
+        entropy = config.entropy + (config.entropy_end - config.entropy) * min(self._progress, 1.0)
+        own = {
+            "policy_loss": Term(policy_loss(now.log_prob, rollout.log_prob, targets.advantage, mask, clip)),
+            "value_loss": Term(
+                value_loss(now.value, rollout.value, targets.value, mask, value_clip), config.value_coef
+            ),
+            "entropy": Term(masked_mean(now.entropy, mask), -entropy),
+            "wire_cost": Term(masked_mean(now.cost, mask)),
         }
-        if now.baseline.shape[-1]:
-            losses |= _choice_losses(now, rollout, targets, clip, value_clip)
-        return losses
+        choices = choice_terms(now, rollout, targets, clip, value_clip, config.value_coef)
+        return joined([own, choices, *(loss(now, rollout) for loss in self._others)])
 
     def _resting(self, epoch: int) -> list[torch.nn.Parameter]:
         """What this pass over a rollout leaves alone."""
@@ -251,18 +239,17 @@ class PPO:
         if not every:
             return []
         graph_turn = (self.updates * self.config.epochs + epoch) % every == every - 1
-        return [parameter for parameter in self.policy.parameters() if (id(parameter) in self._graph) != graph_turn]
+        return [parameter for parameter in self._trained if (id(parameter) in self._graph) != graph_turn]
 
     def _step(self, loss: Tensor, resting: list[torch.nn.Parameter]) -> Tensor:
         self.optimizer.zero_grad()
         loss.backward()
         for parameter in resting:
             parameter.grad = None  # Adam passes over it, moments included
-        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self._trained, self.config.max_grad_norm)
         if not bool(loss.isfinite() & norm.isfinite()):
-            broken = [
-                name for name, p in self.policy.named_parameters() if p.grad is not None and not p.grad.isfinite().all()
-            ]
+            named = [*self.policy.named_parameters(), *self.losses.named_parameters("losses")]
+            broken = [name for name, p in named if p.grad is not None and not p.grad.isfinite().all()]
             self.optimizer.zero_grad()
             raise NonFiniteError(
                 f"Update {self.updates}: expected a finite loss and gradient, got loss {float(loss.detach()):g}, "
@@ -272,20 +259,12 @@ class PPO:
         self.optimizer.step()
         return norm
 
-    def _set_lr(self, progress: float) -> None:
-        factor = max(1.0 - progress, 0.0) if self.config.lr_schedule == "linear" else 1.0
+    @property
+    def _progress(self) -> float:
+        """The share of the training that is done."""
+        return self.updates / max(self.total_updates, 1)
+
+    def _set_lr(self) -> None:
+        factor = max(1.0 - self._progress, 0.0) if self.config.lr_schedule == "linear" else 1.0
         for group in self.optimizer.param_groups:
             group["lr"] = self.config.lr * factor
-
-
-def _choice_losses(
-    now: Evaluation, rollout: Rollout, targets: Targets, clip: float, value_clip: float | None
-) -> dict[str, Tensor]:
-    """As those of the action, with the probabilities and baselines of the scheduler's choices; summed over rounds."""
-    mask, policy_losses, value_losses = rollout.timestep.alive, [], []
-    for k in range(now.baseline.shape[-1]):
-        log_prob, old_log_prob = now.choice_log_prob[..., k], rollout.choice_log_prob[..., k]
-        policy_losses.append(policy_loss(log_prob, old_log_prob, targets.choice_advantage[..., k], mask, clip))
-        baseline, old_baseline = now.baseline[..., k], rollout.baseline[..., k]
-        value_losses.append(value_loss(baseline, old_baseline, targets.value, mask, value_clip))
-    return {"choice_loss": torch.stack(policy_losses).sum(), "baseline_loss": torch.stack(value_losses).sum()}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gnncomm.errors import NonFiniteError
 from gnncomm.learn.returns import paid, team_mean
-from gnncomm.policy import CommPolicy, Decision, PolicyState
+from gnncomm.policy import CommPolicy, Decision, Play, PolicyState, team
 from gnncomm.types import Batch, TimeStep, VectorEnv, stack
 
 
@@ -103,9 +103,13 @@ class EpisodeTally:
     total_return: float = 0.0
     total_length: int = 0
     successes: int = 0
+    bits: float | Tensor = 0.0  # on the wire, by agents alive
+    agent_steps: int | Tensor = 0
 
-    def add(self, now: TimeStep, after: TimeStep) -> None:
-        """Take in the step from ``now`` to ``after``."""
+    def add(self, now: TimeStep, bits: Tensor, after: TimeStep) -> None:
+        """Take in the step from ``now`` to ``after``, with ``bits [B, N]`` on the wire in between."""
+        self.bits = self.bits + torch.where(now.alive, bits, 0.0).double().sum()
+        self.agent_steps = self.agent_steps + now.alive.sum()
         self.running_return = self.running_return + team_mean(after.reward, paid(now, after))
         done = after.done
         count = int(done.sum())
@@ -117,15 +121,17 @@ class EpisodeTally:
             self.running_return = torch.where(done, 0.0, self.running_return)
 
     def flush(self) -> dict[str, float]:
-        """Means over the episodes that ended since the last call, NaN if none."""
+        """Means over the episodes that ended since the last call, NaN if none; and of the bits over its steps."""
         count = self.episodes or float("nan")
         means = {
             "episodes": float(self.episodes),
             "return": self.total_return / count,
             "length": self.total_length / count,
             "success": self.successes / count,
+            "bits_per_agent_step": float(self.bits) / max(int(self.agent_steps), 1),
         }
         self.episodes, self.total_return, self.total_length, self.successes = 0, 0.0, 0, 0
+        self.bits, self.agent_steps = 0.0, 0
         return means
 
 
@@ -134,23 +140,20 @@ def collect(
     env: VectorEnv, policy: CommPolicy, carry: Carry, length: int, key: int | Tensor, tally: EpisodeTally
 ) -> tuple[Rollout, Carry]:
     """Let ``policy`` act for ``length`` steps from where ``carry`` stopped. ``key`` names the stream of its draws."""
-    now, state = carry.timestep, carry.state
-    steps, cuts = [], []
-    for _ in range(length):
-        decision = policy.act(now, state, key)
-        after = env.step(decision.action)
-        tally.add(now, after)
+    play = Play(env, carry.timestep, team(policy, carry.state, key))
+    steps, cuts, state = [], [], carry.state
+    for now, decision, after in play.steps(length):
+        tally.add(now, decision.talk.bits, after)
         steps.append(Step.of(now, decision, after))
         cuts.append(_where_cut(policy, after, decision.state, key))
-        done = after.done
-        now, state = (env.reset(where=done) if bool(done.any()) else after), decision.state
+        state = decision.state
     # What is expected is what the team that acts expects: sampled choices, drawn as they would be if it played on.
-    next_value_TBN = torch.stack([*(step.value for step in steps[1:]), policy.value(now, state, key)])
+    next_value_TBN = torch.stack([*(step.value for step in steps[1:]), policy.value(play.now, state, key)])
     for next_value_BN, cut in zip(next_value_TBN, cuts, strict=True):
         if cut is not None:
             next_value_BN.copy_(torch.where(*cut, next_value_BN))
     rollout = Rollout(**vars(stack(steps)), next_value=next_value_TBN, state=carry.state)
-    return rollout, Carry(now, state)
+    return rollout, Carry(play.now, state)
 
 
 def _where_cut(

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self, Unpack
 
 import torch
 from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import ConfigError
-from gnncomm.learn.build import build_policy
-from gnncomm.learn.config import VERSION, TrainConfig
+from gnncomm.learn.build import build
+from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.curriculum import Curriculum
-from gnncomm.learn.ppo import PPO
-from gnncomm.learn.rollout import begin, collect
+from gnncomm.learn.learner import Groups, Learner
+from gnncomm.learn.parts import Parts, described, taken
+from gnncomm.learn.rollout import Rollout, begin, collect
+from gnncomm.policy import CommPolicy
 from gnncomm.types import TimeStep, VectorEnv
-
-Groups = dict[str, dict[str, Tensor]]
-"""Tensors by name, in groups: one file of a checkpoint each."""
 
 
 class Training:
@@ -27,69 +26,93 @@ class Training:
     Everything random is a function of the seed and of counters, so the tensors and counters of ``state`` are all that
     the future depends on.
 
+    Args:
+        env: environments; their running episodes are given up.
+        policy: who plays in them.
+        learner: improves ``policy``.
+        updates: how many in all.
+        seed: of the environments and of the draws of actions.
+        curriculum: settings of ``env`` -> schedule, by name or as an object.
+
     Raises:
-        ConfigError: settings of an earlier version, which meant another training.
+        ConfigError: parts that do not fit together.
     """
 
-    def __init__(self, config: TrainConfig, env: VectorEnv) -> None:
-        if config.version != VERSION:
-            raise ConfigError(
-                f"version: expected settings of version {VERSION}, got version {config.version}, with which the same "
-                f"settings gave another training. Set version={VERSION} to train anew, or use the gnncomm that wrote "
-                "them."
-            )
-        self.config, self.env = config, env
-        self.policy = build_policy(config, env)
-        self.curriculum = Curriculum(config.curriculum, env)
-        self.learner = PPO(self.policy, config.ppo, config.updates, config.seed)
+    def __init__(
+        self,
+        env: VectorEnv,
+        policy: CommPolicy,
+        learner: Learner,
+        *,
+        updates: int,
+        seed: int = 0,
+        curriculum: Mapping[str, Any] | None = None,
+    ) -> None:
+        _require_fit(env, policy, learner)
+        self.env, self.policy, self.learner, self.updates, self.seed = env, policy, learner, updates, seed
+        self.curriculum = Curriculum(curriculum or {}, env)
         self.curriculum.apply(env, 0.0)
-        seed_B = random.seeds("train", config.seed, torch.arange(env.num_envs, device=env.device))
-        self.carry, self.tally = begin(env, self.policy, seed_B)
+        seed_B = random.seeds("train", seed, torch.arange(env.num_envs, device=env.device))
+        self.carry, self.tally = begin(env, policy, seed_B)
+
+    @classmethod
+    def of(cls, config: TrainConfig, **parts: Unpack[Parts]) -> Self:
+        """The training that ``config`` describes, with ``parts`` in place of names; see ``Parts``.
+
+        Raises:
+            ConfigError: settings of an earlier version, which meant another training, or parts that do not fit.
+        """
+        return cls.described(*taken(config, parts))[0]
+
+    @classmethod
+    def described(cls, config: TrainConfig, objects: Parts) -> tuple[Self, TrainConfig]:
+        """The training of these objects, and what of it a file can say."""
+        env, policy, learner = build(config, objects)
+        config = described(config, objects, env, policy, learner)
+        training = cls(env, policy, learner, updates=config.updates, seed=config.seed, curriculum=config.curriculum)
+        return training, config
 
     @property
     def finished(self) -> bool:
-        return self.learner.updates >= self.config.updates
+        return self.learner.updates >= self.updates
+
+    @property
+    def steps_per_update(self) -> int:
+        """Environment steps, over all environments."""
+        return self.learner.experience.length * self.env.num_envs
 
     @property
     def env_steps(self) -> int:
-        return self.learner.updates * self.config.rollout * self.config.num_envs
+        return self.learner.updates * self.steps_per_update
+
+    def collect(self) -> Rollout:
+        """Let the policy play on for as long as the learner wants to see."""
+        rollout, self.carry = collect(
+            self.env, self.policy, self.carry, self.learner.experience.length, self.seed, self.tally
+        )
+        return rollout
 
     def advance(self) -> dict[str, float]:
-        """Collect one rollout, learn from it, and say how it went."""
-        in_force = self.curriculum.apply(self.env, self.learner.updates / self.config.updates)
-        rollout, self.carry = collect(
-            self.env, self.policy, self.carry, self.config.rollout, self.config.seed, self.tally
-        )
-        losses = self.learner.update(rollout)
+        """Collect experience, learn from it, and say how it went."""
+        in_force = self.curriculum.apply(self.env, self.learner.updates / self.updates)
+        metrics = self.learner.update(self.collect())
         counts = {"update": self.learner.updates, "env_steps": self.env_steps}
-        return counts | in_force | self.tally.flush() | losses
+        return counts | in_force | self.tally.flush() | metrics
 
     def state(self) -> tuple[Groups, dict[str, Any]]:
         """``(tensors by group, counters)``: what a checkpoint holds."""
         groups = {
             "model": dict(self.policy.state_dict()),
-            "optimizer": self._slots(),
-            "returns": dict(self.learner.return_norm.state_dict()),
             "env": self.env.state_dict(),
             "carry": self.carry.tensors() | {"running_return": self.tally.running_return},
         }
-        return groups, {"updates": self.learner.updates, "env_steps": self.env_steps}
-
-    def _slots(self) -> dict[str, Tensor]:
-        """What Adam keeps of every parameter, by its number; zeros for one without a gradient so far, as Adam begins.
-
-        So a checkpoint always has the same tensors, and one that is missing is missed.
-        """
-        optimizer = self.learner.optimizer
-        slots: dict[str, Tensor] = {}
-        for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-            kept = optimizer.state.get(parameter) or {
-                "step": torch.zeros((), device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
-            slots |= {f"{index}.{name}": value for name, value in kept.items()}
-        return slots
+        learned, counters = self.learner.state()
+        if taken := groups.keys() & learned.keys():
+            raise ConfigError(
+                f"{type(self.learner).__name__}.state: expected groups of its own, got {', '.join(sorted(taken))}, "
+                "which are the training's. Rename yours."
+            )
+        return groups | learned, counters | {"env_steps": self.env_steps}
 
     def restore(self, groups: Mapping[str, Mapping[str, Tensor]], counters: Mapping[str, Any]) -> TimeStep:
         """Continue from what ``state`` gave; whoever calls has checked that names and shapes are the same.
@@ -98,17 +121,24 @@ class Training:
             What the environments show now.
         """
         self.policy.load_state_dict(dict(groups["model"]))
-        self.learner.return_norm.load_state_dict(dict(groups["returns"]))
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in groups["optimizer"].items():
-            index, _, slot = name.partition(".")
-            slots.setdefault(int(index), {})[slot] = value.clone()
-        whole = self.learner.optimizer.state_dict()
-        self.learner.optimizer.load_state_dict(whole | {"state": slots})
-        self.learner.updates = int(counters["updates"])
-        self.curriculum.apply(self.env, max(self.learner.updates - 1, 0) / self.config.updates)
+        self.learner.restore(groups, counters)
+        self.curriculum.apply(self.env, max(self.learner.updates - 1, 0) / self.updates)
         shown = self.env.load_state_dict(groups["env"])
         carry = {name: value.to(self.env.device, copy=True) for name, value in groups["carry"].items()}
         self.carry = self.carry.with_tensors(carry)
         self.tally.running_return = carry["running_return"]
         return shown
+
+
+def _require_fit(env: VectorEnv, policy: CommPolicy, learner: Learner) -> None:
+    if learner.policy is not policy:
+        raise ConfigError("Training: expected a learner of the policy that plays, got one of another policy.")
+    if learner.experience.kind != "rollout":
+        raise ConfigError(
+            f"{type(learner).__name__}: expected to learn from kind='rollout', got {learner.experience.kind!r}."
+        )
+    if (policy.obs_dim, policy.num_actions) != (env.obs_dim, env.num_actions):
+        raise ConfigError(
+            f"Training: expected a policy for obs_dim={env.obs_dim} and num_actions={env.num_actions}, those of the "
+            f"environment, got {policy.obs_dim} and {policy.num_actions}."
+        )

@@ -5,17 +5,24 @@
 
 from __future__ import annotations
 
-from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.methods import combinations
 from gnncomm.methods.combinations import *  # noqa: F403  every method by its name
 from gnncomm.methods.method import Method
+from gnncomm.registry import Registry
 
 METHODS: dict[str, Method] = {
     name: value for name, value in sorted(vars(combinations).items()) if isinstance(value, Method)
 }
-"""Name -> method."""
+"""Name -> method of the house."""
 
-__all__ = ["METHODS", "Method", "resolve"]
+REGISTRY: Registry[Method] = Registry("method", Method, METHODS)
+
+__all__ = ["METHODS", "Method", "names", "resolve"]
+
+
+def names() -> list[str]:
+    """All methods, also those of other packages."""
+    return REGISTRY.names()
 
 
 def resolve(name: str) -> Method:
@@ -24,6 +31,5 @@ def resolve(name: str) -> Method:
     Raises:
         ConfigError: there is none.
     """
-    if name not in METHODS:
-        raise ConfigError(f"Expected the name of a method, got {name!r}. {did_you_mean(name, list(METHODS))}")
-    return METHODS[name]
+    found: Method = REGISTRY.find(name)
+    return found

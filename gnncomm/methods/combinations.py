@@ -103,7 +103,7 @@ g2anet = Method(
     "g2anet",
     "G2ANet",
     "Liu et al. 2020, arXiv:1911.10715",
-    {"comm": "attention:heads=1,rectified=1", "scheduler": "hard_soft", "integration": "after", "memory": "gru"},
+    {"comm": "attention:heads=1,rectified=true", "scheduler": "hard_soft", "integration": "after", "memory": "gru"},
     "hard attention chooses whom to hear, soft attention weighs rectified values",
     released="g2anet",
     trained="actor-critic",
@@ -166,7 +166,7 @@ magic = Method(
     "MAGIC",
     "Niu, Paleja and Gombolay 2021, AAMAS, p. 964",
     {
-        "comm": "magic:own=1 + magic:heads=1,average=1,own=1",
+        "comm": "magic:own=true >> magic:heads=1,average=true,own=true",
         "rounds": 2,
         "scheduler": "gumbel_edges",
         "integration": "after",
@@ -214,7 +214,7 @@ tarmac = Method(
     "tarmac",
     "TarMAC",
     "Das et al. 2019, arXiv:1810.11187",
-    {"comm": "attention:heads=1,value_channels=32,own=1", "integration": "previous", "memory": "gru"},
+    {"comm": "attention:heads=1,value_channels=32,own=true", "integration": "previous", "memory": "gru"},
     "signatures and queries: receivers weigh what senders say, and themselves",
     trained="actor-critic with a central critic",
 )
@@ -223,7 +223,7 @@ tarmac2 = Method(
     "TarMAC, 2 rounds",
     "Das et al. 2019, arXiv:1810.11187",
     {
-        "comm": "attention:heads=1,value_channels=32,own=1",
+        "comm": "attention:heads=1,value_channels=32,own=true",
         "rounds": 2,
         "share_rounds": True,
         "integration": "previous",
@@ -237,7 +237,7 @@ tarmac_ic3net = Method(
     "TarMAC + IC3Net",
     "Das et al. 2019, arXiv:1810.11187",
     {
-        "comm": "attention:heads=1,own=1",
+        "comm": "attention:heads=1,own=true",
         "scheduler": "gate:first_silent=true",
         "integration": "previous",
         "memory": "lstm",

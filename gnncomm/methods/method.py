@@ -11,6 +11,7 @@ import torch
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.learn import TrainConfig
 from gnncomm.learn.build import assemble
+from gnncomm.learn.parts import OF_THE_POLICY, taken
 from gnncomm.methods.reference import REFERENCES, Reference
 from gnncomm.policy import CommPolicy
 
@@ -36,6 +37,11 @@ class Method:
     trained: str = ""
     """How its paper trains it, empty for a baseline without a paper on teams. Here all methods are trained by the one
     PPO, without losses of their own."""
+
+    @property
+    def summary(self) -> str:
+        """What it is, and how its paper trains it, in one line."""
+        return f"{self.line} (in the paper: {self.trained})" if self.trained else self.line
 
     def config(self, base: TrainConfig | None = None) -> TrainConfig:
         """``base`` with the parts of this method; what the method does not say is as ``TrainConfig`` has it."""
@@ -90,7 +96,8 @@ class Method:
             seed: weights are drawn from it.
             faithful: the released network with its quirks and its names of parameters, instead of the policy.
             mended: quirks to leave out of the released network.
-            parts: settings to replace, by the names of ``TrainConfig``: ``topology="ring"``, ``channel="loss:p=0.2"``.
+            parts: settings to replace, by the names of ``TrainConfig``: ``topology="ring"``, ``channel="loss:p=0.2"``;
+                or objects, as ``gnncomm.train`` takes them: ``comm=GatedSum(64, 64)``.
 
         Raises:
             ConfigError: an unknown part, parts that do not fit together, or no released network that was recorded.
@@ -99,11 +106,14 @@ class Method:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 return self._network().of_size(obs_dim, num_actions, num_agents, hidden, mended)
-        unknown = sorted(set(parts) - set(_PARTS))
+        known = (*_PARTS, *(name for name in OF_THE_POLICY if name not in ("policy", *_PARTS)))
+        unknown = sorted(set(parts) - set(known))
         if unknown:
-            raise ConfigError(f"{self.name} has no part {unknown[0]!r}. {did_you_mean(unknown[0], _PARTS)}")
-        config = replace(self.config(), hidden=hidden, seed=seed, **parts)
-        return assemble(config, obs_dim, num_actions, num_agents)
+            raise ConfigError(f"{self.name} has no part {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
+        named: dict[str, Any] = {name: value for name, value in parts.items() if isinstance(value, (str, int))}
+        config = replace(self.config(), hidden=hidden, seed=seed, **named)
+        config, objects = taken(config, {name: value for name, value in parts.items() if name not in named})
+        return assemble(config, obs_dim, num_actions, num_agents, objects)
 
     def _network(self) -> type[Reference]:
         if not self.released:

@@ -6,15 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ShapeError
+from gnncomm.registry import Remembers
 
 
-class LocalCritic(nn.Module):
+class LocalCritic(Remembers, nn.Module):
     """:math:`V_i = w^T ReLU(W z_i)`: an agent's own features only (IPPO, de Witt et al. 2020).
 
     Args:
         hidden: H, width of the layer within.
         in_channels: F, width of the features; H if None.
     """
+
+    aliases = ("ippo",)
 
     def __init__(self, hidden: int, in_channels: int | None = None) -> None:
         super().__init__()
@@ -31,7 +34,7 @@ class LocalCritic(nn.Module):
         return value
 
 
-class CentralCritic(nn.Module):
+class CentralCritic(Remembers, nn.Module):
     """:math:`V_i = w^T ReLU(W_o z_i + W_j [z_1, ..., z_N])`: the joint features (MAPPO, Yu et al. 2022, section 3).
 
     Training only. Dead agents enter as zeros (death masking, section 5.5 of the paper). Bound to ``num_agents``.
@@ -41,6 +44,8 @@ class CentralCritic(nn.Module):
         num_agents: N.
         in_channels: F, width of the features; H if None.
     """
+
+    aliases = ("mappo",)
 
     def __init__(self, hidden: int, num_agents: int, in_channels: int | None = None) -> None:
         super().__init__()

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import DtypeError, NonFiniteError, ShapeError
+from gnncomm.registry import Remembers
 from gnncomm.types import Observation, SparseObs
 
 
-class Encoder(nn.Module):
+class Encoder(Remembers, nn.Module):
     """``ReLU(W o + b)``, for flat observations and for the sparse form of the same vectors.
 
     The sparse form sums the columns of W that its indices name (an embedding bag): same weights, same result, without

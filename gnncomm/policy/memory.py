@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.policy.recurrence import gru_sequence, lstm_sequence
+from gnncomm.registry import Remembers
 
 
-class Memory(nn.Module):
+class Memory(Remembers, nn.Module):
     """No memory: the row passes through. Base of the others.
 
     ``step(x [R, H], state [R, S]) -> (out [R, H], state)`` advances R agents by one step;

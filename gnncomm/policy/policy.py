@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gnncomm import random
 from gnncomm.errors import ActionMaskError, ConfigError, ShapeError
 from gnncomm.layers import CommLayer, CommStack
+from gnncomm.moment import Moment
 from gnncomm.policy import checks
 from gnncomm.policy.critic import Critic, LocalCritic
 from gnncomm.policy.encoder import Encoder, living_obs
@@ -38,7 +39,7 @@ class PolicyState(Batch):
     """What a team carries from step to step."""
 
     memory: Tensor  # [B, N, S]
-    wire: WireState | None = None  # what is in flight between them; None where nothing is
+    wire: WireState  # what is in flight between them
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Evaluation(Batch):
     value: Tensor  # [T, B, N]
     baseline: Tensor  # [T, B, N, K]
     cost: Tensor  # [T, B, N] terms of the training loss from scheduler and codec
+    features: Tensor  # [T, B, N, H] that the heads read, for losses of one's own
 
 
 @dataclass(frozen=True)
@@ -161,13 +163,8 @@ class CommPolicy(nn.Module):
 
     def initial_state(self, num_envs: int, num_agents: int) -> PolicyState:
         like = self.actor.weight
-        return self._with_wire_state(PolicyState(like.new_zeros(num_envs, num_agents, self.memory.state_dim)))
-
-    def _with_wire_state(self, state: PolicyState) -> PolicyState:
-        if state.wire is not None:
-            return state
-        num_envs, num_agents, _ = state.memory.shape
-        return replace(state, wire=WireState.fresh(self.wire, self.comm, self.actor.weight, num_envs, num_agents))
+        memory = like.new_zeros(num_envs, num_agents, self.memory.state_dim)
+        return PolicyState(memory, WireState.fresh(self.wire, self.comm, like, num_envs, num_agents))
 
     # The parts that see one row each. A LocalAgent calls the same functions.
 
@@ -204,7 +201,8 @@ class CommPolicy(nn.Module):
     ) -> Talk:
         """All rounds of one step, see ``talk``: ``h [B, N, H]`` and a ``[B, ...]`` time step."""
         reachable = self.wire.topology(timestep.alive, timestep.pos, timestep.step, timestep.key)
-        return talk(self.comm, self.wire, h, reachable, state, timestep.key, timestep.step, draw, choice)
+        now = Moment(timestep.key, timestep.step, pos=timestep.pos, alive=timestep.alive)
+        return talk(self.comm, self.wire, h, reachable, state, now, draw, choice)
 
     def act(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None = None) -> Decision:
         """Decide one step.
@@ -245,7 +243,6 @@ class CommPolicy(nn.Module):
                 f"Expected a policy state [B={alive.shape[0]}, N={alive.shape[1]}, S={self.memory.state_dim}], got "
                 f"{tuple(state.memory.shape)}: use initial_state for a new batch of environments."
             )
-        state = self._with_wire_state(state)
         self._require_state(state)
         return _fresh(timestep, state)
 
@@ -259,7 +256,7 @@ class CommPolicy(nn.Module):
     ) -> tuple[Tensor, PolicyState, Talk]:
         """Features, the state after the step, and what was said, from x = encoder(o) and the state before."""
         h, memory = self.before_rounds(x, state.memory)
-        talked = self.communicate(h, timestep, _carried(state), draw, choice)
+        talked = self.communicate(h, timestep, state.wire, draw, choice)
         features, memory = self.after_rounds(x, talked.h, memory)
         return features, PolicyState(memory, talked.state), talked
 
@@ -290,7 +287,7 @@ class CommPolicy(nn.Module):
             choice: ``[T, B, N, K * C]``; may be left out where the scheduler samples nothing.
         """
         checks.require_timestep(timestep, axes=2)
-        alive, state = timestep.alive, self._with_wire_state(state)
+        alive = timestep.alive
         checks.require_shape("action", action, alive.shape, "[T, B, N]")
         checks.require_shape("state.memory", state.memory, (*alive.shape[1:], self.memory.state_dim), "[B, N, S]")
         self._require_state(state)
@@ -304,14 +301,14 @@ class CommPolicy(nn.Module):
         finite_log_probs = torch.where(logits == -torch.inf, 0.0, log_probs)
         entropy = -(log_probs.exp() * finite_log_probs).sum(-1) + heard.entropy
         value = self.critic(heard.features, alive)
-        return Evaluation(log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
+        judged = (log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
+        return Evaluation(*judged, heard.features)
 
     def _require_state(self, state: PolicyState) -> None:
         checks.require_like("state.memory", state.memory, self.actor.weight)
-        wire = _carried(state)
         schedule, flight = WireState.shapes(self.wire, self.comm, *state.memory.shape[:2])
-        checks.require_shape("state.wire.schedule", wire.schedule, schedule, "[B, N, K, Z]")
-        checks.require_shape("state.wire.flight", wire.flight, flight, "[B, N, K, Q]")
+        checks.require_shape("state.wire.schedule", state.wire.schedule, schedule, "[B, N, K, Z]")
+        checks.require_shape("state.wire.flight", state.wire.flight, flight, "[B, N, K, Q]")
 
     def _suspects(self, state: PolicyState) -> dict[str, Tensor]:
         """What a decision that is not finite may come from."""
@@ -319,13 +316,13 @@ class CommPolicy(nn.Module):
         return weights | {f"state.{name}": value for name, value in state.tensors().items()}
 
     def _heard(self, x_TBNH: Tensor, timestep: TimeStep, choice: Tensor, state: PolicyState) -> _Heard:
-        if self.integration is Integration.PREVIOUS or not _carried(state).empty:
+        if self.integration is Integration.PREVIOUS or not state.wire.empty:
             return self._step_by_step(x_TBNH, timestep, choice, state)
         # A round is instantaneous, so time folds into the batch axis where nothing is carried on the wire.
         before = self.integration is Integration.BEFORE
         rows_TBNH = x_TBNH if before else self._memory_sequence(x_TBNH, timestep, state)
         folded = timestep.map(lambda value: value.flatten(0, 1))
-        nothing = _carried(state).map(lambda value: value.new_zeros(len(folded.step), *value.shape[1:]))
+        nothing = state.wire.map(lambda value: value.new_zeros(len(folded.step), *value.shape[1:]))
         talked = self.communicate(rows_TBNH.flatten(0, 1), folded, nothing, choice=choice.flatten(0, 1))
         lead = x_TBNH.shape[:2]
         features_TBNH = talked.h.unflatten(0, lead)
@@ -364,11 +361,6 @@ class CommPolicy(nn.Module):
         if action_mask is None:
             return logits
         return mask_logits(logits, action_mask, alive)
-
-
-def _carried(state: PolicyState) -> WireState:
-    assert state.wire is not None  # act and unroll filled it in
-    return state.wire
 
 
 def _fresh(timestep: TimeStep, state: PolicyState) -> PolicyState:

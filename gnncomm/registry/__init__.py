@@ -1,11 +1,36 @@
 """Things by name: ``"ring"``, ``"knn:k=4"``, ``"~full & radius:r=3"``, ``"exponential.every(2)"``.
 
-A name is a class name in snake_case or one of the class's ``aliases``; parameters are those of its constructor, read by
-their annotated types. Every concrete class that a package's ``__init__`` imports is listed: there is no other table.
-Nothing outside that table can be reached by a name, so a configuration file from a stranger builds listed things only.
+One table and one language for all kinds (``KINDS``): the parameters of a name are those of a constructor, read by their
+annotated types. ``register`` and the entry points of installed packages add to what the house has. Nothing outside that
+table can be reached by a name, so a configuration file from a stranger builds named things only.
 """
 
-from gnncomm.registry.registry import CallableModule, Registry
-from gnncomm.registry.values import plain_number, snake_case
+from gnncomm.registry.arguments import Remembers
+from gnncomm.registry.describe import Description, Parameter, describe, described
+from gnncomm.registry.kinds import KINDS, Kind, is_kind, kind_of_word
+from gnncomm.registry.registry import Registry, listed
+from gnncomm.registry.table import Added, added, make, register, registry_of, reread
+from gnncomm.registry.values import parameters_of, plain_number, snake_case
 
-__all__ = ["CallableModule", "Registry", "plain_number", "snake_case"]
+__all__ = [
+    "KINDS",
+    "Added",
+    "Description",
+    "Kind",
+    "Parameter",
+    "Registry",
+    "Remembers",
+    "added",
+    "describe",
+    "described",
+    "is_kind",
+    "kind_of_word",
+    "listed",
+    "make",
+    "parameters_of",
+    "plain_number",
+    "register",
+    "registry_of",
+    "reread",
+    "snake_case",
+]

@@ -33,8 +33,8 @@ class Grammar(Generic[T]):
     line_up: Callable[[list[T], Mapping[str, str]], T]
 
     @property
-    def symbols(self) -> str:
-        return "".join(self.levels + self.prefixes) + "()" + ("[];" if self.brackets else "")
+    def symbols(self) -> tuple[str, ...]:
+        return (*self.levels, *self.prefixes, "(", ")", *("[];" if self.brackets else ""))
 
     @property
     def suffix(self) -> str:
@@ -59,7 +59,8 @@ class _Parser(Generic[T]):
         self.text = text
         self.grammar = grammar
         self.parts = self.depth = 0
-        pieces = re.split(rf"({grammar.suffix}|[{re.escape(grammar.symbols)}])", text)
+        symbols = "|".join(map(re.escape, grammar.symbols))
+        pieces = re.split(rf"({grammar.suffix}|{symbols})", text)
         self.tokens = [piece.strip() for piece in pieces if piece.strip()]
 
     def whole(self) -> T:

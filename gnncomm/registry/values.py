@@ -15,11 +15,11 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
-def parameters_of(cls: type) -> list[tuple[str, Any, Any]]:
-    """Name, type and default of each constructor parameter."""
+def parameters_of(maker: Any) -> list[tuple[str, Any, Any]]:
+    """Name, type and default of each parameter of a constructor or function."""
     return [
         (name, str if parameter.annotation is parameter.empty else parameter.annotation, parameter.default)
-        for name, parameter in inspect.signature(cls, eval_str=True).parameters.items()
+        for name, parameter in inspect.signature(maker, eval_str=True).parameters.items()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
 
@@ -48,8 +48,8 @@ def _read(text: str, hint: Any) -> Any:
     """``text`` as a value of type ``hint``; ValueError when it is none."""
     if hint is NoneType and text.lower() == "none":
         return None
-    if hint is bool and text.lower() in ("true", "false"):
-        return text.lower() == "true"
+    if hint is bool and text.lower() in ("true", "false", "1", "0"):
+        return text.lower() in ("true", "1")
     if hint in (int, float):
         return plain_number(text, hint)
     if hint is str:
@@ -70,7 +70,7 @@ def parse_value(name: str, parameter: str, text: str, hint: Any) -> Any:
     example = _example(hint)
     if example is None:
         raise ConfigError(f"{name}:{parameter} has no text form, got {text!r}. Build it in Python.")
-    raise ConfigError(f"{name}:{parameter} is {_say(hint)}: expected {parameter}={example}, got {text!r}.")
+    raise ConfigError(f"{name}:{parameter} is {say(hint)}: expected {parameter}={example}, got {text!r}.")
 
 
 def format_value(name: str, parameter: str, value: Any, hint: Any) -> str:
@@ -87,7 +87,8 @@ def format_value(name: str, parameter: str, value: Any, hint: Any) -> str:
     )
 
 
-def _say(hint: Any) -> str:
+def say(hint: Any) -> str:
+    """A type as a person would read it."""
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
 
 

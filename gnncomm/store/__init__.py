@@ -10,20 +10,21 @@ from gnncomm.store.checkpoint import (
     save_checkpoint,
 )
 from gnncomm.store.config import from_json, read_json, to_json, write_json_atomic
+from gnncomm.store.loggers import CsvLogger, Logger
 from gnncomm.store.manifest import package_versions
 from gnncomm.store.metrics import MetricsLog
 from gnncomm.store.paths import safe_run_path
 from gnncomm.store.run import RunDir
 from gnncomm.store.tensors import require_finite, require_match
-from gnncomm.store.tree import join_tree, split_tree
 
 __all__ = [
     "Checkpoint",
+    "CsvLogger",
+    "Logger",
     "MetricsLog",
     "Rejected",
     "RunDir",
     "from_json",
-    "join_tree",
     "latest_checkpoint",
     "list_checkpoints",
     "load_checkpoint",
@@ -34,7 +35,6 @@ __all__ = [
     "safe_run_path",
     "save_checkpoint",
     "sealed",
-    "split_tree",
     "to_json",
     "write_json_atomic",
 ]

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from gnncomm import random
+from gnncomm.errors import StateError
 from gnncomm.policy.policy import choose_action
 from gnncomm.testing.contract import EnvFactory, check_reset_flags, check_step_flags, check_timestep
 from gnncomm.testing.departed import Departing, check_departed
 from gnncomm.testing.law import require, require_bits, require_same_tensors
-from gnncomm.types import SparseObs, StateError, TimeStep, VectorEnv
+from gnncomm.types import SparseObs, TimeStep, VectorEnv
 
 T = TypeVar("T")
 

@@ -1,11 +1,9 @@
 """Who could hear whom: ``topology(alive, pos, step, key) -> CommGraph``.
 
-By name, too: ``gnncomm.topology("knn:k=4")`` or ``gnncomm.topology.resolve("ring:k=2 | ~star.every(3)")``.
+By name, too: ``gnncomm.topology.resolve("ring:k=2 | ~star.every(3)")``.
 """
 
-import sys
-
-from gnncomm.registry import CallableModule, Registry
+from gnncomm.registry import Registry, listed
 from gnncomm.topology.barabasi_albert import BarabasiAlbert
 from gnncomm.topology.base import Complement, Every, Intersection, Topology, Union
 from gnncomm.topology.drawn import DrawnTopology
@@ -76,14 +74,13 @@ __all__ = [
     "summary",
 ]
 
-_registry: Registry[Topology] = Registry(
+REGISTRY: Registry[Topology] = Registry(
+    "topology",
     Topology,  # type: ignore[type-abstract]  # only its subclasses are built
-    __name__,
+    listed(__name__, Topology),
     operators={"|": Union, "&": Intersection},
     prefixes={"~": Complement},
     suffixes={"every": Every, "relative": Relative, "distance": Distance},
     sequence=TimeSchedule,
 )
-listing, names, resolve, spec_of = _registry.listing, _registry.names, _registry.resolve, _registry.spec_of
-
-sys.modules[__name__].__class__ = CallableModule
+listing, names, resolve, spec_of = REGISTRY.listing, REGISTRY.names, REGISTRY.resolve, REGISTRY.spec_of

@@ -27,8 +27,8 @@ class Topology(ABC):
 
     ``topology(alive)`` gives the graph of B environments; ``a | b`` has the edges of either, ``a & b`` those of both,
     ``~a`` those that ``a`` lacks, ``a.every(k)`` those of ``a`` at every k-th step. A subclass in ``gnncomm.topology``
-    has a name for the command line and for ``gnncomm.topology("knn:k=4")``: its class name in snake_case, or one of
-    its ``aliases``.
+    has a name, ``gnncomm.topology.resolve("knn:k=4")``: its class name in snake_case, or one of its ``aliases``; one of
+    your own gets its name from ``gnncomm.register``.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()

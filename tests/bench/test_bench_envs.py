@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-import envs
+from gnncomm import envs
 from gnncomm.bench import CASES, EnvCase, EnvRow, bench_envs, envs_table
 from gnncomm.bench import envs as bench
 from gnncomm.cli.bench import BenchArgs

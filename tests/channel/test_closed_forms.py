@@ -13,8 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import envs
-from gnncomm import channel
+from gnncomm import channel, envs
 from gnncomm.evaluate import Interval, play, wilson
 from gnncomm.evaluate.play import team
 from gnncomm.layers import CommStack, MeanComm

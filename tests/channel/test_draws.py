@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
-from gnncomm import channel
+from gnncomm import channel, envs
 from gnncomm.channel import Burst, Channel, Jitter, Loss, Noise, Silent
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph

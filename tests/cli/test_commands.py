@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 import gnncomm
-from gnncomm import channel, codec, environments, schedule, topology
 from gnncomm.cli import main
 from gnncomm.cli.main import COMMANDS
-from gnncomm.layers import LAYERS, NONE
-from gnncomm.methods import METHODS
+from gnncomm.layers import NONE
+from gnncomm.registry import KINDS, registry_of
 
 TINY = ["--num-envs", "8", "--rollout", "4", "--steps", "64", "--hidden", "8", "--ppo.minibatches", "2"]
 ARMS = ("trained", "muted", "shuffled", "floor", "ceiling")
@@ -47,10 +46,8 @@ def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_list_names_everything_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     words = says(["list"], capsys).split()
-    rooms = (topology, schedule, codec, channel)
-    for names in (environments.summaries(), LAYERS, METHODS, *(room.listing() for room in rooms)):
-        assert names
-        assert set(names) <= set(words)
+    for kind in KINDS:
+        assert set(registry_of(kind).names()) <= set(words)
     assert NONE in words
     assert not [word for word in words if "\\" in word or ":math:" in word], "first lines of docstrings are plain text"
 

@@ -164,7 +164,9 @@ def test_a_missing_package_is_answered_with_what_brings_it(module: str, line: st
 
 
 def test_a_missing_room_of_ours_is_our_fault() -> None:
-    assert faults.explain(ModuleNotFoundError("No module named 'envs.relay'", name="envs.relay"))[1] == 70
+    assert (
+        faults.explain(ModuleNotFoundError("No module named 'gnncomm.envs.relay'", name="gnncomm.envs.relay"))[1] == 70
+    )
 
 
 def test_a_train_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,7 @@ import torch
 from device_parts import CHANNEL, CODEC, SCHEDULER, TOPOLOGY, said
 from torch import Tensor
 
-import envs
-from gnncomm import channel, codec, evaluate, load, record, schedule, topology, train
+from gnncomm import channel, codec, envs, evaluate, load, record, schedule, topology, train
 from gnncomm.deploy import run_team, team_of
 from gnncomm.layers import CommStack
 from gnncomm.layers.names import LAYERS, make_layer

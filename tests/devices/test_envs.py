@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-import envs
+from gnncomm import envs
 from gnncomm.types import TimeStep
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 
-import envs
 from gnncomm.learn import TrainConfig, Training, collect
 
 
@@ -26,7 +25,7 @@ def test_a_training_is_restored(device: torch.device) -> None:
     )
 
     def begun() -> Training:
-        return Training(config, envs.make("relay", num_envs=4, observation="flat", device=device))
+        return Training.of(config)
 
     training, again = begun(), begun()
     groups, counters = training.state()

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.crowds.battle import Battle, BattleDraws, BattleState
 from torch import Tensor
 
-from envs.battle import Battle, BattleDraws, BattleState
+from gnncomm.errors import ConfigError
 from gnncomm.testing import check_env
-from gnncomm.types import ConfigError, SparseObs
+from gnncomm.types import SparseObs
 
 STAY = 0
 MOVES = [(-2, 0), (-1, -1), (-1, 0), (-1, 1), (0, -2), (0, -1), (0, 1), (0, 2), (1, -1), (1, 0), (1, 1), (2, 0)]

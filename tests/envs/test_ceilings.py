@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.chemical.chemical import Chemical
+from gnncomm.envs.hallway import Hallway, HallwayDraws, HallwayState
 from torch import Tensor
 
-import envs
-from envs.chemical import Chemical
-from envs.hallway import Hallway, HallwayDraws, HallwayState
+from gnncomm import envs
 from gnncomm.types import Batch
 
 

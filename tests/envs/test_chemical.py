@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.chemical.chemical import Chemical
+from gnncomm.envs.chemical.diffusion import diffuse_step
 from torch import Tensor
 
-import envs
-from envs.chemical import Chemical
-from envs.diffusion import diffuse_step
-from gnncomm import random
+from gnncomm import envs, random
 
 UP, RIGHT, DOWN, LEFT, STAY = range(5)
 

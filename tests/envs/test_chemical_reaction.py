@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.chemical.chemical_reaction import ChemicalReaction
+from gnncomm.envs.chemical.wind import react
 from torch import Tensor
-
-from envs.chemical_reaction import ChemicalReaction
-from envs.transport import react
 
 UP, RIGHT, DOWN, LEFT, STAY, RELEASE = range(6)
 QUIET = {"noise": 0.0, "floor_noise": 0.0}

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.chemical.chemical import Chemical
+from gnncomm.envs.chemical.chemical_reaction import ChemicalReaction
+from gnncomm.envs.chemical.world import LAYOUTS, Ground, layout, sense
 from torch import Tensor
 
-from envs.chemical import Chemical
-from envs.chemical_reaction import ChemicalReaction
-from envs.chemical_world import LAYOUTS, Ground, layout, sense
-from gnncomm.types import ConfigError
+from gnncomm.errors import ConfigError
 
 UP, RIGHT, DOWN, LEFT, STAY = range(5)
 

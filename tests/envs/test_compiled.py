@@ -7,13 +7,14 @@ import sys
 
 import pytest
 
-import envs
+from gnncomm import envs
 
 IDS = sorted({name.partition("/")[0] for name in envs.names()})
 
 # In a process of its own: the checks of shapes that tests put around every function cannot be traced.
 PROGRAM = """
-import sys, torch, envs
+import sys, torch
+from gnncomm import envs
 
 name = sys.argv[1]
 eager, compiled = (envs.make(name, num_envs=4, observation="sparse") for _ in range(2))

@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.coverage import Coverage, CoverageDraws, CoverageState
+from gnncomm.envs.frame import maps
 from torch import Tensor
 
-from envs import maps
-from envs.coverage import Coverage, CoverageDraws, CoverageState
+from gnncomm.errors import ConfigError
 from gnncomm.testing import check_env
-from gnncomm.types import ConfigError, SparseObs
+from gnncomm.types import SparseObs
 
 STAY, RIGHT, LEFT, UP, DOWN = range(5)
 

@@ -7,9 +7,9 @@ from collections import deque
 
 import pytest
 import torch
+from gnncomm.envs.crowds.board import NEIGHBOURS, Board, chances, pair, read, settle, stay
 from torch import Tensor
 
-from envs.crowd import NEIGHBOURS, Board, chances, pair, read, settle, stay
 from gnncomm.types import SparseObs
 
 CPU = torch.device("cpu")

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from gnncomm.envs.chemical.diffusion import BOUNDARIES, Medium, diffuse_step, largest_dt, point_source_table
 from torch import Tensor
-
-from envs.diffusion import BOUNDARIES, Medium, diffuse_step, largest_dt, point_source_table
 
 
 def run(c: Tensor, medium: Medium, steps: int, q: Tensor | None = None) -> Tensor:

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-import envs
-from gnncomm.errors import GnnCommError
-from gnncomm.types import ActionError, ConfigError, DeviceError, DtypeError, ShapeError, StateError
+from gnncomm import envs
+from gnncomm.errors import ActionError, ConfigError, DeviceError, DtypeError, GnnCommError, ShapeError, StateError
 
 IDS = envs.names()
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
+from gnncomm import envs
 from gnncomm.types import SparseObs, TimeStep, VectorEnv
 
 LIMIT = 6

@@ -14,12 +14,11 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import torch
+from gnncomm.envs.chemical.chemical import Chemical, ChemicalDraws, ChemicalState
+from gnncomm.envs.frame.base import GridEnv
 from torch import Tensor
 
-import envs
-from envs.base import GridEnv
-from envs.chemical import Chemical, ChemicalDraws, ChemicalState
-from gnncomm import random
+from gnncomm import envs, random
 from gnncomm.types import TimeStep
 
 STEPS = 40

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-import envs
-from gnncomm.types import ConfigError
+from gnncomm import envs
+from gnncomm.errors import ConfigError
 
 PAGES = Path(__file__).parents[2] / "docs" / "envs"
 BLOCKS = [

@@ -4,65 +4,55 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Mapping
-from importlib.metadata import EntryPoint
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
+from gnncomm.envs.relay import Relay
 
-import envs
-from envs.relay import Relay
-from gnncomm import environments as registry
-from gnncomm.types import ConfigError, EnvContractError
+import gnncomm
+from gnncomm import envs
+from gnncomm.errors import ConfigError
 
 
 class Mine(Relay):
     """What a user's package would bring."""
 
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {"long-v0": {"num_agents": 6}}
-    recipe: Mapping[str, Any] = {"learner": {"lr": 0.01}}
 
 
 @pytest.fixture
-def entries(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
+def users(installed: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Adds environments of a user's package."""
     module = types.ModuleType("users_package")
     module.Mine, module.number = Mine, 3  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "users_package", module)
-    found: list[EntryPoint] = []
-
-    def entry_points(group: str) -> list[EntryPoint]:
-        assert group == "gnncomm.envs"
-        return found
-
-    monkeypatch.setattr(registry, "entry_points", entry_points)
-    return found
+    return partial(installed, "gnncomm.envs")
 
 
-def entry(name: str, value: str) -> EntryPoint:
-    return EntryPoint(name, value, "gnncomm.envs")
-
-
-def test_a_users_environment_is_found(entries: list[EntryPoint]) -> None:
-    entries.append(entry("mine", "users_package:Mine"))
+def test_a_users_environment_is_found(users: Callable[..., None]) -> None:
+    users(mine="users_package:Mine")
     assert {"mine", "mine/long-v0"} <= set(envs.names())
     assert type(envs.make("mine")) is Mine
     env = envs.make("mine/long-v0", num_envs=2, num_symbols=3)
     assert (env.id, env.num_agents, env.num_actions) == ("mine/long-v0", 6, 3)
     assert envs.make("mine/long-v0", num_agents=2).num_agents == 2
-    assert envs.recipe("mine/long-v0") == {"learner": {"lr": 0.01}}
 
 
-def test_one_name_for_two_environments(entries: list[EntryPoint]) -> None:
-    entries += [entry("relay", "envs.relay:Relay"), entry("relay", "envs.relay:Relay")]
+def test_one_name_for_two_environments(users: Callable[..., None]) -> None:
+    users(relay="gnncomm.envs.relay:Relay")
+    users(relay="gnncomm.envs.relay:Relay")
     envs.make("relay")
-    entries.append(entry("relay", "users_package:Mine"))
-    with pytest.raises(ConfigError, match="one environment 'relay'"):
+    users(relay="users_package:Mine", mine="users_package:Mine")
+    with pytest.raises(ConfigError, match=r"one env 'relay'.*envs.relay:Relay.*users_package:Mine"):
         envs.make("relay")
+    assert envs.names() == ["mine", "mine/long-v0"], "other names stay"
 
 
-def test_an_entry_that_is_no_environment(entries: list[EntryPoint]) -> None:
-    entries.append(entry("three", "users_package:number"))
-    with pytest.raises(EnvContractError, match="users_package:number"):
+def test_an_entry_that_is_no_environment(users: Callable[..., None]) -> None:
+    users(three="users_package:number")
+    with pytest.raises(ConfigError, match="users_package:number to be a class or a function"):
         envs.make("three")
 
 
@@ -81,7 +71,7 @@ def test_unknown_id(id: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         envs.make(id)
     with pytest.raises(ConfigError):
-        envs.recipe(id)
+        gnncomm.default_config(id)
 
 
 @pytest.mark.parametrize(
@@ -97,3 +87,21 @@ def test_attributes_of_the_package() -> None:
     assert set(envs.__all__) <= set(dir(envs))
     with pytest.raises(AttributeError, match="no attribute 'mke'"):
         envs.mke  # noqa: B018
+
+
+def test_a_class_a_function_or_an_environment_of_ones_own_needs_no_name() -> None:
+    """What is nowhere registered is made like what is; a suggestion is made for its settings, too."""
+    env = envs.make(Relay, num_envs=4, num_symbols=3)
+    assert (env.num_envs, env.num_actions, env.id) == (4, 3, "relay")
+    assert (
+        envs.make(lambda num_envs, device, observation: Relay(num_envs, device, observation), num_envs=2).num_envs == 2
+    )
+    assert envs.make(env) is envs.make(env, num_envs=4) is env
+    with pytest.raises(ConfigError, match=r"settings of 'Relay', got 'num_symbol'\. Did you mean 'num_symbols'"):
+        envs.make(Relay, num_symbol=3)
+    with pytest.raises(ConfigError, match="has 4 slots and is given back as it is"):
+        envs.make(env, num_envs=5)
+    with pytest.raises(ConfigError, match="expected an id, a class, a function or an environment, got 5"):
+        envs.make(5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"Relay: expected settings, got 'num_symbol'\. Did you mean"):
+        Relay(num_symbol=3)

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
-from gnncomm import random
+from gnncomm import envs, random
 from gnncomm.types import VectorEnv
 
 B = 64

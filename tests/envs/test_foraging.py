@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.foraging.foraging import Foraging
+from gnncomm.envs.foraging.placing import Placing
 from torch import Tensor
 
-from envs.foraging import Foraging
-from envs.foraging_placing import Placing
-from gnncomm.types import ConfigError, TimeStep
+from gnncomm.errors import ConfigError
+from gnncomm.types import TimeStep
 
 FLOORS = json.loads((Path(__file__).parents[1] / "golden" / "envs" / "floors.json").read_text())
 NONE, NORTH, SOUTH, WEST, EAST, LOAD = range(6)
@@ -270,7 +271,7 @@ def test_compiled_is_the_same() -> None:
     """As one graph; in a process of its own, since what checks shapes under pytest cannot be traced."""
     code = """
 import torch
-from envs.foraging import Foraging
+from gnncomm.envs.foraging.foraging import Foraging
 plain, fast = (Foraging(num_envs=8, sight=2, penalty=0.1, num_agents=2) for _ in range(2))
 fast._proceed = torch.compile(fast._proceed, backend="eager", fullgraph=True, dynamic=False)
 step, other = plain.reset(seed=0), fast.reset(seed=0)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gnncomm.envs.foraging.foraging import Foraging, ForagingState
 from torch import Tensor
 
-from envs.foraging import Foraging, ForagingState
 from gnncomm.types import SparseObs
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "envs"

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gnncomm.envs.foraging.foraging import Foraging, ForagingState
 from scipy.stats import chi2_contingency
-
-from envs.foraging import Foraging, ForagingState
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

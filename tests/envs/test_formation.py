@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.formation import Formation, FormationDraws, FormationState
 from torch import Tensor
 
-from envs.formation import Formation, FormationDraws, FormationState
-from gnncomm.types import ConfigError
+from gnncomm.errors import ConfigError
 
 UP, RIGHT, DOWN, LEFT, STAY = range(5)
 EMPTY = torch.empty(1, 0, dtype=torch.int64)

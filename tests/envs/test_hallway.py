@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.hallway import Hallway, HallwayDraws, HallwayState
 from torch import Tensor
 
-from envs.hallway import Hallway, HallwayDraws, HallwayState
-from gnncomm.types import ConfigError
+from gnncomm.errors import ConfigError
 
 STAY, TOWARDS, AWAY = 0, 1, 2
 EPISODES = 20_000

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 MODULE = """
-from envs.relay import Relay
+from gnncomm.envs.relay import Relay
 
 
 class Whisper(Relay):
@@ -60,7 +60,7 @@ def run(site: Path, folder: Path, *words: str) -> str:
 
 def test_it_is_listed_and_keeps_the_contract(site: Path, tmp_path: Path) -> None:
     program = (
-        "import envs\n"
+        "from gnncomm import envs\n"
         "from gnncomm.testing import check_env\n"
         "check_env(lambda num_envs: envs.make('whisper/loud-v0', num_envs=num_envs))\n"
         "print([name for name in envs.names() if 'whisper' in name], envs.make('whisper/loud-v0').num_actions)\n"

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.frame import maps
+from gnncomm.envs.path_finding import planning as path_planning
+from gnncomm.envs.path_finding.path_finding import PathFinding, PathFindingDraws, PathFindingState
 from torch import Tensor
 
-from envs import maps, path_planning
-from envs.path_finding import PathFinding, PathFindingDraws, PathFindingState
+from gnncomm.errors import ConfigError
 from gnncomm.testing import check_env
-from gnncomm.types import ConfigError, SparseObs
+from gnncomm.types import SparseObs
 
 STAY, UP, DOWN, LEFT, RIGHT = range(5)
 SYSTEMS = ("priority", "block_both", "soft")

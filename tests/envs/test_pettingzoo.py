@@ -7,18 +7,20 @@ import warnings
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import gnncomm.envs.pettingzoo as adapter
 import numpy as np
 import pettingzoo
 import pytest
 import torch
+from gnncomm.envs.frame.base import Flags, GridEnv, Settings, Sizes
+from gnncomm.envs.frame.settings import flag, integer
+from gnncomm.envs.pettingzoo import GridParallelEnv, aec_env, parallel_env
 from gymnasium import spaces
 from torch import Tensor
 
-import envs
-import envs.pettingzoo as adapter
-from envs.base import Flags, GridEnv
-from envs.pettingzoo import GridParallelEnv, aec_env, parallel_env
-from gnncomm.types import ActionError, Batch, ConfigError, EnvContractError, Scene, StateError
+from gnncomm import envs
+from gnncomm.errors import ActionError, ConfigError, EnvContractError, StateError
+from gnncomm.types import Batch, Scene
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # pettingzoo.test loads pettingzoo's deprecated modules
@@ -178,31 +180,25 @@ class MortalDraws(Batch):
     nothing: Tensor
 
 
+@dataclass(frozen=True)
+class MortalSettings(Settings):
+    num_agents: int = integer(3, 1)
+    max_steps: int = integer(4, 1)
+    masked: bool = flag(True)
+
+
 class Mortal(GridEnv[MortalState, MortalDraws]):
     """Agent n dies in step n + 1, but the last one lives; its action 0 is masked. What agents see is the time."""
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        device: str = "cpu",
-        observation: str = "flat",
-        *,
-        num_agents: int = 3,
-        max_steps: int = 4,
-        masked: bool = True,
-    ) -> None:
-        self.masked = masked
-        super().__init__(
-            "mortal",
-            {"num_agents": num_agents, "max_steps": max_steps, "masked": masked},
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=2,
-            obs_dim=1,
-            max_steps=max_steps,
-            device=device,
-            observation=observation,
-        )
+    id = "mortal"
+    settings_class = MortalSettings
+    settings: MortalSettings
+
+    def sizes(self) -> Sizes:
+        return Sizes(self.settings.num_agents, 2, 1, self.settings.max_steps)
+
+    def build(self) -> None:
+        self.masked = self.settings.masked
 
     def draws(self, key: Tensor, t: Tensor | Literal[0]) -> MortalDraws:
         return MortalDraws(key.new_empty(key.shape[0], 0))

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gnncomm.envs.predator_capture_prey import PredatorCapturePrey, PredatorCapturePreyDraws, PredatorCapturePreyState
 from torch import Tensor
 
-from envs.capture import PredatorCapturePrey, PredatorCapturePreyDraws, PredatorCapturePreyState
+from gnncomm.errors import ConfigError
 from gnncomm.testing import check_env
-from gnncomm.types import ConfigError, SparseObs
+from gnncomm.types import SparseObs
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "envs"
 NAMES = sorted(path.stem for path in GOLDEN.glob("pcp_*.npz"))

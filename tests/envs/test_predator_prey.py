@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.predator_prey import PredatorPrey, PredatorPreyDraws, PredatorPreyState
 from torch import Tensor
 
-import envs
-from envs.predator_prey import PredatorPrey, PredatorPreyDraws, PredatorPreyState
+from gnncomm import envs
 
 FLOORS = json.loads((Path(__file__).parents[1] / "golden" / "envs" / "floors.json").read_text())["predator_prey"]
 EPISODES = 4096

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gnncomm.envs.predator_prey import PredatorPrey, PredatorPreyDraws, PredatorPreyState
 from torch import Tensor
 
-from envs.predator_prey import PredatorPrey, PredatorPreyDraws, PredatorPreyState
 from gnncomm.types import SparseObs
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "envs"

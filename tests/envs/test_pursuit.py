@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.crowds.pursuit import Pursuit, PursuitDraws, PursuitState
 from torch import Tensor
 
-from envs.pursuit import Pursuit, PursuitDraws, PursuitState
+from gnncomm.errors import ConfigError
 from gnncomm.testing import check_env
-from gnncomm.types import ConfigError, SparseObs
+from gnncomm.types import SparseObs
 
 STAY, UP, RIGHT, DOWN, LEFT = range(5)
 TAG_NW, TAG_N, TAG_NE, TAG_W, TAG_E, TAG_SW, TAG_S, TAG_SE = range(5, 13)

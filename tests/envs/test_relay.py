@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from gnncomm.envs.relay import Relay
 from torch import Tensor
 
-import envs
-from envs.relay import Relay
-from gnncomm import random
+from gnncomm import envs, random
 
 MANY = 20_000
 

@@ -9,12 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from gnncomm.envs.frame import render
+from gnncomm.envs.frame.base import GridEnv
+from gnncomm.envs.frame.render import _AGENTS, _INK, _PAPER, _SOLID, _TINT, to_rgb, to_text
 
-import envs
-from envs import render
-from envs.base import GridEnv
-from envs.render import _AGENTS, _INK, _PAPER, _SOLID, _TINT, to_rgb, to_text
-from gnncomm.types import ConfigError, Scene, ShapeError
+from gnncomm import envs
+from gnncomm.errors import ConfigError, ShapeError
+from gnncomm.types import Scene
 
 C = 32
 
@@ -144,7 +145,7 @@ def test_drawing_needs_numpy_alone() -> None:
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     nodes = ast.walk(ast.parse(inspect.getsource(render)))
     imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-    ours = {"__future__", "envs", "gnncomm.types", "collections.abc"}
+    ours = {"__future__", "", "gnncomm", "gnncomm.errors", "gnncomm.types", "collections.abc"}
     assert imported - ours == {"numpy", "numpy.typing", "torch"}
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.rendezvous import Rendezvous, RendezvousDraws, RendezvousState
 from torch import Tensor
 
-from envs.rendezvous import Rendezvous, RendezvousDraws, RendezvousState
-from gnncomm.types import ConfigError, SparseObs
+from gnncomm.errors import ConfigError
+from gnncomm.types import SparseObs
 
 UP, RIGHT, DOWN, LEFT, STAY = range(5)
 NOTHING = RendezvousDraws(torch.empty(1, 0, dtype=torch.int64))

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.routing import Network, Routing, RoutingDraws, RoutingState
 from torch import Tensor
 
-from envs.routing import Network, Routing, RoutingDraws, RoutingState
+from gnncomm.errors import ConfigError
 from gnncomm.testing import check_env
-from gnncomm.types import ConfigError, SparseObs
+from gnncomm.types import SparseObs
 
 Links = list[tuple[int, int, int]]  # lower end, higher end, steps
 

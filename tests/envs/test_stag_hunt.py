@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.stag_hunt import StagHunt, StagHuntDraws, StagHuntState
 from torch import Tensor
 
-from envs.stag_hunt import StagHunt, StagHuntDraws, StagHuntState
-from gnncomm.types import ConfigError
+from gnncomm.errors import ConfigError
 
 RIGHT, DOWN, LEFT, UP, STAY, CATCH = range(6)
 Place = tuple[int, int]

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gnncomm.envs.switch import Switch, SwitchDraws, SwitchState, relay_edges
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_matrix
 from torch import Tensor
 
-from envs.switch import Switch, SwitchDraws, SwitchState, relay_edges
+from gnncomm.errors import ConfigError
 from gnncomm.topology import FromFunction, Radius
-from gnncomm.types import ConfigError
 
 NONE, TELL, OFF, ON = range(4)
 EPISODES = 20_000

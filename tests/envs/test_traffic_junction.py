@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.traffic_junction.roads import LEVELS, roads
+from gnncomm.envs.traffic_junction.traffic_junction import TrafficDraws, TrafficJunction, TrafficState
 from torch import Tensor
 
-from envs.traffic_junction import TrafficDraws, TrafficJunction, TrafficState
-from envs.traffic_roads import LEVELS, roads
 from gnncomm import random
 from gnncomm.errors import ActionError, ConfigError
 from gnncomm.testing import check_env

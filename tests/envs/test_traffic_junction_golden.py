@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gnncomm.envs.traffic_junction.roads import LEVELS, roads
+from gnncomm.envs.traffic_junction.traffic_junction import TrafficDraws, TrafficJunction, TrafficState, add_rate_at
 from torch import Tensor
 
-from envs.traffic_junction import TrafficDraws, TrafficJunction, TrafficState, add_rate_at
-from envs.traffic_roads import LEVELS, roads
 from gnncomm.errors import ConfigError
 from gnncomm.types import SparseObs
 

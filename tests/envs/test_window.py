@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from gnncomm.envs.frame.window import Window
 from torch import Tensor
-
-from envs.window import Window
 
 CPU = torch.device("cpu")
 

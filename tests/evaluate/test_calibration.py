@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-import envs
-from gnncomm.codec import Codec, Coded
+from gnncomm import envs
+from gnncomm.codec import Coded, Float32
 from gnncomm.codec.draws import noise_like
 from gnncomm.evaluate import Difference, Overheard, Partners, Shuffled, paired_difference, play
 from gnncomm.evaluate.play import evaluating, team
@@ -33,7 +33,7 @@ def untrained(env: VectorEnv, seed: int) -> CommPolicy:
     return policy
 
 
-class Babble(Codec):
+class Babble(Float32):
     """What is heard is noise of its own at every step: it says nothing of the episode, by construction."""
 
     def forward(self, msg: torch.Tensor, moment: Moment) -> Coded:

@@ -13,9 +13,8 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-import envs
 import gnncomm
-from gnncomm import random
+from gnncomm import envs, random
 from gnncomm.channel import Loss
 from gnncomm.errors import ConfigError, EnvContractError, GnnCommError, NonFiniteError, ResourceError
 from gnncomm.evaluate import Report, evaluate, paired_difference, play
@@ -146,7 +145,6 @@ class Countdown:
 
     id = "countdown"
     num_agents, num_actions, obs_dim, max_steps = 2, 3, 4, 5
-    recipe: Mapping[str, Any] = {}
     device = torch.device("cpu")
 
     def __init__(self, num_envs: int, endless: bool = False, reward: float = 1.0) -> None:

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import envs
-from gnncomm import channel, codec, schedule
+from gnncomm import channel, codec, envs, schedule
 from gnncomm.channel import Channel, Delay, Ideal, Loss
 from gnncomm.evaluate import Overheard, Partners, Report, Shuffled, evaluate, paired_difference
 from gnncomm.graph import CommGraph

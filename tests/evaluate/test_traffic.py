@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-import envs
-from gnncomm import channel, codec
+from gnncomm import channel, codec, envs
 from gnncomm.evaluate import WireUse, evaluate
 from gnncomm.layers import CommStack, MeanComm
 from gnncomm.policy import CommPolicy, Memory

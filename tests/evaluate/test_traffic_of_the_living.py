@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-import envs
+from gnncomm import envs
 from gnncomm.evaluate.traffic import Traffic
 from gnncomm.layers import MeanComm
 from gnncomm.policy import GRU, CommPolicy

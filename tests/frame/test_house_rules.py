@@ -87,6 +87,5 @@ def test_only_declared_dependencies(path: Path) -> None:
     assert not roots - THIRD_PARTY - OPTIONAL - sys.stdlib_module_names - {"gnncomm", "envs", "_typeshed"}
 
 
-def test_packages_are_marked_as_typed() -> None:
+def test_the_package_is_marked_as_typed() -> None:
     assert (ROOT / "gnncomm/py.typed").is_file()
-    assert (ROOT / "envs/py.typed").is_file()

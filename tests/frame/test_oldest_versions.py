@@ -1,20 +1,16 @@
 """The oldest versions that pyproject.toml allows work, and so does the core without any extra.
 
-A real virtual environment, from a package index. torch is the one that runs here, and not the oldest one: the index
-that a machine has may hold only one build for its processor, and an old one weighs gigabytes. The environment sees it
-and what it alone needs through links; nothing else that is installed here can be imported there.
+From a package index, but for torch, which is the one that runs here, and not the oldest one: the index that a machine
+has may hold only one build for its processor, and an old one weighs gigabytes.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterable
-from importlib.metadata import Distribution, distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -38,68 +34,11 @@ def oldest(requirements: Iterable[str]) -> list[str]:
     return found
 
 
-def torch_and_its_needs() -> list[Distribution]:
-    """What is installed of them here, but for what the project declares: of that, the oldest version is wanted."""
-    own = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]} - {"torch"}
-    found: dict[str, Distribution] = {}
-    wanted = ["torch"]
-    while wanted:
-        name = canonicalize_name(wanted.pop())
-        if name in found or name in own:
-            continue
-        found[name] = distribution(name)
-        needs = map(Requirement, found[name].requires or [])
-        wanted += [need.name for need in needs if need.marker is None or need.marker.evaluate({"extra": ""})]
-    return list(found.values())
-
-
-class Installation:
-    def __init__(self, folder: Path) -> None:
-        self.bin = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
-        self.folder = folder
-        subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
-        # Not in the environment itself: pip touches nothing that is outside of it.
-        self._link(torch_and_its_needs(), folder / "linked")
-        (site,) = (folder / "venv").glob("[Ll]ib/**/site-packages")
-        (site / "linked.pth").write_text(f"{folder / 'linked'}\n", encoding="utf-8")
-
-    @staticmethod
-    def _link(distributions: Iterable[Distribution], place: Path) -> None:
-        place.mkdir()
-        for each in distributions:
-            tops = {file.parts[0] for file in each.files or [] if file.parts[0] not in ("..", "__pycache__")}
-            for top in tops:
-                (place / top).symlink_to(Path(str(each.locate_file(top))).resolve())
-
-    def pip(self, *words: str) -> None:
-        done = self._run("python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *words)
-        if "(from versions: none)" in done.stderr or "Errno -3" in done.stderr or "No space left" in done.stderr:
-            pytest.skip(f"pip cannot install here: {done.stderr.strip().splitlines()[-1][:200]}")
-        assert done.returncode == 0, done.stderr
-
-    def gnncomm(self, *words: str, code: int = 0) -> str:
-        done = self._run("gnncomm", *words)
-        assert done.returncode == code, f"gnncomm {' '.join(words)}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return done.stdout + done.stderr
-
-    def _run(self, program: str, *words: str) -> subprocess.CompletedProcess[str]:
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))}
-        return subprocess.run(
-            [str(self.bin / program), *words],
-            cwd=self.folder,
-            env=clean,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=900,
-        )
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_oldest_versions_first_the_core_alone_then_with_figures(tmp_path: Path) -> None:
-    place = Installation(tmp_path)
+def test_oldest_versions_first_the_core_alone_then_with_figures(tmp_path: Path, fresh_environment: Any) -> None:
+    own = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    place = fresh_environment(linked=["torch"], without=own - {"torch"})
     place.pip(*oldest(PROJECT["dependencies"]))
     place.pip("--no-deps", str(ROOT))
 

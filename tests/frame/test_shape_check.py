@@ -128,8 +128,8 @@ def test_annotations_stay_visible(shaped: Any) -> None:
     assert set(shaped.outer.__annotations__) == {"a", "b", "return"}
 
 
-def test_both_packages_are_under_the_check() -> None:
-    for package in ("gnncomm", "envs"):
-        spec = importlib.util.find_spec(package)
+def test_the_package_and_its_environments_are_under_the_check() -> None:
+    for module in ("gnncomm", "gnncomm.random", "gnncomm.envs.relay"):
+        spec = importlib.util.find_spec(module)
         assert spec is not None
         assert type(spec.loader).__name__ == "_Loader"

@@ -19,9 +19,9 @@ from gnncomm.cli.plot import PlotArgs
 from gnncomm.cli.replay import ReplayArgs
 from gnncomm.cli.train import TrainArgs
 from gnncomm.evaluate import evaluate
-from gnncomm.layers import LAYERS
 from gnncomm.learn import PPOConfig, TrainConfig
 from gnncomm.multiagent import DEFAULT_PPO
+from gnncomm.registry import described
 from gnncomm.run import make_env, train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,8 +151,8 @@ def test_layers_and_their_names() -> None:
     classes = {name for name in layers.__all__ if name.endswith("Comm") or name in ("CommStack", "CommLayer")}
     table = {match for row in rows(text) for match in re.findall(r"^`(\w+)\(", row[0])}
     assert table == classes - LEFT_OUT["layers"]
-    assert {row[0].strip("`"): row[1] for row in rows(section(text, "Names"))} == {
-        name: line for name, (_, line) in LAYERS.items()
+    assert {row[0].strip("`"): row[2] for row in rows(section(text, "Names"))} == {
+        one.name: ", ".join(f"`{item.name}={item.default}`" for item in one.parameters) for one in described("layer")
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
+from gnncomm import envs
 from gnncomm.layers import MeanComm
 from gnncomm.learn import PPO, PPOConfig, begin, collect
 from gnncomm.policy import GRU, CommPolicy

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import envs
+from gnncomm import envs
 from gnncomm.errors import ConfigError
 from gnncomm.integrations.form import Task
 from gnncomm.integrations.sources import SettingError, build, function
@@ -86,7 +86,8 @@ def test_a_registered_name_of_gymnasium_is_looked_at_too() -> None:
 def test_a_module_in_the_current_folder(tmp_path: Path) -> None:
     """Which ``python -m`` and scripts see, and the installed command does not."""
     (tmp_path / "mygame.py").write_text("from pettingzoo import ParallelEnv\nclass Guess(ParallelEnv): pass\n")
-    code = "import sys; sys.path = [p for p in sys.path if p]; import envs; envs.make('pettingzoo:mygame:Guess')"
+    code = "import sys; sys.path = [p for p in sys.path if p]; "
+    code += "from gnncomm import envs; envs.make('pettingzoo:mygame:Guess')"
     said = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert (
         "mygame lies in the current folder, which is not searched: begin the command with PYTHONPATH=. ." in said.stderr

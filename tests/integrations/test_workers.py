@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-import envs
+from gnncomm import envs
 from gnncomm.errors import ConfigError, EnvContractError, StateError
 from gnncomm.integrations import workers as room
 from gnncomm.integrations.pettingzoo import ForeignEnv

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from gnncomm.envs.frame.base import Flags, Form, Settings, Sizes
+from gnncomm.envs.frame.settings import integer
 from torch import Tensor
 
-from envs import GridEnv
-from envs.base import Flags, Form
 from gnncomm import random
+from gnncomm.envs import GridEnv
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
 
@@ -27,6 +28,11 @@ class MortalState(Batch):
     t: Tensor  # [B]
 
 
+@dataclass(frozen=True)
+class MortalSettings(Settings):
+    num_agents: int = integer(4, 1)
+
+
 class Mortal(GridEnv[MortalState, MortalDraws]):
     """N agents see three random numbers each, live for 1 to 9 steps (0 in one slot of ten), and may not always do 0.
 
@@ -36,18 +42,12 @@ class Mortal(GridEnv[MortalState, MortalDraws]):
 
     renews = True
 
-    def __init__(self, num_envs: int = 1, device: str = "cpu", observation: str = "flat", num_agents: int = 4) -> None:
-        super().__init__(
-            "mortal",
-            {"num_agents": num_agents},
-            num_envs=num_envs,
-            num_agents=num_agents,
-            num_actions=3,
-            obs_dim=3,
-            max_steps=6,
-            device=device,
-            observation=observation,
-        )
+    id = "mortal"
+    settings_class = MortalSettings
+    settings: MortalSettings
+
+    def sizes(self) -> Sizes:
+        return Sizes(self.settings.num_agents, 3, 3, 6)
 
     def draws(self, key: Tensor, t: Tensor | int) -> MortalDraws:
         agent, number = torch.arange(self.num_agents).view(-1, 1), torch.arange(3)

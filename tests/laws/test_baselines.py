@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
+from gnncomm import envs
 from gnncomm.layers import AttentionComm, CommLayer, CommStack, MeanComm
 from gnncomm.learn import PPO, PPOConfig, Rollout, begin, collect
 from gnncomm.learn.rollout import Step
@@ -209,6 +209,6 @@ def test_a_gate_opens_where_the_difference_is_larger_than_the_price(algo: str, r
         gate.price = price
         now = it.policy.unroll(rollout.timestep, rollout.action, rollout.state, rollout.choice)
         losses = it.learner._losses(now, rollout, it.learner._targets(rollout))
-        (slope,) = torch.autograd.grad(losses["choice_loss"] + losses["wire_cost"], gate.lin.bias)
+        (slope,) = torch.autograd.grad(losses["choice_loss"].value + losses["wire_cost"].value, gate.lin.bias)
         wanted = 0.25 * (rounds * price - effect.sum(-1).mean())
         torch.testing.assert_close(slope, torch.stack([-wanted, wanted]), rtol=0, atol=1e-9)

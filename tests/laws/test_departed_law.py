@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from gnncomm.envs.crowds.battle import Battle, BattleState
+from gnncomm.envs.frame.base import Gone
+from gnncomm.envs.predator_prey import PredatorPrey
+from gnncomm.envs.stag_hunt import StagHunt, StagHuntState
+from gnncomm.envs.traffic_junction.traffic_junction import TrafficJunction
 from torch import Tensor
 
-import envs
-from envs.base import Gone
-from envs.battle import Battle, BattleState
-from envs.predator_prey import PredatorPrey
-from envs.stag_hunt import StagHunt, StagHuntState
-from envs.traffic_junction import TrafficJunction
+from gnncomm import envs
 from gnncomm.testing import LawError, check_departed, check_env, check_masked_actions
 
 CROWDED: list[tuple[str, dict[str, Any]]] = [

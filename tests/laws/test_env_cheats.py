@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gnncomm.envs.predator_prey import PredatorPrey, PredatorPreyState
 from torch import Tensor
 
-from envs.predator_prey import PredatorPrey, PredatorPreyState
 from gnncomm.testing import LawError, check_env
 from gnncomm.testing import env as laws
 from gnncomm.types import Scene, SparseObs, TimeStep

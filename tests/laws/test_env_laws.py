@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from gnncomm.envs.predator_prey import PredatorPrey, PredatorPreyState
+from gnncomm.envs.relay import Relay
 from torch import Tensor
 
-import envs
-from envs.predator_prey import PredatorPrey, PredatorPreyState
-from envs.relay import Relay
+from gnncomm import envs
 from gnncomm.testing import LawError, check_env
 from gnncomm.testing import env as laws
 from gnncomm.types import TimeStep, VectorEnv

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-import envs
+from gnncomm import envs
 from gnncomm.methods import METHODS
 from gnncomm.testing import check_policy
 from gnncomm.types import VectorEnv

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
-from gnncomm import random
+from gnncomm import envs, random
 from gnncomm.channel import Channel, Loss
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm, MeanComm

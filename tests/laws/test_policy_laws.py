@@ -20,8 +20,7 @@ import pytest
 from torch import Tensor, nn
 from torch_geometric.nn import GINEConv
 
-import envs
-from gnncomm import channel, codec, schedule, topology
+from gnncomm import channel, codec, envs, schedule, topology
 from gnncomm import policy as policies
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm, CommLayer, CommStack, ConvComm, MeanComm
@@ -83,6 +82,7 @@ CHANNEL = {
         "jitter": "max=2",
         "loss": "p=0.4",
         "noise": "sigma=0.5",
+        "path_loss": "snr_db=12,shadowing_db=3",
         "silent": "",
     }.items()
 } | {

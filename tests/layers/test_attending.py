@@ -79,12 +79,17 @@ def test_rounds_by_name() -> None:
     assert first is not second
     first, second = make_rounds("attention", 8, 2, share=True)
     assert first is second
-    first, second, third = make_rounds("mean + magic + mean", 8, 3, share=True)
+    first, second, third = make_rounds("mean >> magic >> mean", 8, 3, share=True)
     assert first is third
     assert (type(first), type(second)) == (MeanComm, MagicComm)
-    first, second = make_rounds("mean + mean", 8, 2, share=False)
+    first, second = make_rounds("mean >> mean", 8, 2, share=False)
     assert first is not second
     with pytest.raises(ConfigError, match="names 2 rounds, but there are 1: set rounds=2"):
-        make_rounds("mean + mean", 8, 1, share=False)
+        make_rounds("mean >> mean", 8, 1, share=False)
     with pytest.raises(ConfigError, match="Did you mean 'magic'"):
-        make_rounds("mean + magik", 8, 2, share=False)
+        make_rounds("mean >> magik", 8, 2, share=False)
+    with pytest.raises(ConfigError, match="got 'nothing'"):
+        make_rounds("mean >> ", 8, 2, share=False)
+    with pytest.warns(DeprecationWarning, match="write 'mean >> magic' for 'mean \\+ magic'"):
+        old = make_rounds("mean + magic", 8, 2, share=False)
+    assert [type(layer) for layer in old] == [MeanComm, MagicComm]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 import torch
 from torch import Tensor
@@ -12,16 +10,18 @@ from torch_geometric.nn import GATv2Conv
 from gnncomm.errors import ConfigError, DeviceError, DtypeError, GnnCommError, GraphError, ShapeError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm, CommLayer, CommStack, ConvComm, MeanComm, names
+from gnncomm.registry import parameters_of
 from gnncomm.topology import Full, Ring
 
 F = 4
 LAYERS = [MeanComm(F, F), AttentionComm(F, F), ConvComm(GATv2Conv(F, F, add_self_loops=False))]
 
-SETTINGS = {
-    (name, key): parameter.default
-    for name, (factory, _) in names.LAYERS.items()
-    for key, parameter in list(inspect.signature(factory).parameters.items())[1:]
-}
+WHOLE = [
+    (name, parameter)
+    for name, maker in names.listing().items()
+    for parameter, hint, _ in parameters_of(maker)
+    if hint in (int, int | None) and parameter not in names.REGISTRY.sizes
+]
 
 
 def full(num_agents: int = 3, num_envs: int = 1) -> CommGraph:
@@ -90,14 +90,14 @@ def test_settings_out_of_range_are_refused(build: object, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", [f"{name}:{key}={value}" for name, key in SETTINGS for value in ("0", "9" * 400, "-1")]
+    ("name", "parameter", "value"), [(*one, value) for one in WHOLE for value in ("0", "9" * 400, "-1")]
 )
-def test_a_setting_of_a_named_layer_is_in_its_range(spec: str) -> None:
+def test_a_setting_of_a_named_layer_is_in_its_range(name: str, parameter: str, value: str) -> None:
     """``gat:heads=0`` divided by zero; 0 means something only where it is the default."""
-    name, _, setting = spec.partition(":")
-    key, _, value = setting.partition("=")
-    if value == "0" and SETTINGS[name, key] == 0:
+    spec = f"{name}:{parameter}={value}"
+    defaults = {item: default for item, _, default in parameters_of(names.listing()[name])}
+    if value == "0" and defaults[parameter] == 0:
         names.make_layer(spec, 8)
         return
-    with pytest.raises(ConfigError, match=f"setting '{key}' of the layer '{name}' must be a whole number"):
+    with pytest.raises(ConfigError, match=f"{name}:{parameter} must be a whole number from [01] to 1,048,576, got"):
         names.make_layer(spec, 8)

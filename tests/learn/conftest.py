@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
+from gnncomm import envs
 from gnncomm.learn import PPO, Carry, EpisodeTally, PPOConfig, Rollout, TrainConfig, begin, build_policy, collect
-from gnncomm.policy import PolicyState
+from gnncomm.policy import PolicyState, WireState
 from gnncomm.types import TimeStep
 
 
@@ -65,7 +65,8 @@ class Reader:
     """Values what it sees at that number plus a quarter for each step that it remembers."""
 
     def initial_state(self, num_envs: int, num_agents: int) -> PolicyState:
-        return PolicyState(torch.zeros(num_envs, num_agents, 1))
+        nothing = torch.zeros(num_envs, num_agents, 1, 0)
+        return PolicyState(torch.zeros(num_envs, num_agents, 1), WireState(nothing, nothing))
 
     def act(self, now: TimeStep, state: PolicyState, key: int | None = None) -> Any:
         memory = torch.where(now.first.view(-1, 1, 1), 0.0, state.memory) + 1
@@ -79,7 +80,8 @@ class Reader:
             choice_log_prob=none,
             value=seen + 0.25 * (memory.squeeze(-1) - 1),
             baseline=none,
-            state=PolicyState(memory),
+            state=replace(state, memory=memory),
+            talk=SimpleNamespace(bits=seen),
         )
 
     def value(self, now: TimeStep, state: PolicyState, key: int | None = None) -> Tensor:

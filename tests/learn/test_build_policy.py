@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import envs
+from gnncomm import envs
 from gnncomm.channel import Loss
 from gnncomm.errors import ConfigError
 from gnncomm.layers import LAYERS, AttentionComm, MeanComm
@@ -42,6 +42,13 @@ def test_the_parts_are_those_that_were_named() -> None:
     assert policy.wire.channel == Loss(0.25)
     assert isinstance(policy.memory, LSTM)
     assert policy.integration is Integration.AFTER
+
+
+def test_a_memory_and_a_critic_that_nobody_has() -> None:
+    with pytest.raises(ConfigError, match=r"Unknown critic 'mapo'\. Did you mean 'mappo'"):
+        build(algo="mapo")
+    with pytest.raises(ConfigError, match=r"Unknown memory 'GRU'\. Did you mean 'gru'"):
+        build(memory="GRU")
 
 
 @pytest.mark.parametrize("comm", LAYERS)
@@ -99,7 +106,7 @@ def test_the_seed_decides_the_weights() -> None:
     [
         ({"comm": "atention"}, "attention"),
         ({"comm": "attention:head=2"}, "heads"),
-        ({"comm": "attention:heads=x"}, "whole number"),
+        ({"comm": "attention:heads=x"}, "attention:heads is int: expected heads=4"),
         ({"comm": "attention:heads=3"}, "heads=3"),
         ({"topology": "rin"}, "ring"),
         ({"channel": "los"}, "loss"),

@@ -8,7 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnncomm.learn import Rollout, begin, collect
+from gnncomm import envs
+from gnncomm.layers import AttentionComm, CommStack
+from gnncomm.learn import Rollout, Step, begin, collect
+from gnncomm.policy import GRU, CommPolicy
+from gnncomm.types import TimeStep, stack
 
 CUT, END, ON = 0, 1, 2
 """Environments: truncated after 2 steps, terminated after 3, never ends."""
@@ -77,10 +81,14 @@ def test_tally_counts_whole_episodes_across_rollouts(counter: tuple[Any, Any]) -
     carry, tally = begin(env, policy, 0)
     _, carry = collect(env, policy, carry, 2, 0, tally)
     first = tally.flush()
-    assert first == {"episodes": 1.0, "return": 0.5 + 1.5, "length": 2.0, "success": 0.0}
+    said = (0 + 1 + 1000 + 1001 + 2000 + 2001) / 6
+    whole = {"episodes": 1.0, "return": 0.5 + 1.5, "length": 2.0, "success": 0.0}
+    assert first == whole | {"bits_per_agent_step": said}
     collect(env, policy, carry, 1, 0, tally)
     second = tally.flush()
-    assert second == {"episodes": 1.0, "return": 1000.5 + 1001.5 + 1002.5, "length": 3.0, "success": 1.0}
+    said = (100 + 1002 + 2002) / 3
+    whole = {"episodes": 1.0, "return": 1000.5 + 1001.5 + 1002.5, "length": 3.0, "success": 1.0}
+    assert second == whole | {"bits_per_agent_step": pytest.approx(said)}
     assert tally.running_return.tolist() == [100.5, 0.0, 2000.5 + 2001.5 + 2002.5]
     nothing = tally.flush()
     assert nothing["episodes"] == 0
@@ -94,3 +102,28 @@ def test_the_carry_is_what_comes_next(counter: tuple[Any, Any], length: int) -> 
     _, carry = collect(env, policy, carry, length, 0, tally)
     assert carry.timestep.obs.equal(env.timestep().obs)  # type: ignore[union-attr]
     assert not carry.timestep.done.any()
+
+
+def test_collecting_keeps_what_is_needed_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it plays, a step holds the numbers of its rollout alone: no rows, messages or graphs of a round.
+
+    A whole decision of this policy holds 131 times as much beside the observations.
+    """
+    env = envs.make("predator_prey", num_envs=16, observation="sparse", num_agents=8, dim=10, max_steps=40)
+    policy = CommPolicy(env.obs_dim, env.num_actions, CommStack([AttentionComm(64, 64)] * 2), GRU(64))
+    carry, tally = begin(env, policy, 0)
+    seen: list[Step] = []
+
+    def watched(steps: list[Step]) -> Step:
+        seen.extend(steps)
+        return stack(steps)
+
+    monkeypatch.setattr("gnncomm.learn.rollout.stack", watched)
+    collect(env, policy, carry, 3, 0, tally)
+    for step in seen:
+        tensors = [value for name, value in step.tensors().items() if not name.startswith("timestep.")]
+        storages = {value.untyped_storage().data_ptr(): value.untyped_storage().nbytes() for value in tensors}
+        needed = sum(value.numel() * value.element_size() for value in tensors)
+        assert needed > 0
+        assert sum(storages.values()) <= 2 * needed
+        assert {type(value) for value in vars(step).values()} == {torch.Tensor, TimeStep}

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from gnncomm.envs.relay import Relay
 
-from envs.relay import Relay
 from gnncomm.errors import ConfigError
 from gnncomm.learn import PPOConfig, TrainConfig, Training
 from gnncomm.learn.curriculum import Curriculum, Linear, Switch, names, resolve, spec_of
-from gnncomm.run import make_env, train
+from gnncomm.run import train
 from gnncomm.types import TimeStep
 
 
@@ -137,4 +137,4 @@ def test_a_training_follows_its_curriculum_also_when_resumed(tmp_path: Path) -> 
     mine, theirs = again.state()[0], whole.state()[0]
     assert all(torch.equal(value, theirs[group][name]) for group in mine for name, value in mine[group].items())
     constant = replace(config, curriculum={})
-    assert isinstance(Training(constant, make_env(constant)).carry.timestep, TimeStep)
+    assert isinstance(Training.of(constant).carry.timestep, TimeStep)

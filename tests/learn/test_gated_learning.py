@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-import envs
-from gnncomm import TrainConfig, load, train
+from gnncomm import TrainConfig, envs, load, train
 from gnncomm.errors import CheckpointMismatchError, NonFiniteError
 from gnncomm.layers import MeanComm
 from gnncomm.learn import Training, begin, collect

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnncomm.learn.ppo import masked_mean, policy_loss, value_loss
+from gnncomm.learn.losses import masked_mean, policy_loss, value_loss
 
 ALL = torch.tensor([True])
 NAN, INF = float("nan"), float("inf")

@@ -10,8 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
-from gnncomm import evaluate, record
+from gnncomm import envs, evaluate, record
 from gnncomm.learn import PPO, Rollout, begin, collect
 from gnncomm.learn.returns import Stream, after_death, gae, paid, team_mean
 from gnncomm.types import TimeStep

@@ -54,7 +54,7 @@ def test_trainings_and_evaluations_share_no_episode() -> None:
     """Seeds next to each other once shared all but one of their environments, and ``evaluate`` those of training."""
     seen: dict[str, set[int]] = {}
     for seed in (0, 1, 4, MAX_SEED - 1):
-        training = Training(replace(TINY, env="relay", seed=seed), make_env(replace(TINY, env="relay")))
+        training = Training.of(replace(TINY, env="relay", seed=seed))
         keys = [training.carry.timestep.key, *(_episode_after(training) for _ in range(3))]
         seen[f"train {seed}"] = set(torch.cat(keys).tolist())
     for seed in (0, 1, 10**6):
@@ -84,15 +84,15 @@ def test_settings_of_another_version_are_not_trained() -> None:
             replace(TINY, version=version)
 
 
-def success(training: Training) -> float:
-    env = make_env(replace(training.config, num_envs=500))
-    return float(evaluate(training.policy, env, episodes=500, seed=10**6).trained.success.mean)
+def success(config: TrainConfig) -> float:
+    env = make_env(replace(config, num_envs=500))
+    return float(evaluate(train(config).policy, env, episodes=500, seed=10**6).trained.success.mean)
 
 
 @pytest.mark.parametrize("algo", ["ippo", "mappo"])
 def test_two_arms_are_learned_with_messages_and_not_without(algo: Any) -> None:
-    assert success(train(replace(BANDIT, algo=algo))) == 1.0
-    assert abs(success(train(replace(BANDIT, algo=algo, comm="none"))) - 0.5) < 4 * (0.25 / 500) ** 0.5
+    assert success(replace(BANDIT, algo=algo)) == 1.0
+    assert abs(success(replace(BANDIT, algo=algo, comm="none")) - 0.5) < 4 * (0.25 / 500) ** 0.5
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import leaky_relu
 
-import envs
+from gnncomm import envs
 from gnncomm.layers import AttentionComm, CommLayer, ImplicitComm, MagicComm, MeanComm
 from gnncomm.methods import METHODS
 from gnncomm.policy import CommPolicy, Decision

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-import envs
-from gnncomm import CommPolicy, methods
+from gnncomm import CommPolicy, envs, methods
 from gnncomm.errors import ConfigError
 from gnncomm.methods import Method
 from gnncomm.policy.policy import Decision

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-import envs
-from gnncomm import methods
+from gnncomm import envs, methods
 from gnncomm.methods.reference.dial_dru import DRUNetwork
 from gnncomm.methods.reference.tmc import TMCNetwork
 from gnncomm.methods.value_side import message_kl

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from envs import MultiAgentEnv
 from gnncomm import Agent, CommunicationGraph, MultiAgentLearner, random
 from gnncomm.deploy import Inbox
+from gnncomm.envs import MultiAgentEnv
 from gnncomm.errors import ConfigError, NonFiniteError, ShapeError, StateError
 from gnncomm.learn import PPOConfig
 from gnncomm.topology import Ring

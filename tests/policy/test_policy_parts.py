@@ -45,6 +45,10 @@ def policy(memory: Callable[[int], Memory] = GRU, wire: Wire | None = None, cent
     return CommPolicy(D, A, AttentionComm(H, H), memory(H), Integration.BEFORE, wire, critic)
 
 
+def remembering(subject: CommPolicy, memory: Tensor) -> PolicyState:
+    return replace(subject.initial_state(B, N), memory=memory)
+
+
 # ---- encoder ----
 
 
@@ -118,7 +122,7 @@ def test_observations_of_another_form_are_refused(obs: Tensor, kind: type[Except
 @pytest.mark.parametrize("memory", [GRU, LSTM])
 def test_memory_is_fresh_where_first(memory: Callable[[int], Memory]) -> None:
     subject = policy(memory)
-    old = PolicyState(torch.randn(B, N, subject.memory.state_dim))
+    old = remembering(subject, torch.randn(B, N, subject.memory.state_dim))
     first = torch.tensor([True, False, True, False, False, False])
     mixed = subject.act(moment(), old)
     now = replace(moment(), first=first)
@@ -131,7 +135,7 @@ def test_memory_is_fresh_where_first(memory: Callable[[int], Memory]) -> None:
 
 def test_acting_changes_nothing() -> None:
     subject, now = policy(), moment()
-    state = PolicyState(torch.randn(B, N, H))
+    state = remembering(subject, torch.randn(B, N, H))
     kept, weights = state.memory.clone(), {k: v.clone() for k, v in subject.state_dict().items()}
     one, two = subject.act(now, state, 3), subject.act(now, state, 3)
     assert one.action.equal(two.action)
@@ -142,14 +146,14 @@ def test_acting_changes_nothing() -> None:
 @pytest.mark.parametrize("shape", [(B + 1, N, H), (B, N + 1, H), (B, N, H + 1), (N, B, H)])
 def test_a_state_of_another_batch_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match=r"policy state \[B=6, N=3, S=8\].*use initial_state"):
-        policy().act(moment(), PolicyState(torch.zeros(shape)))
+        policy().act(moment(), remembering(policy(), torch.zeros(shape)))
 
 
 def test_with_wire_shares_the_weights() -> None:
     subject = policy(wire=Wire(Full()))
     mute = subject.with_wire(Wire(Empty()))
     assert all(p is q for p, q in zip(subject.parameters(), mute.parameters(), strict=True))
-    now, state = moment(), PolicyState(torch.randn(B, N, H))
+    now, state = moment(), remembering(subject, torch.randn(B, N, H))
     assert not mute.act(now, state).logits.allclose(subject.act(now, state).logits)
     assert isinstance(subject.wire.topology, Full)
 
@@ -196,7 +200,7 @@ def test_no_key_takes_the_best_action() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_draws_do_not_depend_on_the_batch(size: int) -> None:
     subject = policy(wire=Wire(Ring(), channel=Loss(0.5))).double()
-    now, state = moment(), PolicyState(torch.randn(B, N, H, dtype=torch.float64))
+    now, state = moment(), remembering(subject, torch.randn(B, N, H, dtype=torch.float64))
     together = subject.act(now, state, 3)
     for start in range(0, B, size):
         rows = torch.arange(start, start + size)
@@ -211,7 +215,7 @@ def test_draws_do_not_depend_on_the_batch(size: int) -> None:
 def test_masked_actions_have_no_probability() -> None:
     subject, mask = policy(), torch.rand(B, N, A) < 0.5
     mask[..., 2] = True
-    now, state = moment(action_mask=mask), PolicyState(torch.randn(B, N, H))
+    now, state = moment(action_mask=mask), remembering(subject, torch.randn(B, N, H))
     for key in range(30):
         assert bool(mask.gather(-1, subject.act(now, state, key).action.unsqueeze(-1)).all())
     decision = subject.act(now, state, 0)
@@ -294,7 +298,7 @@ def test_one_step_by_hand(integration: Integration) -> None:
         Integration.BEFORE: lambda: remember(layer(x, graph)),
         Integration.AFTER: lambda: layer(remember(x), graph),
     }[integration]()
-    decision = subject.act(now, PolicyState(memory))
+    decision = subject.act(now, remembering(subject, memory))
     torch.testing.assert_close(decision.logits, subject.actor(want))
     torch.testing.assert_close(decision.value, subject.critic(want, now.alive))
     said = {Integration.PREVIOUS: memory, Integration.BEFORE: x, Integration.AFTER: remember(x)}[integration]

@@ -14,9 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-import envs
 import gnncomm
-from gnncomm import random
+from gnncomm import envs, random
 from gnncomm.channel import Loss
 from gnncomm.errors import GnnCommError, UnsafePathError
 from gnncomm.layers import AttentionComm, CommStack, MeanComm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import envs
+from gnncomm import envs
 from gnncomm.layers import LAYERS
 from gnncomm.methods import METHODS
 from gnncomm.record import record

@@ -12,7 +12,7 @@ import torch
 from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image
 
-import envs
+from gnncomm import envs
 from gnncomm.errors import ConfigError
 from gnncomm.layers import AttentionComm
 from gnncomm.policy import CommPolicy

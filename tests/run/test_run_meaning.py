@@ -166,7 +166,7 @@ def test_environments_are_counted_before_they_are_made(run: Path, forge: Any, mo
     for path in (run / "checkpoints").iterdir():
         forge.state(path, updates=1, env_steps=4096)
         forge.step(path, 4096)
-    monkeypatch.setattr("gnncomm.run.make_env", None)
+    monkeypatch.setattr("gnncomm.learn.build.make_env", None)
     with pytest.raises(CheckpointMismatchError, match=r"running_return \[num_envs=4096\].*got \[4\]"):
         train(config_of(run), run, resume=True)
 
@@ -177,7 +177,7 @@ def test_more_environments_than_any_machine_has_are_not_made(
 ) -> None:
     """Refused by number, or by the memory that they would take; never taken."""
     forge.config(run, num_envs=num_envs, rollout=2**10)
-    monkeypatch.setattr("gnncomm.run.make_env", None)
+    monkeypatch.setattr("gnncomm.learn.build.make_env", None)
     with pytest.raises(error):
         train(config_of(run), run, resume=True)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.learn import PPOConfig, TrainConfig, Training
-from gnncomm.run import make_env, train
+from gnncomm.run import train
 from gnncomm.store import RunDir
 from gnncomm.testing import LawError
 from gnncomm.testing.resume import check_resume
@@ -68,7 +68,7 @@ class Trainings:
         self.metrics: list[dict[str, float]] = []
 
     def start(self) -> Training:
-        return Training(self.config, make_env(self.config))
+        return Training.of(self.config)
 
     def advance(self, state: Training, updates: int) -> Training:
         for _ in range(updates):
@@ -86,7 +86,7 @@ class Trainings:
         counters = dict(checkpoint.state)
         if self.spoil is not None:
             self.spoil(groups, counters)
-        training = Training(run.config(TrainConfig), make_env(self.config))
+        training = Training.of(run.config(TrainConfig))
         training.restore(groups, counters)
         return training
 

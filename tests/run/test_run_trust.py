@@ -99,11 +99,10 @@ def test_what_names_code() -> None:
     environments.require_trust(spread, {}, frozenset({spread}))
 
 
-def test_an_entry_point_vouches_for_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_point_vouches_for_its_environment(
+    installed: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """But not for a function that a file names beside it."""
-    from importlib.metadata import EntryPoint
-
-    found = [EntryPoint("spread", "gnncomm_test_vouched:spread", "gnncomm.envs")]
     import sys
     import types
 
@@ -112,7 +111,7 @@ def test_an_entry_point_vouches_for_its_environment(monkeypatch: pytest.MonkeyPa
     module = types.ModuleType("gnncomm_test_vouched")
     module.spread = pettingzoo_source("mpe2.simple_spread_v3")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "gnncomm_test_vouched", module)
-    monkeypatch.setattr(environments, "entry_points", lambda group: found)
+    installed("gnncomm.envs", spread="gnncomm_test_vouched:spread")
     assert environments.named_code("spread", {}) == frozenset()
     assert environments.named_code("spread", {"pos": "os:system"}) == {"pos=os:system"}
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-import envs
 import gnncomm
-from gnncomm import schedule
-from gnncomm.cli.list import first_line
+from gnncomm import envs, schedule
 from gnncomm.errors import ConfigError
 from gnncomm.layers import MeanComm
 from gnncomm.learn import TrainConfig
 from gnncomm.learn.build import build_policy
 from gnncomm.policy import CommPolicy, Memory
+from gnncomm.registry.describe import first_line
 from gnncomm.schedule import Always, EventTriggered, Gate, LearnedStatic, TopK
 from gnncomm.wire import Wire
 
@@ -25,7 +24,7 @@ def test_sizes_come_from_the_policy_or_from_the_text() -> None:
     static = schedule.resolve("commformer:k=2", 7, 4)
     assert isinstance(static, LearnedStatic)
     assert (static.num_agents, static.k) == (4, 2)
-    top = gnncomm.schedule("schednet:in_channels=5,k=3")
+    top = gnncomm.schedule.resolve("schednet:in_channels=5,k=3")
     assert isinstance(top, TopK)
     assert (top.in_channels, top.k) == (5, 3)
     assert isinstance(schedule.resolve("event:delta=0.5", 7, 4), EventTriggered)

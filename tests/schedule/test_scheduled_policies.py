@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import envs
+from gnncomm import envs
 from gnncomm.errors import ConfigError
 from gnncomm.layers import CommLayer, CommStack, MeanComm
 from gnncomm.learn import PPO, PPOConfig, begin, collect

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gnncomm import channel, schedule, topology
 from gnncomm.errors import ConfigError
-from gnncomm.registry import Registry, snake_case
+from gnncomm.registry import Registry, listed, make, snake_case
 from gnncomm.topology import (
     Empty,
     ErdosRenyi,
@@ -51,6 +51,7 @@ ROOMS: list[Any] = [topology, channel, schedule]
         ("radius:r=2", Radius(2.0)),
         ("full:self_loops=true", Full(self_loops=True)),
         ("full:self_loops=False", Full()),
+        ("full:self_loops=1", Full(self_loops=True)),
         (" ring : k = 2 ", Ring(2)),
         ("ring|star", Ring() | Star()),
         ("full & radius:r=3", Full() & Radius(3.0)),
@@ -88,8 +89,7 @@ ROOMS: list[Any] = [topology, channel, schedule]
 )
 def test_read(text: str, thing: Topology) -> None:
     assert topology.resolve(text) == thing
-    assert callable(topology)
-    assert topology(text) == thing, "the package is called like a function"
+    assert make("topology", text) == thing
     assert topology.resolve(thing) is thing
 
 
@@ -104,7 +104,7 @@ def test_read(text: str, thing: Topology) -> None:
         ("knn:k=4.5", ["knn:k is int", "'4.5'"]),
         ("knn:k=many", ["knn:k is int", "'many'"]),
         ("radius:r=far", ["radius:r is float", "'far'"]),
-        ("full:self_loops=1", ["bool", "self_loops=true", "'1'"]),
+        ("full:self_loops=2", ["bool", "self_loops=true", "'2'"]),
         ("knn:k=-1", ["expected k >= 1, got -1"]),
         ("knn:k=1,k=2", ["'k=2'"]),
         ("knn:k", ["got 'k'"]),
@@ -194,11 +194,11 @@ def test_names_lists_what_the_package_imports(room: Any) -> None:
     for name, cls in listing.items():
         assert getattr(room, cls.__name__) is cls
         assert snake_case(cls.__name__) == name
-    registry = room._registry
+    registry = room.REGISTRY
     combining = {*registry.operators.values(), *registry.prefixes.values(), *registry.suffixes.values()}
     public = {getattr(room, name) for name in room.__all__ if isinstance(getattr(room, name), type)}
-    concrete = {cls for cls in public if issubclass(cls, registry.kind) and not inspect.isabstract(cls)}
-    assert set(listing.values()) == concrete - combining - {registry.sequence, registry.kind}
+    concrete = {cls for cls in public if issubclass(cls, registry.base) and not inspect.isabstract(cls)}
+    assert set(listing.values()) == concrete - combining - {registry.sequence, registry.base}
 
 
 def test_the_other_rooms() -> None:
@@ -258,7 +258,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Registry[Thing]:
     module = ModuleType("users_own")
     vars(module).update(Thing=Thing, EveryKind=EveryKind, OrdinaryClass=OrdinaryClass)
     monkeypatch.setitem(sys.modules, "users_own", module)
-    return Registry(Thing, "users_own")
+    return Registry("thing", Thing, listed("users_own", Thing))
 
 
 def test_every_kind_of_parameter(room: Registry[Thing]) -> None:

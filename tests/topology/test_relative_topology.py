@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-import envs
+from gnncomm import envs
 from gnncomm.errors import GraphError
 from gnncomm.learn import TrainConfig
 from gnncomm.learn.build import build_policy

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-import envs
+from gnncomm import envs
 from gnncomm.types import Batch
 
 
