@@ -11,7 +11,7 @@ from gnncomm.cli.output import Output, outputs
 from gnncomm.errors import did_you_mean
 
 COMMANDS = {
-    "list": "environments, layers, topologies, channels",
+    "list": "what there is to choose from, with its parameters",
     "train": "train a team and show whether it uses its messages",
     "eval": "measure a trained team beside its controls",
     "replay": "record an episode of a trained team and draw it",
