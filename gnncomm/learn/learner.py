@@ -87,7 +87,7 @@ def restore_adam(optimizer: Optimizer, slots: Mapping[str, Tensor]) -> None:
     """The inverse of ``adam_slots``.
 
     Raises:
-        CheckpointMismatchError: a square or a count below 0.
+        CheckpointMismatchError: a square or a count below 0, or a count that counts nothing.
     """
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in slots.items():
