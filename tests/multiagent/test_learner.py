@@ -244,7 +244,7 @@ def test_observations_of_another_shape(bad: Tensor) -> None:
         learner().step(bad)
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(3), torch.zeros(1, 4), 1.0])
+@pytest.mark.parametrize("bad", [torch.zeros(3), torch.zeros(1, 4), torch.zeros(1), [1.0]])
 def test_rewards_of_another_shape(bad: Any) -> None:
     team = learner()
     team.step(torch.zeros(4, 3))
@@ -290,7 +290,7 @@ def test_settings_out_of_range(changes: dict[str, Any]) -> None:
 
 def test_a_graph_is_for_its_number_of_agents() -> None:
     graph = CommunicationGraph(3, Ring())
-    assert "ring" in repr(graph)
+    assert "Ring" in repr(graph)
     with pytest.raises(ShapeError, match="3 agents, got 2"):
         graph.exchange([Agent(3, 5), Agent(3, 5, index=1)])
     with pytest.raises(ConfigError):
