@@ -141,10 +141,10 @@ def rewards_of(rewards: Any, alive: Tensor) -> Tensor:
     Raises:
         ShapeError: neither. NonFiniteError: NaN or infinity.
     """
-    count = alive.shape[-1]
-    one = isinstance(rewards, (int, float)) or (torch.is_tensor(rewards) and not rewards.dim())
-    given = [float(rewards)] * count if one else rewards
-    reward = floats("rewards", given, (count,), f"[N={count}], or one number for all,").to(alive.device)
+    words = f"[N={alive.shape[-1]}], or one number for all"
+    reward = _tensor("rewards", rewards, words, torch.float32).to(alive.device)
+    reward = reward.expand(alive.shape[-1]) if not reward.dim() else reward
+    _require_shape("rewards", reward, alive.shape[-1:], words)
     reward = torch.where(alive | reward.isfinite(), reward, 0.0)
     if not bool(reward.isfinite().all()):
         raise NonFiniteError(f"Expected finite rewards, got {reward[0].tolist()}.")
@@ -163,26 +163,27 @@ def _require_finite(obs_ND: Tensor, alive_N: Tensor) -> None:
 
 def floats(name: str, values: Any, shape: tuple[int | None, ...], words: str) -> Tensor:
     """``values`` as float32 of a shape, in which None is any width; refuses what is no rectangular array of numbers."""
-    try:
-        found = torch.as_tensor(values, dtype=torch.float32)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ShapeError(
-            f"Expected {name} {words} as a tensor, an array or lists of equal length ({error})."
-        ) from error
+    found = _tensor(name, values, words, torch.float32)
     _require_shape(name, found, shape, words)
     return found
 
 
 def mask(name: str, values: Any, shape: tuple[int, ...], words: str) -> Tensor:
     """``values`` as bool of a shape."""
-    try:
-        found = torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ShapeError(f"Expected {name} {words} as bool ({error}).") from error
+    found = _tensor(name, values, words, None)
     if found.dtype != torch.bool:
         raise DtypeError(f"Expected {name} {words} as bool, got {found.dtype}: say True and False.")
     _require_shape(name, found, shape, words)
     return found
+
+
+def _tensor(name: str, values: Any, words: str, dtype: torch.dtype | None) -> Tensor:
+    try:
+        return torch.as_tensor(values, dtype=dtype)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ShapeError(
+            f"Expected {name} {words} as a tensor, an array or lists of equal length ({error})."
+        ) from error
 
 
 def _require_shape(name: str, found: Tensor, shape: tuple[int | None, ...], words: str) -> None:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from gnncomm import methods
 from gnncomm.errors import ConfigError, did_you_mean
-from gnncomm.learn import Fingerprint, Learner, Parts, PPOConfig, TrainConfig
+from gnncomm.layers import names as layers
+from gnncomm.learn import PPO, Fingerprint, Learner, Parts, PPOConfig, TrainConfig
 from gnncomm.learn.build import assemble, build_learner
 from gnncomm.learn.naming import names_within
 from gnncomm.learn.parts import OF_THE_POLICY, fingerprints, taken
@@ -64,10 +65,7 @@ class TeamConfig:
         for name in self.settings:
             if name not in _LEAVES:
                 raise ConfigError(f"Expected a setting of a team, got {name!r}. {did_you_mean(name, _LEAVES)}")
-        if self.ppo.lr_schedule != "constant":
-            raise ConfigError(
-                f"This learner has no last update: expected ppo.lr_schedule='constant', got {self.ppo.lr_schedule!r}."
-            )
+        _require_constant(self.ppo)
 
     @property
     def segments(self) -> int:
@@ -94,6 +92,9 @@ class TeamConfig:
                 f"{learner.experience.kind!r} of {learner.experience.length}. Give a class or function: "
                 "learner(policy, total_updates=, seed=, length=)."
             )
+
+        if isinstance(learner, PPO):
+            _require_constant(learner.config)
         return policy, learner, self._described(objects, policy, learner)
 
     def _described(self, objects: Parts, policy: CommPolicy, learner: Learner) -> TeamConfig:
@@ -126,14 +127,28 @@ def asked(
         raise ConfigError(
             f"Expected a policy or settings of one, got both: policy and {', '.join(sorted(own))}. Leave one out."
         )
-    method = parts.get("comm")
     config = replace(TrainConfig(), integration="previous")
-    if isinstance(method, str) and method in methods.names():
-        config = methods.resolve(method).config(config)
+    if isinstance(name := parts.get("comm"), str) and name in methods.names():
+        config = methods.resolve(name).config(config)
         del parts["comm"]
+    elif isinstance(name, str) and name.isidentifier():
+        _require_layer(name)
     config, objects = taken(replace(config, **own, seed=seed), parts)
     leaves = {name: str(value) if isinstance(value, str) else value for name, value in _leaves(config).items()}
     return TeamConfig(team, horizon, segment, leaves, _ppo_of(config, ppo, parts)), objects
+
+
+def _require_constant(ppo: PPOConfig) -> None:
+    if ppo.lr_schedule != "constant":
+        raise ConfigError(
+            f"This learner has no last update: expected ppo.lr_schedule='constant', got {ppo.lr_schedule!r}."
+        )
+
+
+def _require_layer(name: str) -> None:
+    known = sorted({*layers.REGISTRY.names(), *layers.LAYERS, layers.NONE, *methods.names()})
+    if name not in known:
+        raise ConfigError(f"comm: expected the name of a layer or a method, got {name!r}. {did_you_mean(name, known)}")
 
 
 def _leaves(config: TrainConfig) -> dict[str, Any]:

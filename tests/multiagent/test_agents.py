@@ -98,7 +98,7 @@ def test_agents_that_see_before_they_talk() -> None:
     with pytest.raises(StateError, match="observation"):
         agent.message()
     agent.observe([0.0, 1.0, 2.0])
-    assert agent.message().shape == (8,)
+    assert agent.message().isfinite().all()
     with pytest.raises(StateError, match="observed already"):
         agent.select_action([0.0, 1.0, 2.0])
     assert 0 <= agent.select_action() < 5
