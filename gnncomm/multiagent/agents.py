@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gnncomm.deploy import Inbox, LocalAgent
 from gnncomm.errors import StateError
+from gnncomm.learn.build import assemble
 from gnncomm.multiagent.course import episode_key, floats, mask
 from gnncomm.multiagent.settings import Settings, asked
 from gnncomm.policy import CommPolicy
@@ -22,9 +23,9 @@ class Agent:
         state_dim: D, width of an observation.
         action_dim: A, number of actions.
         index: which agent of the team this is.
-        policy: the weights, shared with the team; None makes an own set from ``seed``.
         seed: of the weights and of the draws of actions.
-        settings: of an own policy, as ``MultiAgentLearner`` takes them.
+        settings: ``policy``, the weights that are shared with the team; or those of an own policy, whose weights are
+            drawn from ``seed``, as ``MultiAgentLearner`` takes them.
     """
 
     def __init__(
@@ -33,13 +34,13 @@ class Agent:
         action_dim: int,
         *,
         index: int = 0,
-        policy: CommPolicy | None = None,
         seed: int = 0,
         **settings: Unpack[Settings],
     ) -> None:
-        if policy is None:
+        policy = settings.get("policy")
+        if len(settings) > 1 or not isinstance(policy, CommPolicy):
             config, objects = asked(TeamSpec(state_dim, action_dim, index + 1), 1, 1, None, seed, settings)
-            policy, _, _ = config.build(objects)
+            policy = assemble(config.training(), config.team, objects)
         self.state_dim, self.action_dim, self.seed = state_dim, action_dim, seed
         self.local = LocalAgent(policy, index)
         self.episode, self.time = 0, 0

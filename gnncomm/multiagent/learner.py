@@ -22,6 +22,7 @@ from gnncomm.multiagent.past import Past, Seen
 from gnncomm.multiagent.settings import Settings, TeamConfig, asked
 from gnncomm.policy import PolicyState
 from gnncomm.random import stream
+from gnncomm.saved import require_policy
 from gnncomm.store import Checkpoint
 from gnncomm.types import Box, Group, Single, TeamSpec, VectorEnv
 
@@ -69,7 +70,7 @@ class MultiAgentLearner:
 
     def _set_up(self, config: TeamConfig, objects: Parts) -> None:
         self.policy, self.learner, self.config = config.build(objects)
-        team, self.seed = config.team, config.training().seed
+        team, self.seed = config.team, int(config.settings["seed"])
         self.num_agents, self.horizon, self.segment = team.num_agents, config.horizon, config.segment
         self.graph = CommunicationGraph(self.num_agents, self.policy.wire.topology, self.policy.wire.channel)
         self._agents = [
@@ -256,6 +257,7 @@ class MultiAgentLearner:
         made: list[Self] = []
 
         def accept(checkpoint: Checkpoint) -> None:
+            require_policy(config.training(), config.team, checkpoint, objects)
             learner = cls.__new__(cls)
             learner._set_up(config, objects)
             saving.require_same(config, learner.config)

@@ -16,7 +16,7 @@ from gnncomm.learn import Parts
 from gnncomm.learn.parts import require_same as require_same_parts
 from gnncomm.learn.parts import taken
 from gnncomm.multiagent.course import Course
-from gnncomm.multiagent.settings import KIND, TeamConfig
+from gnncomm.multiagent.settings import TeamConfig
 from gnncomm.store import (
     Checkpoint,
     RunDir,
@@ -160,7 +160,7 @@ def position_of(
 
 
 def _is_team(run: RunDir) -> bool:
-    return bool(run.config().get("kind") == KIND)
+    return bool(run.config().get("kind") == TeamConfig.kind)
 
 
 def _anywhere(config: TeamConfig) -> TeamConfig:

@@ -18,7 +18,6 @@ from gnncomm.types import TeamSpec
 
 DEFAULT_PPO = PPOConfig(lr=2e-3, lr_schedule="constant", gamma=0.97, entropy=0.001, entropy_end=0.001)
 """Settings with which a team learns from a single environment."""
-KIND = "gnncomm.multiagent"
 
 
 class Settings(Parts, total=False):
@@ -52,7 +51,7 @@ class TeamConfig:
     ppo: PPOConfig
     given: Mapping[str, Fingerprint] = field(default_factory=dict)
     """Parts that were given as objects without a name."""
-    kind: Literal["gnncomm.multiagent"] = KIND
+    kind: Literal["gnncomm.multiagent"] = "gnncomm.multiagent"
 
     def __post_init__(self) -> None:
         team, horizon, segment = self.team, self.horizon, self.segment
@@ -76,30 +75,26 @@ class TeamConfig:
         """The same as a training of one update has it."""
         ppo = replace(self.ppo, minibatches=min(self.ppo.minibatches, self.segments))
         sizes = {"num_envs": self.segments, "rollout": self.segment, "steps": self.horizon}
-        return replace(TrainConfig(), **self.settings, **sizes, ppo=ppo, given=self.given)  # type: ignore[arg-type]  # it checks types
+        return _with(TrainConfig(), {**self.settings, **sizes, "ppo": ppo, "given": self.given})
 
     def build(self, objects: Parts) -> tuple[CommPolicy, Learner, TeamConfig]:
         """Policy and learner, and this configuration as it is with ``objects``: by name what has one."""
         training = self.training()
         policy = assemble(training, self.team, objects)
         learner = build_learner(training, policy, objects)
-        if learner.policy is not policy or (learner.experience.kind, learner.experience.length) != (
-            "rollout",
-            self.segment,
-        ):
+        kind, length = learner.experience.kind, learner.experience.length
+        if learner.policy is not policy or (kind, length) != ("rollout", self.segment):
             raise ConfigError(
                 f"learner: expected one of this policy that asks for rollouts of segment={self.segment} steps, got "
-                f"{learner.experience.kind!r} of {learner.experience.length}. Give a class or function: "
-                "learner(policy, total_updates=, seed=, length=)."
+                f"{kind!r} of {length}. Give a class or function: learner(policy, total_updates=, seed=, length=)."
             )
-
         if isinstance(learner, PPO):
             _require_constant(learner.config)
         return policy, learner, self._described(objects, policy, learner)
 
     def _described(self, objects: Parts, policy: CommPolicy, learner: Learner) -> TeamConfig:
         known = {name: names_within(name, policy, self.team.num_agents) for name in objects if name in OF_THE_POLICY}
-        given = {name: print_ for name, print_ in fingerprints(objects, policy).items() if known[name] is None}
+        given = {name: found for name, found in fingerprints(objects, policy).items() if known[name] is None}
         if "learner" in objects:
             given["learner"] = Fingerprint.of(learner)
         if "losses" in objects:
@@ -127,15 +122,17 @@ def asked(
         raise ConfigError(
             f"Expected a policy or settings of one, got both: policy and {', '.join(sorted(own))}. Leave one out."
         )
-    config = replace(TrainConfig(), integration="previous")
+    if isinstance(whole := parts.get("policy"), CommPolicy):
+        own.setdefault("device", str(whole.like.device))
+    config = _with(TrainConfig(), {"integration": "previous"})
     if isinstance(name := parts.get("comm"), str) and name in methods.names():
         config = methods.resolve(name).config(config)
         del parts["comm"]
     elif isinstance(name, str) and name.isidentifier():
         _require_layer(name)
-    config, objects = taken(replace(config, **own, seed=seed), parts)
+    config, objects = taken(_with(config, {**own, "seed": seed}), parts)
     leaves = {name: str(value) if isinstance(value, str) else value for name, value in _leaves(config).items()}
-    return TeamConfig(team, horizon, segment, leaves, _ppo_of(config, ppo, parts)), objects
+    return TeamConfig(team, horizon, segment, leaves, _ppo_of(ppo, parts)), objects
 
 
 def _require_constant(ppo: PPOConfig) -> None:
@@ -151,15 +148,19 @@ def _require_layer(name: str) -> None:
         raise ConfigError(f"comm: expected the name of a layer or a method, got {name!r}. {did_you_mean(name, known)}")
 
 
+def _with(config: TrainConfig, leaves: Mapping[str, Any]) -> TrainConfig:
+    return replace(config, **leaves)
+
+
 def _leaves(config: TrainConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in _LEAVES}
 
 
-def _ppo_of(config: TrainConfig, ppo: PPOConfig | None, parts: Mapping[str, Any]) -> PPOConfig:
-    if isinstance(parts.get("learner"), PPOConfig):
+def _ppo_of(ppo: PPOConfig | None, parts: Mapping[str, Any]) -> PPOConfig:
+    if isinstance(given := parts.get("learner"), PPOConfig):
         if ppo is not None:
             raise ConfigError("Expected ppo or learner, got both. Leave one out.")
-        return config.ppo
+        return given
     return DEFAULT_PPO if ppo is None else ppo
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,21 @@ def test_a_state_that_no_team_can_have(tmp_path: Path) -> None:
     with gnncomm.store.RunDir.create(tmp_path / "team", learner.config) as run:
         run.save(5, own | groups, counters | {"episode": 0, "time": 0, "metrics": {}})
     with pytest.raises(CheckpointMismatchError, match="beliefs"):
+        MultiAgentLearner.load(tmp_path / "team")
+
+
+def test_sizes_are_compared_before_memory_is_taken(tmp_path: Path) -> None:
+    """A forged file that claims rows of 65,536 numbers (64 GiB of weights) is refused at once."""
+    learner = team(comm="mean")
+    learner.save(tmp_path / "team")
+    forged = replace(learner.config, settings={**learner.config.settings, "hidden": 2**16})
+    with gnncomm.store.RunDir.open(tmp_path / "team", write=True) as run:
+        run.amend(forged)
+    with pytest.raises(CheckpointMismatchError, match="65536"):
+        MultiAgentLearner.load(tmp_path / "team")
+    with gnncomm.store.RunDir.open(tmp_path / "team", write=True) as run:
+        run.amend(replace(learner.config, settings={**learner.config.settings, "comm": "os:system"}))
+    with pytest.raises(ConfigError, match="Cannot read"):
         MultiAgentLearner.load(tmp_path / "team")
 
 
