@@ -56,4 +56,4 @@ parts = {"comm": GatedSum, "topology": Ahead, "codec": Sign, "channel": Distance
 train(default_config("predator_prey", num_envs=32, rollout=12, steps=24_000, integration="before"), "runs/own", **parts)
 own = load("runs/own", **parts)
 print(evaluate(own.policy, own.make_env(200), episodes=200).verdict())
-record.trajectory_figure(record(own.policy, own.make_env(1), seed=5), "own_everything.png")
+record.trajectory_figure(record(own.policy, own.make_env(1), seed=11), "own_everything.png")
