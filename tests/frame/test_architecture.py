@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
-from tests.frame.test_imports import OPEN_TO_ENVS, RANK
 
 import gnncomm
+from tests.frame.test_imports import OPEN_TO_ENVS, RANK
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -20,7 +20,9 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 def test_rooms_and_their_levels() -> None:
     told = {room: int(level) - 1 for level, room in re.findall(r"^\| (\d+) \| `(\w+)` \| .+ \|$", PAGE, re.M)}
     assert told == RANK
-    rooms = {path.stem for path in (ROOT / "gnncomm").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    rooms = {
+        path.stem for path in (ROOT / "gnncomm").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
     assert told.keys() == rooms - {"__init__", "envs"}
     (open_to_envs,) = re.findall(r"It may import (.+?),? and nothing", PAGE.replace("\n", " "))
     assert set(re.findall(r"`(\w+)`", open_to_envs)) == OPEN_TO_ENVS

@@ -1,4 +1,4 @@
-"""docs/extending.md keeps its word: each part in under 30 lines, and the cost of adding one as the dummy package has it."""
+"""docs/extending.md keeps its word: each part in under 30 lines, and what adding one costs the dummy package."""
 
 from __future__ import annotations
 
@@ -54,7 +54,17 @@ def test_what_the_counter_counts() -> None:
 
 def test_each_part_of_the_page_is_short() -> None:
     sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.S | re.M))
-    short = ("Layer", "Topology", "Scheduler", "Codec", "Channel", "Environment", "Encoder and critic", "Learner", "Logger")
+    short = (
+        "Layer",
+        "Topology",
+        "Scheduler",
+        "Codec",
+        "Channel",
+        "Environment",
+        "Encoder and critic",
+        "Learner",
+        "Logger",
+    )
     for title in short:
         code = "".join(re.findall(r"^```python\n(.*?)^```$", sections[title], re.S | re.M))
         classes = [ast.unparse(node) for node in ast.parse(code).body if isinstance(node, ast.ClassDef)]
