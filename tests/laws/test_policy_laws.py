@@ -237,7 +237,7 @@ def test_everything_that_is_listed_is_tried() -> None:
 )
 def test_laws_hold_in_every_environment(form: str, name: str) -> None:
     """One policy with a gate, memory and a lossy medium; by turns training on flat observations and evaluated on
-    sparse ones, which are the same numbers (test_env_laws.py).
+    sparse ones, which are the same numbers (tests/envs/test_env_contract.py).
 
     The environments of the pairwise tests are tried there.
     """
