@@ -133,6 +133,30 @@ def actions(
     return taken
 
 
+def numbers(
+    action: object, alive_BN: Tensor, bounds: tuple[Tensor, Tensor], where: torch.device, names: Sequence[str]
+) -> Tensor:
+    """float32 ``[B, N, A]`` within ``bounds`` (``[N, A]`` each), with 0 in the places of agents that are not alive."""
+    low, high = bounds
+    shape = [*alive_BN.shape, low.shape[1]]
+    wanted = f"a floating-point tensor [num_envs, num_agents, A] = {shape}"
+    if not isinstance(action, Tensor) or list(action.shape) != shape or not action.is_floating_point():
+        got = f"{action.dtype} {list(action.shape)}" if isinstance(action, Tensor) else type(action).__name__
+        raise ActionError(f"step: expected {wanted}, got {got}. Give each agent the numbers of one action.")
+    if action.device != where:
+        raise DeviceError(f"step: expected an action on {where}, got {action.device}. Use action.to(...).")
+    taken = torch.where(alive_BN.unsqueeze(-1), action.detach().cpu().to(torch.float32), 0.0)
+    slack = 1e-6 * (high - low)  # of sums in float32
+    bad = (alive_BN.unsqueeze(-1) & ~((taken >= low - slack) & (taken <= high + slack))).nonzero()
+    if len(bad):
+        env, agent, number = bad[0].tolist()
+        raise ActionError(
+            f"step: expected numbers in [{float(low[agent, number]):g}, {float(high[agent, number]):g}] from agent "
+            f"{names[agent]!r}, got {float(taken[env, agent, number]):g} in environment {env}. Stay within env.box."
+        )
+    return torch.where(alive_BN.unsqueeze(-1), torch.minimum(torch.maximum(taken, low), high), 0.0)
+
+
 def saved_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], id: str) -> None:
     """The names, shapes and types of ``expected``."""
     if state.keys() != expected.keys():

@@ -132,12 +132,12 @@ class Agent:
     def select_action(self, obs: Any, greedy: bool = False) -> int:
         """Look at the own observation ``[D]``, join it with what was heard, and act."""
         if self.local.round < self.local.num_rounds:  # nobody talked to this agent
-            self.local.hear(self.local.policy.actor.weight.new_zeros(0, self.local.policy.comm.rounds[0].msg_channels))
+            self.local.hear(self.local.policy.like.new_zeros(0, self.local.policy.comm.rounds[0].msg_channels))
         self.local.observe(torch.as_tensor(obs, dtype=self.beliefs.dtype, device=self.beliefs.device))
         key = None if greedy else self.seed
         decision = self.local.decide(key, _episode_key(self.seed, self.episode), self.time)
         self.time += 1
-        return decision.action
+        return int(decision.action)
 
     def __repr__(self) -> str:
         return f"Agent({self.state_dim}, {self.action_dim}, index={self.index})"

@@ -8,7 +8,7 @@ and environments that show what was seen last. Sizes are compared before memory 
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,25 +21,16 @@ from gnncomm.learn.parts import OF_THE_POLICY, Parts, fingerprints, require_same
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
 from gnncomm.store import Checkpoint, from_json, package_versions, require_finite, require_match, sealed, to_json
-from gnncomm.types import VectorEnv
+from gnncomm.types import TeamSpec
 
 MAY_CHANGE = ("steps", "save_every")
 """Settings that a resumed training may have otherwise."""
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """What a policy is built for."""
-
-    obs_dim: int
-    num_actions: int
-    num_agents: int
-
-
 def facts(config: TrainConfig, training: Training) -> dict[str, Any]:
     """What is saved beside the tensors and counters of ``training``, which ``config`` describes, as JSON."""
     return {
-        "sizes": asdict(_sizes_of(training.env)),
+        "sizes": to_json(TeamSpec.of(training.env)),
         "config_sha256": fingerprint(config),
         "threads": torch.get_num_threads(),
     }
@@ -64,7 +55,7 @@ def policy_of(config: TrainConfig, checkpoint: Checkpoint, parts: Parts) -> Comm
     require_fit(config, checkpoint, parts)
     _require_device(config.device)
     sizes = _sizes(checkpoint)
-    policy = assemble(config, sizes.obs_dim, sizes.num_actions, sizes.num_agents, parts)
+    policy = assemble(config, sizes, parts)
     policy.load_state_dict(checkpoint.group("model"))
     return policy.eval()
 
@@ -130,7 +121,7 @@ def restore(config: TrainConfig, training: Training, checkpoint: Checkpoint) -> 
         StateError, WorkerError: an environment of another library that does not repeat itself, or fails.
     """
     require_counters(config, checkpoint)
-    mine, theirs = _sizes_of(training.env), _sizes(checkpoint)
+    mine, theirs = TeamSpec.of(training.env), _sizes(checkpoint)
     if mine != theirs:
         raise CheckpointMismatchError(
             f"{checkpoint.path}/state.json: expected {mine} for the environment, got {theirs}."
@@ -179,28 +170,24 @@ def _batch(config: TrainConfig) -> int:
     return config.rollout * config.num_envs
 
 
-def _sizes_of(env: VectorEnv) -> Sizes:
-    return Sizes(env.obs_dim, env.num_actions, env.num_agents)
+def _sizes(checkpoint: Checkpoint) -> TeamSpec:
+    """What the policy was built for."""
+    try:
+        spec: TeamSpec = from_json(TeamSpec, checkpoint.state.get("sizes"))
+    except GnnCommError as error:
+        raise CheckpointMismatchError(f"{checkpoint.path}/state.json: expected sizes of a team: {error}") from error
+    numbers = (spec.obs_dim, spec.num_actions, spec.num_agents)
+    if min(numbers) < 1:
+        raise CheckpointMismatchError(f"{checkpoint.path}/state.json: expected sizes above 0, got {numbers}.")
+    return spec
 
 
-def _sizes(checkpoint: Checkpoint) -> Sizes:
-    found = checkpoint.state.get("sizes")
-    names = ("obs_dim", "num_actions", "num_agents")
-    if (
-        not isinstance(found, dict)
-        or found.keys() != set(names)
-        or not all(type(value) is int and value > 0 for value in found.values())
-    ):
-        raise CheckpointMismatchError(f"{checkpoint.path}/state.json: expected sizes {', '.join(names)}, all above 0.")
-    return Sizes(**found)
-
-
-def _blank(config: TrainConfig, sizes: Sizes, checkpoint: Checkpoint, parts: Parts) -> CommPolicy:
+def _blank(config: TrainConfig, sizes: TeamSpec, checkpoint: Checkpoint, parts: Parts) -> CommPolicy:
     """Such a policy without memory for its tensors; those of ``parts`` are there already, and stay as they are."""
     copies: Parts = {name: copy.deepcopy(part) for name, part in parts.items() if name in OF_THE_POLICY}  # type: ignore[assignment]  # as above
     try:
         with torch.device("meta"):
-            return assemble(replace(config, device="meta"), sizes.obs_dim, sizes.num_actions, sizes.num_agents, copies)
+            return assemble(replace(config, device="meta"), sizes, copies)
     except GnnCommError:
         raise
     except (RuntimeError, OverflowError, TypeError) as error:  # torch cannot count so many bytes

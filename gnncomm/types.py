@@ -6,18 +6,50 @@ K non-zeros of a sparse observation, S width of the global state.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
-__all__ = ["Batch", "Observation", "Rated", "Scene", "SparseObs", "TimeStep", "VectorEnv", "stack"]
+from gnncomm.errors import ConfigError
+
+__all__ = [
+    "Batch",
+    "Bounded",
+    "Box",
+    "Group",
+    "Grouped",
+    "Observation",
+    "Rated",
+    "Scene",
+    "Shown",
+    "SparseObs",
+    "TeamSpec",
+    "TimeStep",
+    "VectorEnv",
+    "stack",
+]
 
 
 class Batch:
-    """A frozen dataclass of tensors that share their leading axes; fields that are no tensors are carried along."""
+    """A frozen dataclass of tensors that share their leading axes; fields that are no tensors are carried along.
+
+    Every subclass is a pytree of its tensors and nested batches, for ``torch.export``, ``torch.compile`` and ``vmap``.
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        pytree.register_pytree_node(
+            cls,
+            _flatten,
+            lambda leaves, rest: _unflatten(cls, leaves, rest),
+            serialized_type_name=f"{cls.__module__}.{cls.__qualname__}",
+            flatten_with_keys_fn=_flatten_with_keys,
+        )
 
     def tensors(self, prefix: str = "") -> dict[str, Tensor]:
         """Every tensor, those of nested batches too, under its dotted name."""
@@ -59,6 +91,34 @@ class Batch:
                 for name, mine in self.tensors().items()
             }
         )
+
+
+_Rest = tuple[tuple[str, ...], tuple[tuple[str, Any], ...]]
+"""Of a batch as a pytree: names of the fields with tensors, and the other fields."""
+
+
+_PLAIN = {"bool", "float", "int", "str"}
+
+
+def _flatten(batch: Any) -> tuple[list[Any], _Rest]:
+    # By what the class says: within its transforms torch puts other things in place of the tensors.
+    inner: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    for item in fields(batch):
+        if item.init:
+            value = getattr(batch, item.name)
+            (rest if value is None or item.type in _PLAIN else inner)[item.name] = value
+    return list(inner.values()), (tuple(inner), tuple(rest.items()))
+
+
+def _flatten_with_keys(batch: Any) -> tuple[list[tuple[Any, Any]], _Rest]:
+    leaves, rest = _flatten(batch)
+    return [(pytree.GetAttrKey(name), leaf) for name, leaf in zip(rest[0], leaves, strict=True)], rest
+
+
+def _unflatten(cls: type[Any], leaves: Any, rest: Any) -> Any:
+    names, others = rest
+    return cls(**dict(zip(names, leaves, strict=True)), **dict(others))
 
 
 @dataclass(frozen=True)
@@ -133,6 +193,7 @@ class TimeStep(Batch):
     action_mask: Tensor | None = None  # [B, N, A] bool: True where an action is allowed
     entered: Tensor | None = None  # [B, N] bool: with this step the row passed to another agent
     cut: Tensor | None = None  # [B, N] bool: truncated with this step, while others go on
+    state: Tensor | None = None  # [B, S] float: the whole state, for a critic that sees it; no agent does
 
     @property
     def done(self) -> Tensor:
@@ -151,6 +212,106 @@ class Scene:
     active: Mapping[str, Tensor]  # name -> [B, M] bool: still there (drawn as an event when it turns False)
     field: Tensor | None = None  # [B, rows, columns] float: a quantity drawn as background
     present: Tensor | None = None  # [B, N] bool: the agent is there to be drawn; None: whoever is alive
+
+
+@dataclass(frozen=True)
+class Box:
+    """Actions that are A numbers for each of N agents: a floating-point tensor ``[B, N, A]``.
+
+    Agent n may choose ``a`` with ``low[n][a] <= action <= high[n][a]``, all finite. Where both are equal it has no such
+    number: nothing is drawn there.
+
+    Raises:
+        ConfigError: bounds that are not finite, not in order, or not of one width.
+    """
+
+    low: tuple[tuple[float, ...], ...]
+    high: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        low, high = ([list(map(float, row)) for row in side] for side in (self.low, self.high))
+        if [len(row) for row in low] != [len(row) for row in high] or len({len(row) for row in low}) != 1:
+            raise ConfigError(f"Box: expected low and high [N, A], got {self.low} and {self.high}. Pad shorter rows.")
+        pairs = [pair for mine, theirs in zip(low, high, strict=True) for pair in zip(mine, theirs, strict=True)]
+        if not pairs or not all(-math.inf < a <= b < math.inf for a, b in pairs):
+            raise ConfigError(
+                f"Box: expected finite low <= high, got {self.low} and {self.high}. Wrap the environment."
+            )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Agents that share weights: the same observation, the same actions, the same task.
+
+    Agents of one team share rewards and may talk to each other; agents of different teams do neither.
+    """
+
+    name: str
+    members: tuple[int, ...]  # rows of the environment
+    obs_dim: int  # the first so many entries of their rows of observations
+    num_actions: int
+    team: str = ""
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """An environment that says what numbers its actions are, where they are numbers."""
+
+    box: Box | None
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """An environment whose agents are not all alike; no groups: they are."""
+
+    groups: tuple[Group, ...]
+
+
+@runtime_checkable
+class Shown(Protocol):
+    """An environment whose time steps hold its state."""
+
+    shown_state_dim: int
+
+
+@dataclass(frozen=True)
+class TeamSpec:
+    """What a policy has to fit.
+
+    Raises:
+        ConfigError: groups that do not hold each agent once, or are wider than the whole.
+    """
+
+    obs_dim: int  # D
+    num_actions: int  # A
+    num_agents: int  # N
+    box: Box | None = None  # None: actions are one of A choices
+    groups: tuple[Group, ...] = ()
+    state_dim: int = 0  # S of the time steps; 0: they show no state
+
+    def __post_init__(self) -> None:
+        if self.box is not None and (len(self.box.low), len(self.box.low[0])) != (self.num_agents, self.num_actions):
+            raise ConfigError(
+                f"box: expected bounds [N={self.num_agents}, A={self.num_actions}], got "
+                f"[{len(self.box.low)}, {len(self.box.low[0])}]."
+            )
+        members = sorted(member for group in self.groups for member in group.members)
+        if self.groups and (len(members) != self.num_agents or members != list(range(self.num_agents))):
+            raise ConfigError(f"groups: expected each of {self.num_agents} agents in one of them, got {members}.")
+        for group in self.groups:
+            if not (0 < group.obs_dim <= self.obs_dim and 0 < group.num_actions <= self.num_actions):
+                raise ConfigError(
+                    f"groups: expected 1 to {self.obs_dim} observed numbers and 1 to {self.num_actions} actions in "
+                    f"{group.name!r}, got {group.obs_dim} and {group.num_actions}."
+                )
+
+    @classmethod
+    def of(cls, env: VectorEnv) -> Self:
+        """Of an environment, with what it says of boxes and groups."""
+        box = env.box if isinstance(env, Bounded) else None
+        groups = env.groups if isinstance(env, Grouped) else ()
+        state_dim = env.shown_state_dim if isinstance(env, Shown) else 0
+        return cls(env.obs_dim, env.num_actions, env.num_agents, box, groups, state_dim)
 
 
 @runtime_checkable
@@ -187,7 +348,7 @@ class VectorEnv(Protocol):
         ...
 
     def step(self, action: Tensor) -> TimeStep:
-        """Advance by ``action [B, N]`` int64."""
+        """Advance by ``action [B, N]`` int64, or ``[B, N, A]`` numbers where the environment has a ``box``."""
         ...
 
     def floor_action(self, key: Tensor) -> Tensor:

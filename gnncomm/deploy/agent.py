@@ -14,7 +14,6 @@ from gnncomm.graph import CommGraph, Layout
 from gnncomm.layers import CommLayer
 from gnncomm.moment import Moment
 from gnncomm.policy import CommPolicy, Integration, checks
-from gnncomm.policy.policy import choose_action, mask_logits
 from gnncomm.schedule import Decider, Schedule
 from gnncomm.types import Observation, SparseObs
 
@@ -23,9 +22,9 @@ from gnncomm.types import Observation, SparseObs
 class LocalDecision:
     """What one agent decided."""
 
-    action: int
+    action: int | Tensor  # one of the actions, or [A] numbers within bounds
     log_prob: Tensor  # [] of the action and of the scheduler's decisions together
-    logits: Tensor  # [A], -inf where masked
+    logits: Tensor  # [P] that tell the distribution of the action, -inf where one of A is masked
 
 
 class LocalAgent:
@@ -44,7 +43,7 @@ class LocalAgent:
     (``gnncomm.testing.check_policy``) shows that a team of such agents chooses what the joint policy chooses.
 
     Args:
-        policy: the weights, shared and not copied.
+        policy: the weights, shared and not copied; those of this agent, where agents have their own.
         index: which agent of the team this is, at least 0; names its draws.
 
     Raises:
@@ -54,7 +53,7 @@ class LocalAgent:
     def __init__(self, policy: CommPolicy, index: int = 0) -> None:
         if index < 0:
             raise ConfigError(f"LocalAgent.index numbers the agents: expected index >= 0, got {index}.")
-        self.policy, self.index = policy, index
+        self.policy, self.index = policy.for_agent(index), index
         self.reset()
 
     @property
@@ -108,7 +107,7 @@ class LocalAgent:
             raise NonFiniteError(
                 f"Agent {self.index} expected a finite observation, got NaN or infinity: mend the sensor."
             )
-        self._x = self.policy.encoder(obs)
+        self._x = self.policy.encode(obs)
         if self._row is None:
             self._row, self._memory = self.policy.before_rounds(self._x, self._memory)
 
@@ -245,16 +244,14 @@ class LocalAgent:
                 "for each round; hear an empty inbox if nobody talks."
             )
         features, memory = self.policy.after_rounds(self._x, self._row, self._memory)
-        logits = self.policy.actor(features)
-        if action_mask is not None:
-            logits = self._masked(logits, action_mask)
+        logits = self._logits(features, action_mask)
         place = (torch.tensor(number, device=logits.device) for number in (episode, step, self.index))
-        action = choose_action(logits, key, *place)
-        log_prob = logits.log_softmax(-1)[action] + self._wire_log_prob
+        action = self.policy.actions.choose(logits, key, *place)
+        log_prob = self.policy.actions.log_prob(logits, action) + self._wire_log_prob
         if not math.isfinite(log_prob.item()):
             raise NonFiniteError(self._why_not_finite())
         self._begin_step(memory)
-        return LocalDecision(int(action), log_prob, logits)
+        return LocalDecision(action if action.dim() else int(action), log_prob, logits)
 
     def _why_not_finite(self) -> str:
         expected = f"Agent {self.index} expected finite logits, got NaN or infinity"
@@ -267,12 +264,12 @@ class LocalAgent:
             f"{expected}, though its weights and what it remembers are finite: what it observed or heard is too large."
         )
 
-    def _masked(self, logits: Tensor, action_mask: Tensor) -> Tensor:
-        if action_mask.dtype == torch.bool and action_mask.shape == logits.shape and not bool(action_mask.any()):
+    def _logits(self, features: Tensor, action_mask: Tensor | None) -> Tensor:
+        if action_mask is not None and action_mask.dtype == torch.bool and not bool(action_mask.any()):
             raise ActionMaskError(
                 f"Agent {self.index} has no allowed action: allow at least one (for instance 'stay')."
             )
-        return mask_logits(logits, action_mask, torch.ones((), dtype=torch.bool, device=logits.device))
+        return self.policy.logits(features, torch.ones((), dtype=torch.bool, device=features.device), action_mask)
 
     def _layer(self, verb: str) -> CommLayer:
         if self._round == self.num_rounds:

@@ -78,9 +78,8 @@ def run_team(
         elif now.entered is not None and bool(now.entered[0, agent.index]):
             agent.forget()
         agent.observe(_own_row(now, agent.index))
-    wire = agents[0].policy.wire
-    reachable = wire.topology(now.alive, now.pos, now.step, now.key)
-    mailbox = Mailbox(reachable, wire.channel, episode, step, _flight(agents, bool(now.first)))
+    reachable = agents[0].policy.reachable(now)
+    mailbox = Mailbox(reachable, agents[0].policy.wire.channel, episode, step, _flight(agents, bool(now.first)))
     for _ in range(agents[0].num_rounds):
         announced = torch.stack([agent.announce() for agent in agents])
         mailbox.route(_joined([agent.gate(reachable, episode, step, key, announced) for agent in agents]))

@@ -29,12 +29,15 @@ class Slot:
         self.place = None if task.pos_function is None else function(task.pos_function)
         masked = [self._is_masked(space) for space in self.views]
         self.plain = [view["observation"] if yes else view for view, yes in zip(self.views, masked, strict=True)]
+        low, high = self._bounds()
         self.form = Form(
             agents=self.names,
             widths=[self._width(name, space) for name, space in zip(self.names, self.plain, strict=True)],
             actions=[self._count(name, space) for name, space in zip(self.names, self.moves, strict=True)],
             masked=any(masked),
             coordinates=0,
+            low=low,
+            high=high,
         )
         self.masked = masked
 
@@ -53,12 +56,39 @@ class Slot:
 
     @staticmethod
     def _count(name: str, space: Any) -> int:
-        if not isinstance(space, spaces.Discrete):
+        if isinstance(space, spaces.Discrete):
+            return int(space.n)
+        if isinstance(space, spaces.Box) and space.dtype.kind == "f" and space.is_bounded() and space.shape != (0,):
+            return int(np.prod(space.shape))
+        raise SettingError(
+            f"expected Discrete actions or a bounded Box of floats, got {space} of {name!r}. Look for a setting of the "
+            "environment that makes them so, or wrap it in a function of your own."
+        )
+
+    def _bounds(self) -> tuple[list[list[float]], list[list[float]]]:
+        """Of the numbers that actions consist of, filled up with 0; none where actions are choices."""
+        boxes = [space for space in self.moves if isinstance(space, spaces.Box)]
+        if not boxes:
+            return [], []
+        if len(boxes) < len(self.moves):
             raise SettingError(
-                f"expected Discrete actions, got {space} of {name!r}. Look for a setting of the environment that makes "
-                "them discrete, or wrap it in a function of your own."
+                f"expected Discrete actions of all agents or Box of all, got {self.moves}. Wrap it in a function of "
+                "your own."
             )
-        return int(space.n)
+        width = max(self._count("", space) for space in boxes)
+        low, high = (
+            [np.pad(np.ravel(side), (0, width - side.size)).astype(float).tolist() for side in sides]
+            for sides in ([space.low for space in boxes], [space.high for space in boxes])
+        )
+        return low, high
+
+    def _move(self, n: int, action: Any) -> Any:
+        """What agent n does, as its space has it."""
+        space = self.moves[n]
+        if not self.form.low:
+            return int(space.start + action)
+        chosen = action[: self.form.actions[n]].reshape(space.shape).astype(space.dtype)
+        return np.clip(chosen, space.low, space.high)  # float32 may round over a bound
 
     def require_form(self, form: Form) -> None:
         """Refuse an environment with other agents, widths or actions than the first one has."""
@@ -88,9 +118,9 @@ class Slot:
         self._locate(record, observations, self.live)
 
     def step(self, actions: Array, records: Array, number: int) -> None:
-        """Let the living act, each with its row of ``actions [N]``."""
+        """Let the living act, each with its row of ``actions [N]`` or ``[N, A]``."""
         acted = self.live
-        moves = {name: int(self.moves[self.row[name]].start + actions[self.row[name]]) for name in acted}
+        moves = {name: self._move(self.row[name], actions[self.row[name]]) for name in acted}
         fields = ("observation", "reward", "termination", "truncation", "info")
         observations, rewards, ends, cuts, infos = self._dicts(self.env.step(moves), fields, "step")
         for field, values in (("reward", rewards), ("termination", ends), ("truncation", cuts)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -44,9 +44,11 @@ class Form:
 
     agents: list[str]
     widths: list[int]  # of each agent's flattened observation
-    actions: list[int]  # of each agent
+    actions: list[int]  # of each agent: how many it has, or of how many numbers one consists
     masked: bool  # the environment masks actions
     coordinates: int  # P; 0 where no positions are known
+    low: list[list[float]] = field(default_factory=list)  # of each number of each agent's actions, filled up with 0
+    high: list[list[float]] = field(default_factory=list)  # empty where actions are choices
 
     @property
     def width(self) -> int:
@@ -58,7 +60,13 @@ class Form:
 
     @property
     def offers_mask(self) -> bool:
-        return self.masked or len(set(self.actions)) > 1
+        return self.masked or (not self.low and len(set(self.actions)) > 1)
+
+    @property
+    def action(self) -> tuple[str, tuple[int, ...]]:
+        """Type and shape of the actions of one environment, as bytes."""
+        count = len(self.agents)
+        return ("<f4", (count, self.num_actions)) if self.low else ("<i4", (count,))
 
     def record(self) -> np.dtype[np.void]:
         """One environment after a reset or a step, as bytes."""

@@ -56,14 +56,14 @@ def plain(settings: Mapping[str, Any]) -> dict[str, Any]:
     return same
 
 
-def replayable(state: Mapping[str, Tensor], max_steps: int, counts_N: Tensor, id: str) -> None:
+def replayable(state: Mapping[str, Tensor], max_steps: int, bounds: tuple[Tensor, Tensor], id: str) -> None:
     """Counters and actions that an episode can have; whoever replays it counts on them."""
     step_B, actions_BTN = state["step"], state["actions"]
     bad = {
         "seed": (state["seed"] < 0).any(),
         "episode": (state["episode"] < 0).any(),
         "step": ((step_B < 0) | (step_B > max_steps)).any(),
-        "actions": ((actions_BTN < 0) | (actions_BTN >= counts_N)).any(),
+        "actions": ~(((actions_BTN >= bounds[0]) & (actions_BTN <= bounds[1])) | (actions_BTN == 0)).all(),
     }
     for name, wrong in bad.items():
         if bool(wrong):

@@ -8,6 +8,7 @@ registry (one with a slash). In ``gymnasium:lbforaging:Foraging-8x8-2p-1f-v3`` i
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -18,12 +19,15 @@ from torch import Tensor
 
 from gnncomm import checks, random
 from gnncomm.errors import ConfigError, ShapeError, StateError
-from gnncomm.integrations import options
+from gnncomm.integrations import kinds, options
 from gnncomm.integrations.drawing import CELLS, on_grid, side_by_side
 from gnncomm.integrations.form import NO_SEED, Kind, Task
 from gnncomm.integrations.workers import Workers
 from gnncomm.shapes import Int
-from gnncomm.types import Scene, TimeStep
+from gnncomm.types import Box, Group, Scene, TimeStep
+
+TRIAL = 25
+"""Random steps that show whether agents get the same rewards."""
 
 _CPU = torch.device("cpu")
 
@@ -33,8 +37,9 @@ class ForeignEnv:
 
     **Rows.** ``possible_agents``, in order. Observations are flattened (``gymnasium.spaces.flatten``: one-hot for
     Discrete), made float32 and padded with zeros to the widest. Actions are ``Discrete``; where agents have different
-    numbers of them, or observe ``{"observation", "action_mask"}``, the time step has an ``action_mask``. Who is not in
-    ``agents`` is not alive: zeros and reward 0.
+    numbers of them, or observe ``{"observation", "action_mask"}``, the time step has an ``action_mask``. Or they are
+    bounded ``Box`` of floats, flattened and padded to the widest: ``box`` says so. Who is not in ``agents`` is not
+    alive: zeros and reward 0.
 
     **Ends.** An agent that terminates has discount 0. An agent that is truncated while others go on keeps discount 1:
     ``timestep.cut`` names it, and its row shows the observation that came with the truncation, for a bootstrap. Where
@@ -63,6 +68,8 @@ class ForeignEnv:
         area: ``"low:high"``, the coordinates that pictures show; x to the right, y up, on 20 x 20 cells.
         strict: Whether each observation must lie in its space. False: its size and finiteness are enough.
         newcomers: Whether agents may appear within an episode; ``timestep.entered`` says when.
+        teams: Who plays with whom: kinds of agents (names without numbers) joined by ``+`` are a team, ``,`` separates
+            teams, ``"all"`` is one team. None: see ``groups``.
         fresh: Whether each episode gets an environment made anew. For those whose ``reset(seed)`` leaves something of
             the episode before, and which therefore cannot be repeated: lbforaging 2.0 places no player where one stood
             last.
@@ -82,6 +89,9 @@ class ForeignEnv:
         "steps": 300_000,
         "ppo": {"lr": 1e-3},
     }
+    _seed: Tensor
+    _episode: Tensor
+    _started: bool
 
     def __init__(
         self,
@@ -99,6 +109,7 @@ class ForeignEnv:
         strict: bool = True,
         newcomers: bool = False,
         fresh: bool = False,
+        teams: str | None = None,
         **settings: Any,
     ) -> None:
         self.id = f"{kind}:{source}"
@@ -117,6 +128,7 @@ class ForeignEnv:
         self._low, self._high = options.area(area)
         own = {"num_workers": num_workers, "timeout": timeout, "step_limit": step_limit, "pos": pos, "area": area}
         self.config: dict[str, Any] = {**own, "strict": strict, "newcomers": newcomers, "fresh": fresh, **settings}
+        self.config |= {} if teams is None else {"teams": teams}
         cut, function = options.positions(pos)
         task = Task(
             kind,
@@ -134,16 +146,48 @@ class ForeignEnv:
             task, self.num_envs, min(num_workers, self.num_envs), options.seconds("timeout", timeout)
         )
         self._begin(newcomers)
+        self._teams = kinds.declared(teams, self.workers.form.agents)
+
+    @functools.cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Agents that are alike, and the team of each, see ``gnncomm.integrations.kinds``.
+
+        Where neither names nor the setting ``teams`` tell teams, ``TRIAL`` random steps are played when this is first
+        asked for; a running episode is played again up to where it was.
+
+        Raises:
+            ConfigError: nobody knows who plays with whom.
+        """
+        form = self.workers.form
+        return kinds.groups(form, self._teams or kinds.undeclared(form.agents, self._trial(), self.id))
+
+    def _trial(self) -> Tensor:
+        """``[S, B, N]``: rewards of random actions."""
+        counters: tuple[Tensor, Tensor, bool] = self._seed, self._episode, self._started
+        running = self.state_dict() if self._started else None
+        now, rewards = self.reset(seed=0), []
+        for _ in range(TRIAL):
+            now = self.step(self.floor_action(now.key))
+            rewards.append(now.reward)
+            now = self.reset(where=now.done) if bool(now.done.any()) else now
+        if running is None:
+            self._seed, self._episode, self._started = counters
+        else:
+            self.load_state_dict(running)
+        return torch.stack(rewards)
 
     def _begin(self, newcomers: bool) -> None:
         form = self.workers.form
         self.agents = tuple(form.agents)
         self.num_agents, self.num_actions, self.obs_dim = len(form.agents), form.num_actions, form.width
         self._newcomers = newcomers
+        self.box = Box(*(tuple(map(tuple, side)) for side in (form.low, form.high))) if form.low else None
         self._counts_N = torch.tensor(form.actions)
+        self._bounds = None if self.box is None else (torch.tensor(form.low), torch.tensor(form.high))
         self._seed = checks.seeds(0, self.num_envs, _CPU)
         self._episode, self._step = torch.zeros_like(self._seed), torch.zeros_like(self._seed)
-        self._actions_BTN = torch.zeros(self.num_envs, self.max_steps, self.num_agents, dtype=torch.int32)
+        dtype = torch.int32 if self.box is None else torch.float32
+        self._actions_BTN = torch.zeros(self.num_envs, self.max_steps, *form.action[1], dtype=dtype)
         self._started = False
 
     @property
@@ -180,8 +224,8 @@ class ForeignEnv:
         self._actions_BTN[due_B] = 0
         self._started = True
 
-    def step(self, action: Int[Tensor, "B N"]) -> TimeStep:
-        """Advance by ``action [B, N]`` int64; values of agents that are not alive are ignored.
+    def step(self, action: Tensor) -> TimeStep:
+        """Advance by ``action [B, N]`` int64, or ``[B, N, A]`` numbers within ``box``; those of the dead are ignored.
 
         Raises:
             StateError: Before the first reset, while an environment is at its end, after the workers have ended.
@@ -195,16 +239,19 @@ class ForeignEnv:
                 f"step: expected running episodes, but those of environments {ended[:8].tolist()} ended. Call "
                 "reset(where=timestep.done) first."
             )
-        taken_BN = checks.actions(
-            action, self._read("alive"), (self.num_envs, self.num_agents), self._counts_N, self.device, self.agents
-        )
+        alive_BN = self._read("alive")
+        if self._bounds is None:
+            shape = (self.num_envs, self.num_agents)
+            taken_BN = checks.actions(action, alive_BN, shape, self._counts_N, self.device, self.agents)
+        else:
+            taken_BN = checks.numbers(action, alive_BN, self._bounds, self.device, self.agents)
         self._advance(torch.ones(self.num_envs, dtype=torch.bool), taken_BN)
         return self._timestep()
 
     def _advance(self, due_B: Tensor, action_BN: Tensor) -> None:
         self.workers.step(due_B.numpy(), action_BN.numpy())
         rows_B = due_B.nonzero().squeeze(-1)
-        self._actions_BTN[rows_B, self._step[rows_B]] = action_BN[rows_B].to(torch.int32)
+        self._actions_BTN[rows_B, self._step[rows_B]] = action_BN[rows_B].to(self._actions_BTN.dtype)
         self._step = self._step + due_B
 
     def _read(self, name: str) -> Tensor:
@@ -235,7 +282,7 @@ class ForeignEnv:
         )
         return found if self.device.type == "cpu" else found.map(lambda x: x.to(self.device))
 
-    def floor_action(self, key: Int[Tensor, " B"]) -> Int[Tensor, "B N"]:
+    def floor_action(self, key: Int[Tensor, " B"]) -> Tensor:
         """Uniformly random among the allowed actions, a function of ``key [B]`` and the current step."""
         if key.shape != (self.num_envs,) or key.dtype != torch.int64:
             raise ShapeError(
@@ -244,6 +291,11 @@ class ForeignEnv:
             )
         stream_B = random.stream(key.cpu(), "floor")
         agents_N = torch.arange(self.num_agents)
+        if self._bounds is not None:
+            low, high = self._bounds
+            numbers_A = torch.arange(self.num_actions)
+            share = random.uniform(stream_B[:, None, None], self._step[:, None, None], agents_N[:, None], numbers_A)
+            return (low + (high - low) * share).to(self.device)
         if not self.workers.form.offers_mask:
             return random.integers(stream_B[:, None], self.num_actions, self._step[:, None], agents_N).to(self.device)
         score_BNA = random.uniform(
@@ -290,13 +342,17 @@ class ForeignEnv:
         blank |= {name: self._read(name) for name in ("obs", "reward", "alive")}
         checks.saved_state(state, blank, self.id)
         options.replayable(
-            {name: value.cpu() for name, value in state.items()}, self.max_steps, self._counts_N, self.id
+            {name: value.cpu() for name, value in state.items()},
+            self.max_steps,
+            (torch.zeros_like(self._counts_N), self._counts_N - 1) if self._bounds is None else self._bounds,
+            self.id,
         )
         mine = {name: value.cpu().clone() for name, value in state.items()}
         self._seed, self._episode = mine["seed"], mine["episode"]
         self._renew(torch.ones(self.num_envs, dtype=torch.bool))
         for t in range(int(mine["step"].max())):
-            self._advance(mine["step"] > t, mine["actions"][:, t].long())
+            action = mine["actions"][:, t]
+            self._advance(mine["step"] > t, action.long() if self.box is None else action)
         for name in ("obs", "reward", "alive"):
             other = (self._read(name) != mine[name]).nonzero()
             if len(other):

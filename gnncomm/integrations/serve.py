@@ -76,7 +76,8 @@ class Worker:
         body = memoryview(request)[1:]
         if request[:1] == STEP:
             due = np.frombuffer(body[:count], dtype=np.bool_)
-            actions = np.frombuffer(body[count:], dtype="<i4").reshape(count, len(form.agents))
+            dtype, shape = form.action
+            actions = np.frombuffer(body[count:], dtype=dtype).reshape(count, *shape)
             for number in np.flatnonzero(due).tolist():
                 self.steps[number] += 1
                 self._begin(number, f"step {self.steps[number]}")

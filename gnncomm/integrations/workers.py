@@ -102,13 +102,15 @@ class Workers:
                 requests[worker.number] = RESET + mine.astype("<i8").tobytes()
         self._keep(self._exchange(requests, ANSWER, self.timeout, "reset"))
 
-    def step(self, due: NDArray[np.bool_], actions: NDArray[np.int64]) -> None:
-        """Advance the environments where ``due [B]`` is True by ``actions [B, N]``."""
+    def step(self, due: NDArray[np.bool_], actions: NDArray[Any]) -> None:
+        """Advance the environments where ``due [B]`` is True by ``actions [B, N]``, or ``[B, N, A]`` numbers."""
         requests = {}
         for worker in self._workers:
             mine = slice(worker.first, worker.first + worker.count)
             if due[mine].any():
-                requests[worker.number] = STEP + due[mine].tobytes() + actions[mine].astype("<i4").tobytes()
+                requests[worker.number] = (
+                    STEP + due[mine].tobytes() + actions[mine].astype(self.form.action[0]).tobytes()
+                )
         self._keep(self._exchange(requests, ANSWER, self.timeout, "step"))
 
     def close(self) -> None:

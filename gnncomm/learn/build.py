@@ -19,11 +19,11 @@ from gnncomm.learn.learner import Learner
 from gnncomm.learn.names import LEARNERS
 from gnncomm.learn.parts import NO_PARTS, Parts, is_made
 from gnncomm.learn.ppo import PPO
-from gnncomm.policy import CommPolicy, Memory
-from gnncomm.policy.names import CRITICS, MEMORIES
+from gnncomm.learn.rows import RowParts
+from gnncomm.policy import CommPolicy, Memory, with_state
 from gnncomm.schedule import Scheduler
 from gnncomm.topology import Empty, Topology
-from gnncomm.types import VectorEnv
+from gnncomm.types import TeamSpec, VectorEnv
 from gnncomm.wire import Wire
 
 
@@ -48,6 +48,11 @@ def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, Comm
 
 def make_env(config: TrainConfig, parts: Parts = NO_PARTS) -> VectorEnv:
     """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``gnncomm.load``."""
+    env = _make_env(config, parts)
+    return with_state(env) if config.critic == "state" else env
+
+
+def _make_env(config: TrainConfig, parts: Parts) -> VectorEnv:
     if "env" in parts:
         told = {"num_envs": config.num_envs, "device": config.device, "observation": config.observation}
         env: VectorEnv = _made("env", parts["env"], VectorEnv, **told, **config.env_settings)
@@ -72,13 +77,11 @@ def build_learner(config: TrainConfig, policy: CommPolicy, parts: Parts = NO_PAR
 
 def build_policy(config: TrainConfig, env: VectorEnv, parts: Parts = NO_PARTS) -> CommPolicy:
     """The policy that ``config`` describes for ``env``, with weights drawn from ``config.seed``."""
-    return assemble(config, env.obs_dim, env.num_actions, env.num_agents, parts)
+    return assemble(config, TeamSpec.of(env), parts)
 
 
-def assemble(
-    config: TrainConfig, obs_dim: int, num_actions: int, num_agents: int, parts: Parts = NO_PARTS
-) -> CommPolicy:
-    """The policy that ``config`` describes for observations and actions of these sizes.
+def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> CommPolicy:
+    """The policy that ``config`` describes for observations, actions and groups like these.
 
     ``comm="none"`` keeps the layers and takes the topology ``Empty()``: the same capacity, nothing on the wire.
     """
@@ -86,21 +89,22 @@ def assemble(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if "policy" in parts:
-            given: CommPolicy = _made("policy", parts["policy"], CommPolicy, obs_dim, num_actions, num_agents)
+            sizes = spec.obs_dim, spec.num_actions, spec.num_agents
+            given: CommPolicy = _made("policy", parts["policy"], CommPolicy, *sizes)
             return given.to(config.device)
         comm = _comm(replace(config, comm="mean") if silent else config, parts)
-        hidden = comm.in_channels
+        hidden, num_agents = comm.in_channels, spec.num_agents
+        rows = RowParts(config, spec, hidden)
 
         def part(name: str, kind: type, named: Callable[[], Any], *told: Any) -> Any:
             return _made(name, parts[name], kind, *told) if name in parts else named()  # type: ignore[literal-required]
 
-        sizes = {"hidden": hidden, "num_agents": num_agents}
-        critic = part("critic", nn.Module, lambda: CRITICS.resolve(config.algo, **sizes), hidden)
+        critic = part("critic", nn.Module, rows.critic, hidden)  # weights are drawn in this order
         policy = CommPolicy(
-            obs_dim,
-            num_actions,
+            spec.obs_dim,
+            spec.num_actions,
             comm,
-            part("memory", Memory, lambda: MEMORIES.resolve(config.memory, hidden=hidden), hidden),
+            part("memory", Memory, rows.memory, hidden),
             config.integration,
             Wire(
                 part("topology", Topology, lambda: Empty() if silent else topology.resolve(config.topology)),
@@ -109,6 +113,10 @@ def assemble(
                 part("channel", Channel, lambda: channel.resolve(config.channel)),
             ),
             critic,
+            encoder=part("encoder", nn.Module, rows.encoder, spec.obs_dim, hidden),
+            actor=part("actor", nn.Module, rows.actor, hidden, rows.actions.width),
+            actions=rows.actions,
+            teams=rows.teams,
         )
     return policy.to(config.device)
 

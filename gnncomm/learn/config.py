@@ -64,8 +64,17 @@ class TrainConfig:
     """What an agent remembers: none, gru or lstm."""
     hidden: int = 64
     """Width of a row."""
+    encoder: str = "linear"
+    """From observations to rows: linear, mlp:layers=2, grid:shape=3x8x8, entities:count=4,width=3."""
+    agent_id: bool = False
+    """Whether agents that share weights see their number."""
+    share: Literal["all", "group", "none"] = "group"
+    """Who has the same weights: all agents, those of a group (all, where the environment has no groups), or nobody."""
     algo: str = "ippo"
     """PPO with a local critic (ippo), a central one (mappo), or another by its name."""
+    critic: Literal["features", "observation", "state", "graph"] = "features"
+    """What the critic reads: the actor's features, or by a trunk of its own observations, these and the environment's
+    state, or the observations in a graph network over the topology."""
     observation: Literal["flat", "sparse"] = "sparse"
     """Form of the observations; same result, other speed."""
     num_envs: int = 256

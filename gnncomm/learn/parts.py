@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypedDict
 
+from torch import nn
+
 from gnncomm.channel import Channel
 from gnncomm.codec import Codec
 from gnncomm.errors import ConfigError, did_you_mean
@@ -42,6 +44,10 @@ class Parts(TypedDict, total=False):
     """Or a factory: ``comm(hidden, hidden)``, called for each of ``config.rounds``."""
     memory: Memory | Callable[[int], Memory] | str
     """Or a factory: ``memory(hidden)``."""
+    encoder: nn.Module | Callable[[int, int], nn.Module] | str
+    """Or a factory: ``encoder(obs_dim, hidden)``."""
+    actor: nn.Module | Callable[[int, int], nn.Module]
+    """Or a factory: ``actor(hidden, width)``, of so many numbers as the distribution of actions has."""
     critic: Critic | Callable[[int], Critic] | str
     """Or a factory: ``critic(hidden)``."""
     topology: Topology | Callable[[], Topology] | str
@@ -58,6 +64,8 @@ OF_THE_POLICY: dict[str, Callable[[CommPolicy], Any]] = {
     "policy": lambda policy: policy,
     "comm": lambda policy: policy.comm,
     "memory": lambda policy: policy.memory,
+    "encoder": lambda policy: policy.encoder,
+    "actor": lambda policy: policy.actor,
     "critic": lambda policy: policy.critic,
     "topology": lambda policy: policy.wire.topology,
     "scheduler": lambda policy: policy.wire.scheduler,

@@ -28,7 +28,7 @@ from gnncomm.learn.losses import (
     total,
     value_loss,
 )
-from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, team_mean
+from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, team_share
 from gnncomm.learn.rollout import Rollout
 from gnncomm.learn.settings import require_ranges, require_types
 from gnncomm.policy import CommPolicy, Evaluation
@@ -127,6 +127,10 @@ class PPO:
         self._trained = list(dict.fromkeys([*policy.parameters(), *self.losses.parameters()]))
         self.optimizer = torch.optim.Adam(self._trained, lr=config.lr, eps=1e-5, fused=True)
         self.updates = 0
+        if config.team_reward_after_death and policy.teams is not None:
+            raise ConfigError(
+                f"ppo.team_reward_after_death: expected one team, got {list(policy.teams.names)}: set it to False."
+            )
         self._graph = {id(parameter) for parameter in policy.scheduler.graph_parameters()}
         if config.graph_every and not self._graph:
             raise ConfigError(
@@ -186,8 +190,16 @@ class PPO:
                     sums[name] = sums.get(name, 0.0) + float(value.detach())
         self.updates += 1
         count = config.epochs * min(config.minibatches, num_envs)
-        means = {name: summed / count for name, summed in sums.items()}
+        means = {name: summed / count for name, summed in sums.items()} | self._team_rewards(rollout)
         return means | {"explained_variance": targets.explained, "lr": self.optimizer.param_groups[0]["lr"]}
+
+    def _team_rewards(self, rollout: Rollout) -> dict[str, float]:
+        """Mean reward of a step for each team, where there are several: the mean of all says nothing of opponents."""
+        teams = self.policy.teams
+        if teams is None:
+            return {}
+        share_TBN = team_share(rollout.reward, rollout.paid, teams.index)
+        return {f"reward_{name}": float(share_TBN[..., teams.first(name)].mean()) for name in teams.names}
 
     def _targets(self, rollout: Rollout) -> Targets:
         config, alive_TBN = self.config, rollout.timestep.alive
@@ -196,7 +208,8 @@ class PPO:
         read = (rollout.reward, rollout.value, rollout.discount)
         reward_TBN, value_TBN, discount_TBN = (torch.where(alive_TBN, x, 0.0) for x in read)
         next_value_TBN = torch.where(discount_TBN != 0, rollout.next_value, 0.0)
-        reward_TBN = (1 - share) * reward_TBN + share * team_mean(rollout.reward, rollout.paid).unsqueeze(-1)
+        team = None if self.policy.teams is None else self.policy.teams.index
+        reward_TBN = (1 - share) * reward_TBN + share * team_share(rollout.reward, rollout.paid, team)
         baseline = torch.where(alive_TBN.unsqueeze(-1), rollout.baseline, 0.0)
         if config.normalise_returns:
             restore = self.return_norm.restore

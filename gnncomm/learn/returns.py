@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gnncomm.shapes import Bool, Float
+from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import TimeStep
 
 
@@ -23,6 +23,25 @@ def team_mean(reward: Float[Tensor, "*lead N"], counts: Bool[Tensor, "*lead N"])
         counts: whose reward it is, see ``paid``.
     """
     return torch.where(counts, reward, 0.0).mean(-1)
+
+
+def team_share(
+    reward: Float[Tensor, "*lead N"], counts: Bool[Tensor, "*lead N"], team: Int[Tensor, " N"] | None
+) -> Float[Tensor, "*lead N"]:
+    """The ``team_mean`` of each agent's own team.
+
+    Args:
+        reward, counts: as for ``team_mean``.
+        team: number of the team of each agent; None: all are one.
+    """
+    if team is None:
+        return team_mean(reward, counts).unsqueeze(-1).expand_as(reward)
+    shared = torch.zeros_like(reward)
+    for number in range(int(team.max()) + 1):
+        mine = team == number
+        mean = torch.where(counts & mine, reward, 0.0).sum(-1, keepdim=True) / mine.sum()
+        shared = torch.where(mine, mean, shared)
+    return shared
 
 
 def paid(now: TimeStep, after: TimeStep) -> Bool[Tensor, "B N"]:

@@ -14,6 +14,7 @@ from gnncomm.learn.build import assemble
 from gnncomm.learn.parts import OF_THE_POLICY, taken
 from gnncomm.methods.reference import REFERENCES, Reference
 from gnncomm.policy import CommPolicy
+from gnncomm.types import TeamSpec
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Method:
         named: dict[str, Any] = {name: value for name, value in parts.items() if isinstance(value, (str, int))}
         config = replace(self.config(), hidden=hidden, seed=seed, **named)
         config, objects = taken(config, {name: value for name, value in parts.items() if name not in named})
-        return assemble(config, obs_dim, num_actions, num_agents, objects)
+        return assemble(config, TeamSpec(obs_dim, num_actions, num_agents), objects)
 
     def _network(self) -> type[Reference]:
         if not self.released:

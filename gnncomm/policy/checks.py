@@ -99,6 +99,8 @@ def require_finite(
     Raises:
         NonFiniteError: names environment and agent, and the first suspect that is not finite.
     """
+    if torch.compiler.is_compiling():  # a traced program asks its numbers nothing
+        return
     log_prob, value = log_prob.detach(), value.detach()
     if math.isfinite((log_prob + value).sum().item()) or _planted.get():
         return

@@ -38,7 +38,7 @@ class Encoder(Remembers, nn.Module):
         nn.init.zeros_(self.bias)
 
     def forward(self, obs: Observation) -> Tensor:
-        self._check_dtype(obs.value if isinstance(obs, SparseObs) else obs)
+        require_floats(obs.value if isinstance(obs, SparseObs) else obs, self.weight.dtype)
         if isinstance(obs, SparseObs):
             self._check_width(obs.width)
             rows, count = obs.index.shape[:-1], obs.index.shape[-1]
@@ -52,19 +52,24 @@ class Encoder(Remembers, nn.Module):
         self._check_width(obs.shape[-1])
         return torch.relu(obs.to(self.weight.dtype) @ self.weight + self.bias)
 
-    def _check_dtype(self, values: Tensor) -> None:
-        mine = self.weight.dtype
-        if not values.is_floating_point():
-            raise DtypeError(f"Expected floating-point observations, got {values.dtype}: use obs.float().")
-        if torch.promote_types(values.dtype, mine) != mine:
-            raise DtypeError(
-                f"Expected observations of {mine}, got {values.dtype}, which would lose digits: use obs.to({mine}) "
-                f"where they are made, or a policy in {values.dtype}."
-            )
-
     def _check_width(self, width: int) -> None:
         if width != self.obs_dim:
             raise ShapeError(f"The policy expected observations of width {self.obs_dim}, got {width}.")
+
+
+def require_floats(values: Tensor, mine: torch.dtype) -> None:
+    """Refuse observations that are no floating-point numbers, or finer ones than weights of type ``mine``.
+
+    Raises:
+        DtypeError: says which.
+    """
+    if not values.is_floating_point():
+        raise DtypeError(f"Expected floating-point observations, got {values.dtype}: use obs.float().")
+    if torch.promote_types(values.dtype, mine) != mine:
+        raise DtypeError(
+            f"Expected observations of {mine}, got {values.dtype}, which would lose digits: use obs.to({mine}) "
+            f"where they are made, or a policy in {values.dtype}."
+        )
 
 
 def living_obs(obs: Observation, alive: Tensor) -> Observation:
@@ -75,7 +80,7 @@ def living_obs(obs: Observation, alive: Tensor) -> Observation:
     """
     values = obs.value if isinstance(obs, SparseObs) else obs
     chosen = torch.where(alive.unsqueeze(-1), values, torch.zeros((), dtype=values.dtype, device=values.device))
-    if not math.isfinite(chosen.detach().sum().item()):
+    if not torch.compiler.is_compiling() and not math.isfinite(chosen.detach().sum().item()):
         check_finite(chosen)
     return SparseObs(obs.index, chosen, obs.width) if isinstance(obs, SparseObs) else chosen
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from gnncomm.policy.critic import CentralCritic, LocalCritic
 from gnncomm.policy.encoder import Encoder
+from gnncomm.policy.encoders import EntityEncoder, GridEncoder, MLPEncoder
 from gnncomm.policy.memory import GRU, LSTM, Memory
 from gnncomm.registry import Registry
 
@@ -15,7 +16,11 @@ MOST = 2**20
 """Of widths."""
 
 ENCODERS: Registry[nn.Module] = Registry(
-    "encoder", nn.Module, {"linear": Encoder}, sizes=("obs_dim", "hidden"), most=MOST
+    "encoder",
+    nn.Module,
+    {"linear": Encoder, "mlp": MLPEncoder, "grid": GridEncoder, "entities": EntityEncoder},
+    sizes=("obs_dim", "hidden"),
+    most=MOST,
 )
 MEMORIES: Registry[Memory] = Registry(
     "memory", Memory, {"none": Memory, "gru": GRU, "lstm": LSTM}, sizes=("hidden",), most=MOST

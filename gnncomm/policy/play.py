@@ -8,7 +8,8 @@ from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
-from gnncomm.policy.policy import CommPolicy, Decision, PolicyState
+from gnncomm.policy.policy import CommPolicy
+from gnncomm.policy.values import Decision, PolicyState
 from gnncomm.types import TimeStep, VectorEnv
 
 

@@ -3,75 +3,27 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from gnncomm import random
-from gnncomm.errors import ActionMaskError, ConfigError, ShapeError
+from gnncomm.errors import ConfigError, ShapeError
+from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.policy import checks
+from gnncomm.policy.actions import Actions, Categorical
 from gnncomm.policy.critic import Critic, LocalCritic
-from gnncomm.policy.encoder import Encoder, living_obs
+from gnncomm.policy.encoder import Encoder, living_obs, require_floats
+from gnncomm.policy.groups import PerAgent
 from gnncomm.policy.memory import GRU, Memory
 from gnncomm.policy.rounds import Talk, WireState, talk
-from gnncomm.types import Batch, TimeStep, stack
+from gnncomm.policy.teams import Teams
+from gnncomm.policy.values import Decision, Evaluation, Integration, PolicyState
+from gnncomm.types import Batch, Observation, SparseObs, TimeStep, stack
 from gnncomm.wire import Wire
-
-
-class Integration(StrEnum):
-    """Where communication stands among the parts of a policy, with x = encoder(o) and memory state s."""
-
-    PREVIOUS = "previous"
-    """Rounds run on the memory of the step before; what was received joins x (CommNet, IC3Net, TarMAC)."""
-    BEFORE = "before"
-    """Rounds run on x; the result enters the memory."""
-    AFTER = "after"
-    """Rounds run on what the memory gave out; the heads read the result (MAGIC, DICG)."""
-
-
-@dataclass(frozen=True)
-class PolicyState(Batch):
-    """What a team carries from step to step."""
-
-    memory: Tensor  # [B, N, S]
-    wire: WireState  # what is in flight between them
-
-
-@dataclass(frozen=True)
-class Decision(Batch):
-    """What a team decided at one step, and by what each decision is to be judged.
-
-    The action of a step comes after the K rounds, the choices of round k come before it. So each has a probability and
-    a baseline of its own: ``value`` may know all choices of the step, ``baseline[..., k]`` knows those of rounds < k
-    only. Values are as the critic says them (normalised where the learner normalises returns).
-    """
-
-    action: Tensor  # [B, N] int64
-    choice: Tensor  # [B, N, K * C] int64: decisions of the scheduler
-    log_prob: Tensor  # [B, N] of the action
-    choice_log_prob: Tensor  # [B, N, K] of the choices in each round; K = 0 where the scheduler samples nothing
-    value: Tensor  # [B, N] baseline of the action: the critic on the features that the action is drawn from
-    baseline: Tensor  # [B, N, K] baseline of the choices in each round, from rows before it
-    logits: Tensor  # [B, N, A], -inf where masked
-    state: PolicyState
-    talk: Talk
-
-
-@dataclass(frozen=True)
-class Evaluation(Batch):
-    """What the policy now thinks of recorded decisions; names as in ``Decision``."""
-
-    log_prob: Tensor  # [T, B, N]
-    choice_log_prob: Tensor  # [T, B, N, K]
-    entropy: Tensor  # [T, B, N] of actions and choices together
-    value: Tensor  # [T, B, N]
-    baseline: Tensor  # [T, B, N, K]
-    cost: Tensor  # [T, B, N] terms of the training loss from scheduler and codec
-    features: Tensor  # [T, B, N, H] that the heads read, for losses of one's own
 
 
 @dataclass(frozen=True)
@@ -86,7 +38,10 @@ class _Heard(Batch):
 
 
 class CommPolicy(nn.Module):
-    """One set of weights for all agents: ``act`` for a step, ``unroll`` for a rollout, tied by the law of ratio one.
+    """A composition of parts: ``act`` for a step, ``unroll`` for a rollout, tied by the law of ratio one.
+
+    Every part but ``comm`` and ``critic`` sees one row at a time, and gives each row what it would give it alone: a
+    ``LocalAgent`` calls the same parts. A part that is a ``PerAgent`` may treat agents unlike by their places.
 
     Args:
         obs_dim: D, width of a flat observation.
@@ -95,8 +50,13 @@ class CommPolicy(nn.Module):
         memory: ``Memory`` (none), ``GRU`` or ``LSTM`` of width H.
         integration: where communication stands, see ``Integration``.
         wire: topology, scheduler and channel.
-        critic: ``LocalCritic`` or ``CentralCritic`` of width H. Where the scheduler samples, the policy has one more of
-            its kind for each round (``baselines``): the baseline of the choices that are made there.
+        critic: a ``Critic``, ``LocalCritic`` of width H if None. Where the scheduler samples, there is one more
+            of its kind for each round (``baselines``): the baseline of the choices that are made there.
+        encoder: any module that turns an ``Observation`` of width D into rows of width H, for any leading axes and for
+            none; ``Encoder`` if None.
+        actor: any module from rows of width H to the ``actions.width`` numbers that tell the distribution of actions.
+        actions: that distribution; ``Categorical(num_actions)`` if None.
+        teams: the team of each agent, by name: no message goes from one to another. None: all are one team.
     """
 
     def __init__(
@@ -108,6 +68,11 @@ class CommPolicy(nn.Module):
         integration: Integration | str = Integration.BEFORE,
         wire: Wire | None = None,
         critic: Critic | None = None,
+        *,
+        encoder: nn.Module | None = None,
+        actor: nn.Module | None = None,
+        actions: Actions | None = None,
+        teams: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         comm = CommStack([comm]) if isinstance(comm, CommLayer) else comm
@@ -119,7 +84,7 @@ class CommPolicy(nn.Module):
                 f"and memory {self.memory.hidden}."
             )
         self.obs_dim, self.num_actions, self.hidden = obs_dim, num_actions, hidden
-        self.encoder = Encoder(obs_dim, hidden)
+        self.encoder = Encoder(obs_dim, hidden) if encoder is None else encoder
         self.comm = comm
         self.integration = Integration(integration)
         if self.integration is Integration.PREVIOUS and self.memory.state_dim == 0:
@@ -128,19 +93,34 @@ class CommPolicy(nn.Module):
                 "be said: expected GRU or LSTM, got Memory. Give one, or use Integration.BEFORE."
             )
         self._connect(Wire() if wire is None else wire)
-        self.actor = nn.Linear(hidden, num_actions)
+        self.actions: Actions = Categorical(num_actions) if actions is None else actions
+        self.actor = new_actor(hidden, self.actions.width) if actor is None else actor
         self.critic = LocalCritic(hidden) if critic is None else critic
-        nn.init.orthogonal_(self.actor.weight, gain=0.01)
-        nn.init.zeros_(self.actor.bias)
+        self.teams = Teams(teams) if teams is not None and len(set(teams)) > 1 else None
         self.baselines = nn.ModuleList(self._new_baselines())
+
+    @property
+    def like(self) -> Tensor:
+        """A weight: what this policy computes is of its type and on its device."""
+        return next(self.parameters())
 
     def with_wire(self, wire: Wire) -> Self:
         """The same weights (shared, not copied) on another wire."""
-        twin = copy.copy(self)
-        twin._modules = dict(self._modules)
+        twin = self._twin()
         twin._connect(wire)
         if not len(self.baselines):
             twin.baselines = nn.ModuleList(twin._new_baselines())
+        return twin
+
+    def for_agent(self, index: int) -> Self:
+        """The same weights as agent ``index`` alone uses them: every part reads one row, whose place it knows."""
+        parts = {name: part.of_agent(index) for name, part in self.named_children() if isinstance(part, PerAgent)}
+        return self._twin(**parts) if parts else self
+
+    def _twin(self, **parts: Any) -> Self:
+        """A policy of the same class, whatever its constructor takes, with the same parts but for ``parts``."""
+        twin = copy.copy(self)
+        twin._modules = dict(self._modules) | parts
         return twin
 
     def _connect(self, wire: Wire) -> None:
@@ -158,12 +138,11 @@ class CommPolicy(nn.Module):
             return []
         aside = 0 if self.integration is Integration.AFTER else self.hidden
         widths = [layer.in_channels + aside for layer in self.comm.rounds]
-        return [self.critic.another(width).to(self.actor.weight) for width in widths]
+        return [self.critic.another(width).to(self.like) for width in widths]
 
     def initial_state(self, num_envs: int, num_agents: int) -> PolicyState:
-        like = self.actor.weight
-        memory = like.new_zeros(num_envs, num_agents, self.memory.state_dim)
-        return PolicyState(memory, WireState.fresh(self.wire, self.comm, like, num_envs, num_agents))
+        memory = self.like.new_zeros(num_envs, num_agents, self.memory.state_dim)
+        return PolicyState(memory, WireState.fresh(self.wire, self.comm, self.like, num_envs, num_agents))
 
     # The parts that see one row each. A LocalAgent calls the same functions.
 
@@ -188,7 +167,31 @@ class CommPolicy(nn.Module):
         out, state = self.memory.step(rows, memory.reshape(rows.shape[0], memory.shape[-1]))
         return out.view(x.shape), state.view(memory.shape)
 
+    def logits(self, features: Tensor, alive: Tensor, action_mask: Tensor | None) -> Tensor:
+        """``[..., P]``: what tells the distribution of the action, from the features."""
+        logits: Tensor = self.actor(features)
+        if logits.shape[-1] != self.actions.width:
+            raise ShapeError(f"Expected an actor that gives {self.actions.width} numbers, got {logits.shape[-1]}.")
+        return logits if action_mask is None else self.actions.masked(logits, action_mask, alive)
+
+    def encode(self, obs: Observation) -> Tensor:
+        """``[..., H]``: x = encoder(o), for observations as fine as the weights at most."""
+        mine = self.like.dtype
+        values = obs.value if isinstance(obs, SparseObs) else obs
+        require_floats(values, mine)
+        if values.dtype != mine:
+            obs = replace(obs, value=values.to(mine)) if isinstance(obs, SparseObs) else values.to(mine)
+        x: Tensor = self.encoder(obs)
+        if x.shape[-1] != self.hidden:
+            raise ShapeError(f"Expected an encoder that gives rows of width {self.hidden}, got {list(x.shape)}.")
+        return x
+
     # The part that crosses rows, over the wire.
+
+    def reachable(self, timestep: TimeStep) -> CommGraph:
+        """Who could hear whom now: what the topology says, within each team."""
+        graph = self.wire.topology(timestep.alive, timestep.pos, timestep.step, timestep.key)
+        return graph if self.teams is None else self.teams.within(graph)
 
     def communicate(
         self,
@@ -199,7 +202,7 @@ class CommPolicy(nn.Module):
         choice: Tensor | None = None,
     ) -> Talk:
         """All rounds of one step, see ``talk``: ``h [B, N, H]`` and a ``[B, ...]`` time step."""
-        reachable = self.wire.topology(timestep.alive, timestep.pos, timestep.step, timestep.key)
+        reachable = self.reachable(timestep)
         return talk(self.comm, self.wire, h, reachable, state, timestep.key, timestep.step, draw, choice)
 
     def act(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None = None) -> Decision:
@@ -214,21 +217,22 @@ class CommPolicy(nn.Module):
             that is not finite. ActionMaskError: a living agent has no allowed action.
         """
         alive, state = timestep.alive, self._entered(timestep, state, key)
-        x = self.encoder(living_obs(timestep.obs, alive))
+        x = self.encode(living_obs(timestep.obs, alive))
         features, after, talked = self._step(x, timestep, state, key)
-        logits = self._logits(features, alive, timestep.action_mask)
+        logits = self.logits(features, alive, timestep.action_mask)
         agent = torch.arange(alive.shape[1], device=alive.device)
-        action = choose_action(logits, key, timestep.key.unsqueeze(-1), timestep.step.unsqueeze(-1), agent)
-        log_prob = logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
-        value, baseline = self.critic(features, alive), self._baseline(talked.rows, self._aside(x, state.memory), alive)
+        action = self.actions.choose(logits, key, timestep.key.unsqueeze(-1), timestep.step.unsqueeze(-1), agent)
+        log_prob = self.actions.log_prob(logits, action)
+        value = self.critic(features, alive, timestep)
+        baseline = self._baseline(talked.rows, self._aside(x, state.memory), timestep)
         checks.require_finite(alive, log_prob + talked.log_prob.sum(-1), value, lambda: self._suspects(state))
         return Decision(action, talked.choice, log_prob, talked.log_prob, value, baseline, logits, after, talked)
 
     def value(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None = None) -> Tensor:
         """``[B, N]``: the ``value`` of ``act`` with the same arguments, its sampled choices included."""
         state = self._entered(timestep, state, key)
-        features, _, _ = self._step(self.encoder(living_obs(timestep.obs, timestep.alive)), timestep, state, key)
-        value: Tensor = self.critic(features, timestep.alive)
+        features, _, _ = self._step(self.encode(living_obs(timestep.obs, timestep.alive)), timestep, state, key)
+        value: Tensor = self.critic(features, timestep.alive, timestep)
         return value
 
     def _entered(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None) -> PolicyState:
@@ -266,12 +270,13 @@ class CommPolicy(nn.Module):
             return None
         return x if self.integration is Integration.PREVIOUS else self.memory.output(memory)
 
-    def _baseline(self, rows: tuple[Tensor, ...], aside: Tensor | None, alive: Tensor) -> Tensor:
+    def _baseline(self, rows: tuple[Tensor, ...], aside: Tensor | None, timestep: TimeStep) -> Tensor:
         """``[..., N, K]``: what is expected before the choices of each round, from ``[..., N, F]`` rows before it."""
         if not self.wire.scheduler.num_choices:
-            return rows[0].new_zeros(*alive.shape, 0)
+            return rows[0].new_zeros(*timestep.alive.shape, 0)
         seen = [row if aside is None else torch.cat([row, aside], -1) for row in rows]
-        return torch.stack([critic(x.detach(), alive) for critic, x in zip(self.baselines, seen, strict=True)], -1)
+        each = zip(self.baselines, seen, strict=True)
+        return torch.stack([critic(x.detach(), timestep.alive, timestep) for critic, x in each], -1)
 
     def unroll(
         self, timestep: TimeStep, action: Tensor, state: PolicyState, choice: Tensor | None = None
@@ -280,30 +285,27 @@ class CommPolicy(nn.Module):
 
         Args:
             timestep: ``[T, B, ...]``.
-            action: ``[T, B, N]``.
+            action: ``[T, B, N]``, or ``[T, B, N, A]`` numbers.
             state: before the first step.
             choice: ``[T, B, N, K * C]``; may be left out where the scheduler samples nothing.
         """
         checks.require_timestep(timestep, axes=2)
         alive = timestep.alive
-        checks.require_shape("action", action, alive.shape, "[T, B, N]")
+        self.actions.check(action, alive.shape)
         checks.require_shape("state.memory", state.memory, (*alive.shape[1:], self.memory.state_dim), "[B, N, S]")
         self._require_state(state)
         if choice is None:
-            choice = action.new_zeros(*action.shape, 0)
-        heard = self._heard(self.encoder(living_obs(timestep.obs, alive)), timestep, choice, state)
-        logits = self._logits(heard.features, alive, timestep.action_mask)
-        log_probs = logits.log_softmax(-1)
-        log_prob = log_probs.gather(-1, action.unsqueeze(-1)).squeeze(-1)
-        # Chosen before the product: exp(-inf) * -inf has no gradient. A masked action contributes nothing.
-        finite_log_probs = torch.where(logits == -torch.inf, 0.0, log_probs)
-        entropy = -(log_probs.exp() * finite_log_probs).sum(-1) + heard.entropy
-        value = self.critic(heard.features, alive)
+            choice = timestep.step.new_zeros(*alive.shape, 0)
+        heard = self._heard(self.encode(living_obs(timestep.obs, alive)), timestep, choice, state)
+        logits = self.logits(heard.features, alive, timestep.action_mask)
+        log_prob = self.actions.log_prob(logits, action)
+        entropy = self.actions.entropy(logits) + heard.entropy
+        value = self.critic(heard.features, alive, timestep)
         judged = (log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
         return Evaluation(*judged, heard.features)
 
     def _require_state(self, state: PolicyState) -> None:
-        checks.require_like("state.memory", state.memory, self.actor.weight)
+        checks.require_like("state.memory", state.memory, self.like)
         schedule, flight = WireState.shapes(self.wire, self.comm, *state.memory.shape[:2])
         checks.require_shape("state.wire.schedule", state.wire.schedule, schedule, "[B, N, K, Z]")
         checks.require_shape("state.wire.flight", state.wire.flight, flight, "[B, N, K, Q]")
@@ -329,7 +331,7 @@ class CommPolicy(nn.Module):
             features_TBNH = self._memory_sequence(features_TBNH, timestep, state)
             if len(self.baselines):
                 aside = self._remembered(features_TBNH, timestep, state).flatten(0, 1)
-        baseline = self._baseline(talked.rows, aside, folded.alive)
+        baseline = self._baseline(talked.rows, aside, folded)
         left = (talked.log_prob, talked.entropy, talked.cost, baseline)
         return _Heard(features_TBNH, *(value.unflatten(0, lead) for value in left))
 
@@ -350,15 +352,17 @@ class CommPolicy(nn.Module):
             state = _fresh(now, state)
             aside = self._aside(x, state.memory)
             features, state, talked = self._step(x, now, state, choice=choice[t])
-            baseline = self._baseline(talked.rows, aside, now.alive)
+            baseline = self._baseline(talked.rows, aside, now)
             steps.append(_Heard(features, talked.log_prob, talked.entropy, talked.cost, baseline))
         return stack(steps)
 
-    def _logits(self, features: Tensor, alive: Tensor, action_mask: Tensor | None) -> Tensor:
-        logits: Tensor = self.actor(features)
-        if action_mask is None:
-            return logits
-        return mask_logits(logits, action_mask, alive)
+
+def new_actor(hidden: int, width: int) -> nn.Linear:
+    """``W z + b`` with small weights, so that at first no action is preferred."""
+    actor = nn.Linear(hidden, width)
+    nn.init.orthogonal_(actor.weight, gain=0.01)
+    nn.init.zeros_(actor.bias)
+    return actor
 
 
 def _fresh(timestep: TimeStep, state: PolicyState) -> PolicyState:
@@ -377,33 +381,3 @@ def _forgetting(timestep: TimeStep) -> Tensor:
     """``[T, B, N]``: where an agent's memory begins anew."""
     first_TBN = timestep.first.unsqueeze(-1).expand_as(timestep.alive)
     return first_TBN if timestep.entered is None else first_TBN | timestep.entered
-
-
-def choose_action(logits: Tensor, key: int | Tensor | None, episode: Tensor, step: Tensor, agent: Tensor) -> Tensor:
-    """One action ``[...]`` for each row of ``logits [..., A]``: sampled by the Gumbel trick, or the best if no ``key``.
-
-    The draw is a pure function of (key, episode, step, agent, action); ``episode``, ``step`` and ``agent`` are integers
-    that broadcast to ``[...]``. The joint policy and a ``LocalAgent`` both choose here.
-    """
-    if key is None:
-        return logits.argmax(-1)
-    action = torch.arange(logits.shape[-1], device=logits.device)
-    counters = (counter.unsqueeze(-1) for counter in (episode, step, agent))
-    return (logits + random.gumbel(random.stream(key, "action"), *counters, action)).argmax(-1)
-
-
-def mask_logits(logits: Tensor, action_mask: Tensor, alive: Tensor) -> Tensor:
-    """``-inf`` where an action is not allowed; the dead may do anything (it is ignored)."""
-    if action_mask.dtype != torch.bool or action_mask.shape != logits.shape:
-        raise ActionMaskError(
-            f"Expected a bool action mask {tuple(logits.shape)}, got {action_mask.dtype} {tuple(action_mask.shape)}."
-        )
-    stuck = ~action_mask.any(-1)
-    if bool((stuck & alive).any()):
-        *lead, agent = (stuck & alive).nonzero()[0].tolist()
-        raise ActionMaskError(
-            f"Agent {agent} of environment {lead[-1]} has no allowed action"
-            f"{f' at step {lead[0]} of the rollout' if len(lead) > 1 else ''}: "
-            "allow at least one (for instance 'stay'), or mark the agent as not alive."
-        )
-    return torch.where(action_mask | stuck.unsqueeze(-1), logits, -torch.inf)

@@ -60,7 +60,7 @@ class Episode:
     agents: Floats  # [T + 1, N, 2] (row, column)
     finished: Bools  # [T + 1, N] has done its part
     alive: Bools  # [T + 1, N] takes part, and is there to be drawn
-    actions: Ints  # [T, N]
+    actions: Ints | Floats  # [T, N] int64, or [T, N, A] float32 numbers
     rewards: Floats  # [T, N]
     messages: Ints  # [E, 4] as they were read
     weight: Floats  # [E]
@@ -187,7 +187,10 @@ def _check(episode: Episode) -> None:
     _expect("agents", episode.agents, np.float32, (states, agents, 2))
     _expect("finished", episode.finished, np.bool_, (states, agents))
     _expect("alive", episode.alive, np.bool_, (states, agents))
-    _expect("actions", episode.actions, np.int64, (steps, agents))
+    if episode.actions.ndim == 3:
+        _expect("actions", episode.actions, np.float32, (steps, agents, episode.actions.shape[2]))
+    else:
+        _expect("actions", episode.actions, np.int64, (steps, agents))
     _expect("rewards", episode.rewards, np.float32, (steps, agents))
     _expect("weight", episode.weight, np.float32, (len(episode.weight),))
     _expect("messages", episode.messages, np.int64, (len(episode.weight), 4))
@@ -227,7 +230,7 @@ def _check_head(episode: Episode) -> None:
             raise EpisodeError(f"Expected {name} to be {kind.__name__}, got {getattr(episode, name)!r}.")
     if len(episode.size) != 2 or any(type(side) is not int or not 1 <= side <= 10_000 for side in episode.size):
         raise EpisodeError(f"Expected size to be (rows, columns) from 1 to 10000, got {episode.size!r}.")
-    if episode.finished.ndim != 2 or episode.actions.ndim != 2:
+    if episode.finished.ndim != 2 or episode.actions.ndim not in (2, 3):
         raise EpisodeError(f"Expected finished [T + 1, N] and actions [T, N], got {episode.finished.shape}.")
 
 

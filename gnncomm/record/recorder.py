@@ -133,7 +133,7 @@ def _episode(
             ],
             np.bool_,
         ),
-        actions=_over_time(actions, np.int64),
+        actions=_over_time(actions, np.float32 if actions[0].is_floating_point() else np.int64),
         rewards=_over_time(
             [torch.where(paid(now, after), after.reward, 0.0) for now, after in pairwise(steps)], np.float32
         ),

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import StateError
-from gnncomm.policy.policy import choose_action
+from gnncomm.policy import actions_of
 from gnncomm.testing.contract import EnvFactory, check_reset_flags, check_step_flags, check_timestep
 from gnncomm.testing.departed import Departing, check_departed
 from gnncomm.testing.law import require, require_bits, require_same_tensors
-from gnncomm.types import SparseObs, TimeStep, VectorEnv
+from gnncomm.types import Bounded, SparseObs, TeamSpec, TimeStep, VectorEnv
 
 T = TypeVar("T")
 
@@ -78,13 +78,13 @@ def check_env(factory: EnvFactory, num_envs: int = 3, steps: int | None = None, 
 
 def _trial_actions(env: VectorEnv, now: TimeStep, identity: Tensor, count: int) -> Tensor:
     """``[B, N]`` allowed random actions, a function of each slot's ``identity [B]`` and of ``count``."""
-    shape = (*now.alive.shape, env.num_actions)
-    logits = torch.zeros(shape, device=now.alive.device)
+    actions = actions_of(_spec(env)).to(now.alive.device)
+    logits = torch.zeros(*now.alive.shape, actions.width, device=now.alive.device)
     if now.action_mask is not None:
         # Who is not alive may have nothing to do.
         logits = torch.where(now.action_mask | ~now.alive.unsqueeze(-1), logits, -torch.inf)
-    agent = torch.arange(shape[1], device=now.alive.device)
-    return choose_action(logits, 31, identity.unsqueeze(-1), torch.tensor(count), agent)
+    agent = torch.arange(now.alive.shape[1], device=now.alive.device)
+    return actions.choose(logits, 31, identity.unsqueeze(-1), torch.tensor(count), agent)
 
 
 @dataclass
@@ -171,11 +171,26 @@ def _check_reference_actions(env: VectorEnv, now: TimeStep) -> None:
     with contextlib.suppress(StateError):  # where nobody knows what is best
         known["ceiling_action"] = env.ceiling_action()
     for name, action in known.items():
-        fits = action.dtype == torch.int64 and action.shape == now.alive.shape
-        wanted = f"expected int64 {list(now.alive.shape)}"
+        dtype, shape, low, high = _bounds(_spec(env), now.alive)
+        fits = action.dtype == dtype and action.shape == shape
+        wanted = f"expected {str(dtype).removeprefix('torch.')} {list(shape)}"
         require(fits, "the contract", f"{name} is {action.dtype} {list(action.shape)}, {wanted}.")
-        inside = (action >= 0) & (action < env.num_actions)
-        require((inside | ~now.alive).all(), "the contract", f"{name} is outside [0, {env.num_actions}).")
+        inside = ((action >= low) & (action <= high)).reshape(*now.alive.shape, -1).all(-1)
+        where = f"[0, {env.num_actions})" if dtype == torch.int64 else "env.box"
+        require((inside | ~now.alive).all(), "the contract", f"{name} is outside {where}.")
+
+
+def _spec(env: VectorEnv) -> TeamSpec:
+    """Without groups: who plays with whom does not matter to an environment."""
+    return TeamSpec(env.obs_dim, env.num_actions, env.num_agents, env.box if isinstance(env, Bounded) else None)
+
+
+def _bounds(spec: TeamSpec, alive: Tensor) -> tuple[torch.dtype, torch.Size, Tensor, Tensor]:
+    """Type, shape, least and largest of actions."""
+    if spec.box is None:
+        return torch.int64, alive.shape, alive.new_zeros((), dtype=torch.int64), torch.tensor(spec.num_actions - 1)
+    low, high = (torch.tensor(side, device=alive.device) for side in (spec.box.low, spec.box.high))
+    return torch.float32, torch.Size([*alive.shape, spec.num_actions]), low, high
 
 
 def check_trajectory_determinism(

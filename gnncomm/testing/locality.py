@@ -14,7 +14,7 @@ from gnncomm.errors import NonFiniteError
 from gnncomm.policy import CommPolicy, PolicyState
 from gnncomm.policy.checks import planted_nan
 from gnncomm.schedule import Decider
-from gnncomm.testing.law import require_bits, require_close, require_untouched
+from gnncomm.testing.law import require_close, require_untouched
 from gnncomm.testing.layer import require_heard, require_outside
 from gnncomm.testing.trace import Seen, play, spread
 from gnncomm.types import SparseObs, TimeStep, VectorEnv
@@ -186,7 +186,7 @@ def _sensitivity(policy: CommPolicy, now: TimeStep, state: PolicyState) -> tuple
     obs = obs.to(state.memory.dtype).clone().requires_grad_()
     memory = state.memory.clone().requires_grad_()
     (seen,) = play(policy, [replace(now, obs=obs, action_mask=None)], replace(state, memory=memory))
-    direction = random.normal(5, torch.arange(policy.num_actions, device=obs.device), dtype=torch.float64)
+    direction = random.normal(5, torch.arange(policy.actions.width, device=obs.device), dtype=torch.float64)
     rows = []
     for projected in (seen.decision.logits * direction.to(obs.dtype)).sum((0, 2)):
         gradients = torch.autograd.grad(projected, [obs, memory], retain_graph=True, allow_unused=True)
@@ -210,8 +210,8 @@ def check_split_brain(policy: CommPolicy, env: VectorEnv, length: int = 6, key: 
             why = f"the agents of environment {b} acted alone, each from its own row and the messages that reached it"
             logits = torch.stack([decision.logits for decision in alone])
             require_close("split-brain", "logits", logits[alive], together.logits[b, alive], ("agent",), why)
-            action = torch.tensor([decision.action for decision in alone], device=alive.device)
-            require_bits("split-brain", "action", action[alive], together.action[b, alive], ("agent",), why)
+            action = torch.stack([torch.as_tensor(decision.action, device=alive.device) for decision in alone])
+            require_close("split-brain", "action", action[alive], together.action[b, alive], ("agent",), why)
             log_prob = torch.stack([decision.log_prob for decision in alone])
             joint = together.log_prob + together.choice_log_prob.sum(-1)
             require_close("split-brain", "log_prob", log_prob[alive], joint[b, alive], ("agent",), why)

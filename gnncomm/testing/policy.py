@@ -128,7 +128,7 @@ def check_batch_independence(policy: CommPolicy, now: TimeStep, state: PolicySta
         require_close("batch independence", "value", alone.value[0], together.value[b], ("agent",), why)
         baseline = together.baseline[b]
         require_close("batch independence", "baseline", alone.baseline[0], baseline, ("agent", "round"), why)
-        require_bits("batch independence", "action", alone.action[0], together.action[b], ("agent",), why)
+        require_close("batch independence", "action", alone.action[0], together.action[b], ("agent",), why)
         memory = together.state.memory[b]
         require_close("batch independence", "memory", alone.state.memory[0], memory, ("agent",), why)
 

@@ -98,7 +98,7 @@ def _require_paid(rows_RS: Tensor, bits_R: Tensor, number: int, name: str) -> No
 
 
 def _check_codec(policy: CommPolicy, width: int, number: int) -> None:
-    like = policy.actor.weight
+    like = policy.like
     count = torch.arange(3 * 4 * width, device=like.device)
     msg = random.normal(3, number, count, dtype=torch.float64).to(like.dtype).view(3, 4, width)
     want = _coded(policy, msg, number)
@@ -128,7 +128,7 @@ def check_channel(policy: CommPolicy, num_agents: int = 4) -> None:
     there are, how old, and whether they are fresh. Tried over three stretches of ``STEPS`` steps, with messages of
     others turned around and NaN.
     """
-    channel, like = policy.wire.channel, policy.actor.weight
+    channel, like = policy.wire.channel, policy.like
     for number, layer in enumerate(policy.comm.rounds):
         width, rows = layer.msg_channels, 3 * num_agents
         entry = torch.arange(STEPS * rows * num_agents * width, device=like.device)
@@ -180,7 +180,7 @@ def _check_information(policy: CommPolicy, width: int, number: int) -> None:
     No code does better than the entropy (Shannon 1948); half of it leaves room for codecs that state a rate which they
     estimate, as DDCL does.
     """
-    like = policy.actor.weight
+    like = policy.like
     count = torch.arange(MESSAGES * width, device=like.device)
     msg = random.normal(4, number, count, dtype=torch.float64).to(like.dtype).view(MESSAGES, 1, width)
     key = torch.zeros(MESSAGES, dtype=torch.int64, device=like.device)

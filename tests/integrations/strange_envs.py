@@ -251,10 +251,73 @@ def not_parallel() -> AECEnv:
     return AECEnv()
 
 
-def continuous() -> Toy:
+def unbounded() -> Toy:
     env = Toy()
-    env.moves = dict.fromkeys(NAMES, spaces.Box(-1, 1, (2,)))  # type: ignore[arg-type]
+    env.moves = dict.fromkeys(NAMES, spaces.Box(-np.inf, np.inf, (2,)))  # type: ignore[arg-type]
     return env
+
+
+def of_both_kinds() -> Toy:
+    env = Toy()
+    env.moves["mid_0"] = spaces.Box(-1, 1, (2,))  # type: ignore[assignment]
+    return env
+
+
+class Steered(Toy):
+    """Actions are numbers: one from -1 to 1 of ``left_0``, two from 0 to 3 of the others, paid for their sum."""
+
+    def __init__(self, length: int = 4, death: int = 99, **settings: Any) -> None:
+        super().__init__(length, death, **settings)
+        wide = spaces.Box(np.zeros((2, 1)), np.full((2, 1), 3.0), dtype=np.float64)
+        self.moves = {"left_0": spaces.Box(-1, 1, (1,)), "mid_0": wide, "right_0": wide}  # type: ignore[assignment]
+
+    def step(self, actions: dict[str, Any]) -> Any:
+        for name, action in actions.items():
+            space = self.moves[name]
+            assert isinstance(action, np.ndarray), action
+            assert action.dtype == space.dtype, action.dtype
+            assert space.contains(action), action
+        return super().step({name: float(action.sum()) for name, action in actions.items()})  # type: ignore[misc]
+
+
+class Aim(ParallelEnv):
+    """Two agents see a number from -1 to 1 each, and are to name 0.8 times that of the other; lasts two steps.
+
+    ``opposed``: the second one, ``runner_0``, is paid for what the first, ``seeker_0``, loses.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"name": "aim_v0"}
+
+    def __init__(self, opposed: bool = False) -> None:
+        self.possible_agents = ["seeker_0", "runner_0"] if opposed else ["agent_0", "agent_1"]
+        self.opposed = opposed
+        self.agents: list[str] = []
+
+    def observation_space(self, agent: str) -> Any:
+        return spaces.Box(-1, 1, (1,))
+
+    def action_space(self, agent: str) -> Any:
+        return spaces.Box(-1, 1, (1,))
+
+    def _see(self) -> dict[str, Any]:
+        return {name: self.seen[n : n + 1].astype(np.float32) for n, name in enumerate(self.possible_agents)}
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.rng, self.t = np.random.default_rng(seed), 0
+        self.seen = self.rng.uniform(-1, 1, 2)
+        self.agents = list(self.possible_agents)
+        return self._see(), {name: {} for name in self.agents}
+
+    def step(self, actions: dict[str, Any]) -> Any:
+        errors = [float(actions[name][0] - 0.8 * self.seen[1 - n]) ** 2 for n, name in enumerate(self.possible_agents)]
+        self.t += 1
+        self.seen = self.rng.uniform(-1, 1, 2)
+        names, over = self.agents, self.t == 2
+        paid = [-errors[0], errors[0]] if self.opposed else [-error for error in errors]
+        rewards = dict(zip(names, paid, strict=True))
+        self.agents = [] if over else names
+        flags = dict.fromkeys(names, over)
+        return self._see(), rewards, dict.fromkeys(names, False), flags, {name: {} for name in names}
 
 
 def touch(command: str) -> None:

@@ -273,7 +273,8 @@ def test_bad_positions(changes: dict[str, Any], words: str) -> None:
         ("strange_envs:nothing", "correct the name"),
         ("strange_envs:NAMES", "got list.*was not called"),
         ("strange_envs:not_parallel", "annotated to return one.*was not called"),
-        ("strange_envs:continuous", "Discrete actions, got Box"),
+        ("strange_envs:unbounded", "Discrete actions or a bounded Box of floats, got Box"),
+        ("strange_envs:of_both_kinds", "Discrete actions of all agents or Box of all"),
     ],
 )
 def test_bad_sources(source: str, words: str) -> None:

@@ -32,7 +32,8 @@ from gnncomm.types import VectorEnv
 TOY = "pettingzoo:strange_envs"
 SPREAD = "pettingzoo:mpe2.simple_spread_v3"
 FOREIGN: dict[str, dict[str, Any]] = {
-    TOY: {"length": 3, "death": 2},
+    TOY: {"length": 3, "death": 2, "teams": "all"},
+    f"{TOY}:Steered": {"length": 3, "death": 2, "teams": "all"},
     SPREAD: {"max_cycles": 4, "pos": "observation[2:4]"},
     "pettingzoo:mpe2.simple_speaker_listener_v4": {"max_cycles": 4},
     "gymnasium:lbforaging:Foraging-8x8-2p-1f-v3": {"max_episode_steps": 4, "fresh": True},

@@ -51,7 +51,7 @@ def test_nothing_is_called_but_what_makes_an_environment(
     assert os.listdir() == ["folder"]
 
 
-@pytest.mark.parametrize("source", ["strange_envs", "strange_envs:Toy", "strange_envs:continuous", "strange_envs:toy"])
+@pytest.mark.parametrize("source", ["strange_envs", "strange_envs:Toy", "strange_envs:unbounded", "strange_envs:toy"])
 def test_what_makes_one_is_called(source: str) -> None:
     assert type(build(task(source))).__name__ == "Toy"
 

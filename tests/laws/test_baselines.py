@@ -18,17 +18,25 @@ from gnncomm import envs
 from gnncomm.layers import AttentionComm, CommLayer, CommStack, MeanComm
 from gnncomm.learn import PPO, PPOConfig, Rollout, begin, collect
 from gnncomm.learn.rollout import Step
-from gnncomm.policy import GRU, CentralCritic, CommPolicy, Critic, LocalCritic
+from gnncomm.policy import GRU, CentralCritic, CommPolicy, Critic, Encoder, LocalCritic, TrunkCritic, with_state
 from gnncomm.schedule import Gate
-from gnncomm.types import TimeStep, VectorEnv, stack
+from gnncomm.topology import Ring
+from gnncomm.types import TeamSpec, TimeStep, VectorEnv, stack
 from gnncomm.wire import Wire
 
 H, N, STEPS, SYMBOLS = 8, 2, 2, 2
 
-CRITICS: dict[str, Callable[[int], Critic]] = {
-    "ippo": lambda num_agents: LocalCritic(H),
-    "mappo": lambda num_agents: CentralCritic(H, num_agents),
+CRITICS: dict[str, Callable[[TeamSpec], Critic]] = {
+    "ippo": lambda spec: LocalCritic(H),
+    "mappo": lambda spec: CentralCritic(H, spec.num_agents),
+    "joint observation": lambda spec: TrunkCritic(Encoder(spec.obs_dim, H), CentralCritic(H, spec.num_agents)),
+    "state": lambda spec: TrunkCritic(Encoder(spec.obs_dim, H), LocalCritic(H), state_dim=spec.state_dim),
+    "graph": lambda spec: TrunkCritic(
+        Encoder(spec.obs_dim, H), LocalCritic(H), CommStack([MeanComm(H, H)], torch.nn.Tanh()), Ring()
+    ),
 }
+TRUNKS = ("joint observation", "state", "graph")
+"""Critics that read neither memory nor messages."""
 INTEGRATIONS = ("previous", "before", "after")
 GATES: dict[str, dict[str, bool]] = {
     "plain": {},
@@ -36,7 +44,11 @@ GATES: dict[str, dict[str, bool]] = {
     "delayed": {"delayed": True},
     "first_silent": {"first_silent": True},
 }
-GRID = list(itertools.product(CRITICS, INTEGRATIONS, (1, 2), GATES))
+GRID = [
+    *itertools.product(("ippo", "mappo"), INTEGRATIONS, (1, 2), GATES),
+    *itertools.product(TRUNKS, ("before", "after"), (2,), ("plain",)),
+    *itertools.product(TRUNKS, ("previous",), (1,), ("two_way",)),
+]
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,8 @@ def team(algo: str, integration: str, rounds: int, gate: str, env: VectorEnv) ->
     layers: list[CommLayer] = [MeanComm(H, H), AttentionComm(H, H)][:rounds]
     wire = Wire(scheduler=Gate(H, **GATES[gate]))  # type: ignore[arg-type]
     comm = CommStack(layers, torch.nn.Tanh())
-    critic = CRITICS[algo](env.num_agents)
+    env = with_state(env) if algo == "state" else env
+    critic = CRITICS[algo](TeamSpec.of(env))
     policy = CommPolicy(env.obs_dim, env.num_actions, comm, GRU(H), integration, wire, critic).double()
     with torch.no_grad():
         policy.scheduler.lin.weight.zero_()  # type: ignore[union-attr]
@@ -82,9 +95,9 @@ def test_no_baseline_depends_on_its_decision(algo: str, integration: str, rounds
     """
     env = envs.make("predator_prey", num_envs=2, num_agents=3, max_steps=3)
     it = team(algo, integration, rounds, gate, env)
-    carry, tally = begin(env, it.policy, 0)
+    carry, tally = begin(it.env, it.policy, 0)
     carry = replace(carry, state=it.policy.initial_state(2, 3))
-    rollout, _ = collect(env, it.policy, carry, 4, 0, tally)
+    rollout, _ = collect(it.env, it.policy, carry, 4, 0, tally)
     action_before, choice_before = judged(it.policy, rollout)
     heard, known = set(), set()
     for t, agent, k in itertools.product(range(4), range(3), range(rounds)):
@@ -101,7 +114,7 @@ def test_no_baseline_depends_on_its_decision(algo: str, integration: str, rounds
     # The flips are real: the action's baseline does know the choices of its own step, later rounds those before them.
     # Episodes begin at steps 0 and 3. A delayed choice is used a step later, where all baselines may know it.
     within = set(itertools.product((1, 2), range(rounds)))
-    if gate == "delayed":
+    if gate == "delayed" or algo in TRUNKS:
         assert not heard | known
         return
     assert heard >= within
@@ -114,8 +127,8 @@ def test_the_return_of_a_step_holds_no_value_of_that_step(algo: str) -> None:
     """So one return judges all decisions of a step, each against its own baseline."""
     env = envs.make("predator_prey", num_envs=2, num_agents=3, max_steps=3)
     it = team(algo, "after", 2, "plain", env)
-    carry, tally = begin(env, it.policy, 0)
-    rollout, _ = collect(env, it.policy, carry, 4, 0, tally)
+    carry, tally = begin(it.env, it.policy, 0)
+    rollout, _ = collect(it.env, it.policy, carry, 4, 0, tally)
     it.learner.config = replace(it.learner.config, lam=0.7, normalise_returns=False)
     targets = it.learner._targets(rollout)
     torch.testing.assert_close(targets.choice_advantage, targets.value.unsqueeze(-1) - rollout.baseline)
@@ -148,7 +161,8 @@ def enumerated(policy: CommPolicy, env: VectorEnv, rounds: int) -> Rollout:
         assert isinstance(now.obs, Tensor)
         obs = now.obs.clone()
         obs[:, 0, :SYMBOLS] = torch.nn.functional.one_hot(symbol, SYMBOLS).float()
-        seen.append(replace(now, obs=obs.double()))
+        state = None if now.state is None else torch.zeros_like(now.state) + symbol.unsqueeze(-1)
+        seen.append(replace(now, obs=obs.double(), state=state))
         now = after
     timestep: TimeStep = stack(seen)
     state = policy.initial_state(env.num_envs, N)
@@ -183,7 +197,7 @@ def test_the_advantage_of_a_gate_is_the_difference_that_it_makes(
         "relay", num_envs=SYMBOLS * 2 ** (STEPS * N * rounds), num_agents=N, num_symbols=SYMBOLS, steps=STEPS
     )
     it = team(algo, integration, rounds, gate, env)
-    rollout = enumerated(it.policy, env, rounds)
+    rollout = enumerated(it.policy, it.env, rounds)
     gamma, value = it.learner.config.gamma, rollout.reward[-1, :, :1]
     gained = torch.stack([gamma * value, value]).unsqueeze(-1)
     effect = difference(gained, rollout.choice.unflatten(-1, (rounds, 1)).squeeze(-1))
@@ -200,7 +214,7 @@ def test_a_gate_opens_where_the_difference_is_larger_than_the_price(algo: str, r
         "relay", num_envs=SYMBOLS * 2 ** (STEPS * N * rounds), num_agents=N, num_symbols=SYMBOLS, steps=STEPS
     )
     it = team(algo, "after", rounds, "plain", env)
-    rollout = enumerated(it.policy, env, rounds)
+    rollout = enumerated(it.policy, it.env, rounds)
     gamma, value = it.learner.config.gamma, rollout.reward[-1, :, :1]
     effect = difference(torch.stack([gamma * value, value]).unsqueeze(-1), rollout.choice)
     gate = it.policy.scheduler

@@ -118,6 +118,8 @@ SCHEDULER: dict[str, Callable[[int], schedule.Scheduler]] = {
 }
 MEMORY: dict[str, type[Memory]] = {"Memory": Memory, "GRU": GRU, "LSTM": LSTM}
 CRITIC = ["LocalCritic", "CentralCritic"]
+ELSEWHERE = {"Critic", "GroupCritic", "TrunkCritic"}
+"""The base of critics, and those of test_open_policies.py, where groups are tried, too."""
 ENV: dict[str, dict[str, Any]] = {
     "relay": {"steps": 3},
     "predator_prey": {"max_steps": 5, "num_agents": 4},
@@ -216,8 +218,8 @@ def test_everything_that_is_listed_is_tried() -> None:
     assert set(codec.names()) <= set(CODEC)
     assert set(schedule.names()) <= set(SCHEDULER)
     public = [value for value in vars(policies).values() if inspect.isclass(value)]
-    assert {value.__name__ for value in public if issubclass(value, Memory)} == set(MEMORY)
-    assert {value.__name__ for value in public if value.__name__.endswith("Critic")} == set(CRITIC)
+    assert {value.__name__ for value in public if issubclass(value, Memory)} == set(MEMORY) | {"GroupMemory"}
+    assert {value.__name__ for value in public if value.__name__.endswith("Critic")} == set(CRITIC) | ELSEWHERE
 
 
 @pytest.mark.parametrize("form", ["flat", "sparse"])

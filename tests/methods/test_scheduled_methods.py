@@ -8,7 +8,7 @@ import torch
 from gnncomm import CommPolicy, envs, methods
 from gnncomm.errors import ConfigError
 from gnncomm.methods import Method
-from gnncomm.policy.policy import Decision
+from gnncomm.policy import Decision
 
 ENVS = 16
 

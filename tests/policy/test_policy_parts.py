@@ -14,7 +14,7 @@ from gnncomm.channel import Loss
 from gnncomm.errors import ActionMaskError, ConfigError, DtypeError, NonFiniteError, ShapeError
 from gnncomm.layers import AttentionComm, CommStack, MeanComm
 from gnncomm.policy import GRU, LSTM, CentralCritic, CommPolicy, Encoder, Integration, LocalCritic, Memory, PolicyState
-from gnncomm.policy.policy import choose_action
+from gnncomm.policy.actions import choose_action
 from gnncomm.topology import Empty, Full, Ring
 from gnncomm.types import SparseObs, TimeStep, stack
 from gnncomm.wire import Wire
