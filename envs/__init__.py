@@ -12,12 +12,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnncomm.environments import make, names, recipe
+    from gnncomm.environments import make, names
 
     from .base import Flags, GridEnv
     from .note import MultiAgentEnv
 
-__all__ = ["Flags", "GridEnv", "MultiAgentEnv", "make", "names", "recipe"]
+__all__ = ["Flags", "GridEnv", "MultiAgentEnv", "make", "names"]
 
 _HOME = {
     "Flags": ".base",
@@ -25,7 +25,6 @@ _HOME = {
     "MultiAgentEnv": ".note",
     "make": "gnncomm.environments",
     "names": "gnncomm.environments",
-    "recipe": "gnncomm.environments",
 }
 
 

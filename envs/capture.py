@@ -114,12 +114,6 @@ class PredatorCapturePrey(GridEnv[PredatorCapturePreyState, PredatorCapturePreyD
     settings_class = PredatorCapturePreySettings
     settings: PredatorCapturePreySettings
     grid_setting: ClassVar[str | None] = "dim"
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 20,
-        "steps": 600_000,
-        "ppo": {"lr": 3e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "5x5-2p1a-v0": {"dim": 5, "num_agents": 3, "num_action_agents": 1, "vision": 1, "max_steps": 20},
         "10x10-3p2a-v0": {"dim": 10, "num_agents": 5, "num_action_agents": 2, "vision": 1, "max_steps": 40},

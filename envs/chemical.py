@@ -158,12 +158,6 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
     settings_class = ChemicalSettings
     settings: ChemicalSettings
     grid_setting: ClassVar[str | None] = "dim"
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 25,
-        "steps": 1_500_000,
-        "ppo": {"lr": 2e-3, "gamma": 0.98, "epochs": 2, "minibatches": 8},
-    }
     beginner: Mapping[str, Any] = {"shaping": 3.0, "max_steps": 100}
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "plume-v0": {

@@ -142,12 +142,6 @@ class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
     settings_class = ChemicalReactionSettings
     settings: ChemicalReactionSettings
     grid_setting: ClassVar[str | None] = "dim"
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 20,
-        "steps": 1_500_000,
-        "ppo": {"lr": 2e-3, "gamma": 0.98, "epochs": 2, "minibatches": 8},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "reaction-v0": {"dim": 8, "num_agents": 4, "target": 2.0, "max_steps": 40},
         "stirred-v0": {

@@ -123,13 +123,6 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
     settings_class = CoverageSettings
     settings: CoverageSettings
     grid_setting: ClassVar[str | None] = "dim"
-    recipe: Mapping[str, Any] = {
-        "num_envs": 128,
-        "rollout": 20,
-        "steps": 1_000_000,
-        "topology": "radius:r=16",
-        "ppo": {"lr": 2e-3, "gamma": 0.9, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "10x10-3-v0": {"dim": 10, "num_agents": 3, "window": 8, "max_steps": 59},
         "24x24-5-v0": {"dim": 24, "num_agents": 5, "window": 16, "max_steps": 344},

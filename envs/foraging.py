@@ -139,12 +139,6 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
     id = "foraging"
     settings_class = ForagingSettings
     settings: ForagingSettings
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 25,
-        "steps": 600_000,
-        "ppo": {"lr": 2e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     grid_setting: ClassVar[str | None] = "size"
     no_op: ClassVar[int | None] = 0
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = _protocols()

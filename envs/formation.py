@@ -126,12 +126,6 @@ class Formation(GridEnv[FormationState, FormationDraws]):
     settings: FormationSettings
     grid_setting: ClassVar[str | None] = "dim"
     adjustable: ClassVar[tuple[str, ...]] = ("shaping",)
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 20,
-        "steps": 1_000_000,
-        "ppo": {"lr": 3e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "ring-4-v0": {"dim": 7, "num_agents": 4, "shape": "ring", "seers": 1, "max_steps": 21},
         "line-5-v0": {"dim": 9, "num_agents": 5, "shape": "line", "seers": 1, "max_steps": 27},

@@ -128,12 +128,6 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
     id = "hallway"
     settings_class = HallwaySettings
     settings: HallwaySettings
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 20,
-        "steps": 400_000,
-        "ppo": {"lr": 3e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "4x6-slip-v0": {"lengths": "4,6", "slip": 0.25, "max_steps": 29},
         "4x6x10-slip-v0": {"lengths": "4,6,10", "slip": 0.25, "max_steps": 48},

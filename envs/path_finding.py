@@ -148,12 +148,6 @@ class PathFinding(GridEnv[PathFindingState, PathFindingDraws]):
     settings: PathFindingSettings
     grid_setting: ClassVar[str | None] = "dim"
     adjustable: ClassVar[tuple[str, ...]] = ("density",)
-    recipe: Mapping[str, Any] = {
-        "num_envs": 128,
-        "rollout": 16,
-        "steps": 1_500_000,
-        "ppo": {"lr": 2e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "8x8-4-v0": {"dim": 8, "num_agents": 4, "density": 0.2, "radius": 2, "max_steps": 32},
         "pogema-8x8-4-v0": {"dim": 8, "num_agents": 4, "density": 0.3, "radius": 5, "max_steps": 64},

@@ -117,12 +117,6 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
     settings_class = PredatorPreySettings
     settings: PredatorPreySettings
     grid_setting: ClassVar[str | None] = "dim"
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 20,
-        "steps": 2_400_000,
-        "ppo": {"lr": 3e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "5x5-3-v0": {"dim": 5, "num_agents": 3, "vision": 0, "mode": "mixed", "max_steps": 20},
         "10x10-5-v0": {"dim": 10, "num_agents": 5, "vision": 1, "mode": "mixed", "max_steps": 40},

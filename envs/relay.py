@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -81,15 +80,6 @@ class Relay(GridEnv[RelayState, RelayDraws]):
     id = "relay"
     settings_class = RelaySettings
     settings: RelaySettings
-    recipe: Mapping[str, Any] = {
-        "topology": "line",
-        "rounds": 3,
-        "memory": "none",
-        "num_envs": 256,
-        "rollout": 4,
-        "steps": 150_000,
-        "ppo": {"lr": 3e-3},
-    }
 
     def sizes(self) -> Sizes:
         n, s, steps = self.settings.num_agents, self.settings.num_symbols, self.settings.steps

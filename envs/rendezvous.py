@@ -106,12 +106,6 @@ class Rendezvous(GridEnv[RendezvousState, RendezvousDraws]):
     settings: RendezvousSettings
     grid_setting: ClassVar[str | None] = "dim"
     adjustable: ClassVar[tuple[str, ...]] = ("shaping",)
-    recipe: Mapping[str, Any] = {
-        "num_envs": 256,
-        "rollout": 20,
-        "steps": 600_000,
-        "ppo": {"lr": 3e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "7x7-3-v0": {"dim": 7, "num_agents": 3, "vision": 1, "spread": 0, "max_steps": 28},
         "15x15-8-v0": {"dim": 15, "num_agents": 8, "vision": 2, "spread": 1, "max_steps": 60},

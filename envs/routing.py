@@ -148,13 +148,6 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
     settings_class = RoutingSettings
     settings: RoutingSettings
     renews: ClassVar[bool] = True
-    recipe: Mapping[str, Any] = {
-        "num_envs": 64,
-        "rollout": 20,
-        "steps": 600_000,
-        "memory": "none",
-        "ppo": {"lr": 2e-3, "gamma": 0.95, "epochs": 2, "minibatches": 4, "shared_reward": 0.0},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "dgn-20-20-v0": {"features": "dgn", "arrival": "start", "deliveries": 300, "max_steps": 300},
     }

@@ -86,7 +86,6 @@ class Rules(ABC, Generic[StateT, DrawsT]):
     no_op: ClassVar[int | None] = None
     """The action that a masked one counts as, where ``allowed`` masks any."""
 
-    recipe: Mapping[str, Any] = {}
     beginner: Mapping[str, Any] = {}
     """Settings that ``MultiAgentEnv`` starts from, for learning from one environment in minutes."""
 

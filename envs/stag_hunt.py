@@ -130,12 +130,6 @@ class StagHunt(GridEnv[StagHuntState, StagHuntDraws]):
     grid_setting: ClassVar[str | None] = "dim"
     no_op: ClassVar[int | None] = _STAY
     adjustable: ClassVar[tuple[str, ...]] = ("penalty", "stag_reward", "hare_reward", "step_reward")
-    recipe: Mapping[str, Any] = {
-        "num_envs": 128,
-        "rollout": 25,
-        "steps": 500_000,
-        "ppo": {"lr": 2e-3, "gamma": 0.97, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "10x10-8-p2-v0": {"dim": 10, "num_agents": 8, "num_stags": 8, "penalty": -2.0},
         "10x10-8-p0-v0": {"dim": 10, "num_agents": 8, "num_stags": 8, "penalty": 0.0},

@@ -102,14 +102,6 @@ class Switch(GridEnv[SwitchState, SwitchDraws]):
     settings_class = SwitchSettings
     settings: SwitchSettings
     no_op: ClassVar[int | None] = _NONE
-    recipe: Mapping[str, Any] = {
-        "topology": "radius:r=1",
-        "integration": "previous",
-        "num_envs": 256,
-        "rollout": 12,
-        "steps": 400_000,
-        "ppo": {"lr": 2e-3, "gamma": 1.0, "epochs": 2, "minibatches": 4},
-    }
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "3-v0": {"num_agents": 3, "medium": "messages", "max_steps": 6},
         "4-v0": {"num_agents": 4, "medium": "messages", "max_steps": 10},

@@ -137,7 +137,6 @@ class TrafficJunction(GridEnv[TrafficState, TrafficDraws]):
     renews = True
     adjustable = ("add_rate",)
     grid_setting: ClassVar[str | None] = "dim"
-    recipe: Mapping[str, Any] = {"num_envs": 64, "rollout": 20, "steps": 200_000, "ppo": {"lr": 3e-3, "gamma": 0.97}}
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         f"{level}{name}-v0": {
             "level": level,

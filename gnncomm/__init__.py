@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from gnncomm.learn import PPO, PPOConfig, TrainConfig
     from gnncomm.multiagent import Agent, CommunicationGraph, MultiAgentLearner
     from gnncomm.policy import CommPolicy
+    from gnncomm.recipes import default_config
     from gnncomm.record import Episode, record
     from gnncomm.registry import make, register
-    from gnncomm.run import Trained, default_config, load, train
+    from gnncomm.run import Trained, load, train
     from gnncomm.wire import Wire
 
 _HOME = {
@@ -51,7 +52,7 @@ _HOME = {
     "TrainConfig": "gnncomm.learn",
     "Trained": "gnncomm.run",
     "Wire": "gnncomm.wire",
-    "default_config": "gnncomm.run",
+    "default_config": "gnncomm.recipes",
     "load": "gnncomm.run",
     "make": "gnncomm.registry",
     "register": "gnncomm.registry",
@@ -63,6 +64,7 @@ _ROOMS = (
     "checks",
     "cli",
     "codec",
+    "config",
     "deploy",
     "deprecated",
     "environments",
@@ -78,6 +80,7 @@ _ROOMS = (
     "multiagent",
     "policy",
     "random",
+    "recipes",
     "record",
     "registry",
     "run",

@@ -138,7 +138,7 @@ def make(
 
 
 def recipe(id: str) -> Mapping[str, Any]:
-    """Training settings that are known to work for ``id``: a (nested) part of a training configuration."""
+    """What the package that brings ``id`` says about training there: leaves of a configuration, see ``recipes``."""
     factory, _ = _find(id)
     return getattr(factory, "recipe", {})
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from envs import MultiAgentEnv as MultiAgentEnv
     from envs import make as make
     from envs import names as names
-    from envs import recipe as recipe
 
 _FOLDER = Path(__file__).parents[1] / "envs"
 _spec = spec_from_file_location(__name__, _FOLDER / "__init__.py", submodule_search_locations=[str(_FOLDER)])

@@ -335,8 +335,6 @@ class VectorEnv(Protocol):
     obs_dim: int
     max_steps: int
     device: torch.device
-    recipe: Mapping[str, Any]
-    """Training settings that are known to work here, as a (nested) part of a training configuration."""
 
     def reset(self, seed: int | Tensor | None = None, where: Tensor | None = None) -> TimeStep:
         """Begin new episodes, in all environments or in those ``where [B]`` is True.

@@ -14,7 +14,8 @@ from gnncomm.envs.relay import Relay
 from gnncomm import environments
 from gnncomm.errors import ConfigError
 from gnncomm.learn import PPOConfig
-from gnncomm.run import default_config, make_env, train
+from gnncomm.recipes import default_config
+from gnncomm.run import make_env, train
 
 
 def plain(num_envs: int, device: str, observation: str, symbols: int = 3) -> Relay:

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import output_file, parse
+from gnncomm.config import require_ranges
 from gnncomm.evaluate import DEFAULT_SEED, Report, evaluate
 from gnncomm.learn import MAX_SEED
-from gnncomm.learn.settings import require_ranges
 from gnncomm.run import Trained, load
 from gnncomm.store import write_json_atomic
 

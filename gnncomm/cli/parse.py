@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import sys
@@ -45,6 +46,12 @@ def output_file(name: str, *suffixes: str) -> Path:
         raise ConfigError(f"Expected a file name that ends in {' or '.join(suffixes)}, got {name!r}.")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def print_json(value: object) -> int:
+    """To standard output; the exit code."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=True) + "\n")
+    return 0
 
 
 def parse(what: type[T] | Callable[[], T], words: list[str], prog: str, default: T | None = None) -> T:

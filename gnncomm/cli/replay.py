@@ -10,8 +10,8 @@ import tyro
 
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import output_file, parse
+from gnncomm.config import require_ranges
 from gnncomm.learn import MAX_SEED
-from gnncomm.learn.settings import require_ranges
 from gnncomm.record import Episode, episode_video, figure_suffixes, record, trajectory_figure
 from gnncomm.run import Trained, load
 from gnncomm.store import safe_run_path

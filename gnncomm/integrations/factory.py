@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
@@ -19,7 +19,6 @@ class ForeignFactory:
 
     kind: Kind
     source: str
-    recipe: ClassVar[Mapping[str, Any]] = ForeignEnv.recipe
 
     def __call__(
         self, num_envs: int = 1, device: str | torch.device = "cpu", observation: str = "flat", **settings: Any

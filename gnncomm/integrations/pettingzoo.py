@@ -82,13 +82,6 @@ class ForeignEnv:
         DeviceError: A device this machine does not have.
     """
 
-    recipe: Mapping[str, Any] = {
-        "observation": "flat",
-        "num_envs": 16,
-        "rollout": 64,
-        "steps": 300_000,
-        "ppo": {"lr": 1e-3},
-    }
     _seed: Tensor
     _episode: Tensor
     _started: bool

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from torch import Tensor
 
+from gnncomm.config import from_json, to_json
 from gnncomm.errors import (
     CheckpointCorruptError,
     CheckpointError,
@@ -23,7 +24,6 @@ from gnncomm.errors import (
 from gnncomm.store import checkpoint as checkpoints
 from gnncomm.store import sealed, strict_json
 from gnncomm.store.checkpoint import CHECKPOINTS, Checkpoint, Rejected
-from gnncomm.store.config import from_json, to_json
 from gnncomm.store.files import (
     EX_IOERR,
     EX_NOINPUT,

@@ -17,14 +17,14 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 RANKS = (
     ("errors", "shapes", "deprecated"),
-    ("random", "types", "checks"),
+    ("random", "types", "checks", "config"),
     ("graph", "registry", "environments", "moment"),
     ("topology", "schedule", "codec", "channel"),
     ("wire",),
     ("layers",),
     ("policy",),
     ("learn",),
-    ("methods",),
+    ("methods", "recipes"),
     ("evaluate", "record", "store", "deploy"),
     ("saved", "run", "multiagent"),
     ("integrations", "testing", "bench"),

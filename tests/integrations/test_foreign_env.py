@@ -23,7 +23,8 @@ from gnncomm.errors import (
     StateError,
 )
 from gnncomm.integrations.pettingzoo import ForeignEnv
-from gnncomm.run import default_config, load, train
+from gnncomm.recipes import default_config
+from gnncomm.run import load, train
 from gnncomm.testing import env as laws
 from gnncomm.testing.contract import check_reset_flags, check_step_flags, check_timestep
 from gnncomm.testing.law import LawError

@@ -23,7 +23,8 @@ from gnncomm.errors import (
 )
 from gnncomm.evaluate import evaluate
 from gnncomm.learn import TrainConfig, Training
-from gnncomm.run import default_config, load, make_env, train
+from gnncomm.recipes import default_config
+from gnncomm.run import load, make_env, train
 from gnncomm.store import RunDir
 
 Tiny = Callable[..., TrainConfig]

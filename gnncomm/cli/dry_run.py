@@ -1,0 +1,5 @@
+from gnncomm.learn import TrainConfig
+
+
+def run(config, console):
+    return 0
