@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gnncomm.environments import make, names
 
-    from .base import Flags, GridEnv
-    from .note import MultiAgentEnv
+    from .frame.base import Flags, GridEnv
+    from .frame.note import MultiAgentEnv
 
 __all__ = ["Flags", "GridEnv", "MultiAgentEnv", "make", "names"]
 
 _HOME = {
-    "Flags": ".base",
-    "GridEnv": ".base",
-    "MultiAgentEnv": ".note",
+    "Flags": ".frame.base",
+    "GridEnv": ".frame.base",
+    "MultiAgentEnv": ".frame.note",
     "make": "gnncomm.environments",
     "names": "gnncomm.environments",
 }

@@ -15,9 +15,9 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from . import maps
-from .base import Flags, Form, GridEnv, Settings, Sizes
-from .settings import flag, integer, number
+from .frame import maps
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.settings import flag, integer, number
 
 _ACTION_OF_DIRECTION = (3, 1, 4, 2)  # up, right, down, left
 _ATTEMPTS = 32
@@ -102,7 +102,7 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
     learning", section 5, and its published environment (adversarial_comms, ``coverage.py``): rules and observation are
     kept. It counts the step of standing still that ends its reset as step 1 of 345; here the reset covers the cells
     the agents begin on, and 344 decisions follow. Changed: after 32 draws an agent begins on the free cell nearest to
-    the common start (the original goes on drawing); the walk is folded at the borders (same law, see ``envs.maps``).
+    the common start (the original goes on drawing); the walk is folded at the borders (same law, see ``maps``).
 
     Args:
         num_envs, device, observation: See ``GridEnv``.

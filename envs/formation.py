@@ -15,10 +15,10 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, GridEnv, Settings, Sizes
-from .meeting import bottleneck
-from .rules import Kind, ratio
-from .settings import checked, integer, number
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.meeting import bottleneck
+from .frame.rules import Kind, ratio
+from .frame.settings import checked, integer, number
 
 _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left, stay
 _STEP_REWARD = -0.05

@@ -16,9 +16,9 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, Gone, GridEnv, Settings, Sizes
-from .rules import Kind
-from .settings import checked, choice, integer, number
+from .frame.base import Flags, Form, Gone, GridEnv, Settings, Sizes
+from .frame.rules import Kind
+from .frame.settings import checked, choice, integer, number
 
 _MOVES = (0, -1, 1)  # stay, towards the goal, away from it
 _DEFAULT_LENGTHS = (4, 6)

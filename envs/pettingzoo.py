@@ -24,8 +24,8 @@ from gnncomm.environments import make, names
 from gnncomm.errors import ActionError, ConfigError, EnvContractError, StateError, did_you_mean
 from gnncomm.types import TimeStep
 
-from .base import GridEnv
-from .render import to_rgb, to_text
+from .frame.base import GridEnv
+from .frame.render import to_rgb, to_text
 
 __all__ = ["GridParallelEnv", "aec_env", "parallel_env", "register"]
 

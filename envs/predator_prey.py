@@ -14,10 +14,10 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene
 
-from .base import Flags, Form, GridEnv, Settings, Sizes
-from .rules import Kind
-from .settings import choice, flag, integer
-from .window import Window
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.rules import Kind
+from .frame.settings import choice, flag, integer
+from .frame.window import Window
 
 _MODES = ("mixed", "cooperative", "competitive")
 _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left, stay
@@ -84,7 +84,7 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
 
     Flat observation: for each cell of the window, row-major, dim^2 + 4 counts: the cell's number one-hot, one entry
     never used, "outside the grid", prey, predators (itself included). Sparse, with W = (2v + 1)^2: W + P + N entries
-    (the places, then 1 for each prey and predator in the window), or 3 W where that is less; see ``envs.window``.
+    (the places, then 1 for each prey and predator in the window), or 3 W where that is less; see ``envs.frame.window``.
 
     Source: Singh, Jain and Sukhbaatar 2019, "Learning when to communicate at scale in multiagent cooperative and
     competitive tasks" (IC3Net), section 4.1.1, and its published environment, whose habits are kept:

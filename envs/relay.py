@@ -12,9 +12,9 @@ from gnncomm import random
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, GridEnv, Settings, Sizes
-from .rules import Kind, ratio
-from .settings import choice, integer
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.rules import Kind, ratio
+from .frame.settings import choice, integer
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, GridEnv, Settings, Sizes
-from .rules import Kind, ratio
-from .settings import flag, integer, number
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.rules import Kind, ratio
+from .frame.settings import flag, integer, number
 
 _MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1), (0, 0))  # up, right, down, left, stay
 _STEP_REWARD = -0.05

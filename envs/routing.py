@@ -13,9 +13,9 @@ from gnncomm import random
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, GridEnv, Settings, Sizes
-from .rules import ratio
-from .settings import choice, integer
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.rules import ratio
+from .frame.settings import choice, integer
 
 _PORTS = 3
 _ARRIVED = 10.0

@@ -14,9 +14,9 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, Gone, GridEnv, Settings, Sizes
-from .rules import ratio
-from .settings import choice, flag, integer, number
+from .frame.base import Flags, Form, Gone, GridEnv, Settings, Sizes
+from .frame.rules import ratio
+from .frame.settings import choice, flag, integer, number
 
 _MOVES = ((0, 1), (1, 0), (0, -1), (-1, 0), (0, 0), (0, 0))  # right, down, left, up, stay, catch
 _DIRECTIONS, _STAY, _CATCH = 4, 4, 5

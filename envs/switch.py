@@ -14,9 +14,9 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from .base import Flags, Form, GridEnv, Settings, Sizes
-from .rules import Kind
-from .settings import choice, integer
+from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.rules import Kind
+from .frame.settings import choice, integer
 
 _NONE, _TELL, _OFF, _ON = range(4)
 

@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from gnncomm.learn import PPO, PPOConfig, TrainConfig
     from gnncomm.multiagent import Agent, CommunicationGraph, MultiAgentLearner
     from gnncomm.policy import CommPolicy
-    from gnncomm.recipes import default_config
     from gnncomm.record import Episode, record
     from gnncomm.registry import make, register
-    from gnncomm.run import Trained, load, train
+    from gnncomm.run import Trained, default_config, load, train
     from gnncomm.wire import Wire
 
 _HOME = {
@@ -52,7 +51,7 @@ _HOME = {
     "TrainConfig": "gnncomm.learn",
     "Trained": "gnncomm.run",
     "Wire": "gnncomm.wire",
-    "default_config": "gnncomm.recipes",
+    "default_config": "gnncomm.run",
     "load": "gnncomm.run",
     "make": "gnncomm.registry",
     "register": "gnncomm.registry",
@@ -71,6 +70,7 @@ _ROOMS = (
     "envs",
     "errors",
     "evaluate",
+    "gradients",
     "graph",
     "integrations",
     "layers",

@@ -127,7 +127,7 @@ def actions(
         count = num_actions if isinstance(num_actions, int) else int(num_actions[agent])
         raise ActionError(
             f"step: expected actions in [0, {count}), got {int(taken[env, agent])} from agent "
-            f"{repr(names[agent]) if names else agent} in environment {env}. Choose one of the {count} actions, and "
+            f"{repr(names[agent]) if names else agent} of environment {env}. Choose one of the {count} actions, and "
             "respect timestep.action_mask."
         )
     return taken

@@ -107,7 +107,7 @@ def _settings(factory: Factory) -> list[str] | None:
 
 
 def make(
-    id: str,
+    id: str | Factory | VectorEnv,
     num_envs: int = 1,
     device: str | torch.device = "cpu",
     observation: str = "flat",
@@ -115,9 +115,14 @@ def make(
 ) -> VectorEnv:
     """``num_envs`` environments of the kind ``id``.
 
+        make("predator_prey", num_envs=64, vision=1)
+        make(MyEnv, num_envs=64, size=8)  # a class or function of one's own, which nobody has to register
+
     Args:
         id: A short name (``predator_prey``) or a full id (``predator_prey/10x10-5-v0``), see ``names()``; or one of
-            another library (``pettingzoo:MODULE``, ``gymnasium:ID``), see ``gnncomm.integrations.pettingzoo``.
+            another library (``pettingzoo:MODULE``, ``gymnasium:ID``), see ``gnncomm.integrations.pettingzoo``;
+            or what makes one: ``MyEnv(num_envs=, device=, observation=, **overrides)``; or an environment, which is
+            given back as it is.
         num_envs: How many advance together.
         device: Where their tensors live.
         observation: ``"flat"`` or ``"sparse"``.
@@ -127,32 +132,43 @@ def make(
         ConfigError: An unknown id or setting (with a suggestion), or a value out of range.
         DeviceError: A device this machine does not have.
     """
-    factory, chosen = _find(id)
+    if isinstance(id, VectorEnv) and not isinstance(id, type):
+        return _as_it_is(id, num_envs, overrides)
+    factory, chosen = _find(id) if isinstance(id, str) else (id, {})
+    if not callable(factory):
+        raise ConfigError(f"make: expected an id, a class, a function or an environment, got {id!r}. Pass one of them.")
+    called = id if isinstance(id, str) else getattr(id, "__name__", type(id).__name__)
     known = _settings(factory)
     for name in overrides:
         if known is not None and name not in known:
-            raise ConfigError(f"Expected settings of {id!r}, got {name!r}. {did_you_mean(name, known)}")
-    env = factory(num_envs=num_envs, device=device, observation=observation, **{**chosen, **overrides})
-    env.id = id
+            raise ConfigError(f"Expected settings of {called!r}, got {name!r}. {did_you_mean(name, known)}")
+    env: VectorEnv = factory(num_envs=num_envs, device=device, observation=observation, **{**chosen, **overrides})
+    env.id = id if isinstance(id, str) else REGISTRY.name_of(factory) or env.id
     return env
 
 
-def recipe(id: str) -> Mapping[str, Any]:
-    """What the package that brings ``id`` says about training there: leaves of a configuration, see ``recipes``."""
-    factory, _ = _find(id)
-    return getattr(factory, "recipe", {})
+def _as_it_is(env: VectorEnv, num_envs: int, overrides: Mapping[str, Any]) -> VectorEnv:
+    if overrides or num_envs not in (1, env.num_envs):
+        raise ConfigError(
+            f"make: expected no settings beside an environment, which has {env.num_envs} slots and is given back as it "
+            f"is, got num_envs={num_envs} and {dict(overrides)}. Pass its class."
+        )
+    return env
+
+
+def require(id: str) -> None:
+    """Refuse an ``id`` that names no environment.
+
+    Raises:
+        ConfigError: says which are known.
+    """
+    _find(id)
 
 
 def grid_setting(id: str) -> str | None:
     """The setting of ``id`` that is the side of its grid; None where there is no grid."""
     factory, _ = _find(id)
     return getattr(factory, "grid_setting", None)
-
-
-def beginner(id: str) -> Mapping[str, Any]:
-    """Settings of ``id`` with which a team can learn from a single environment."""
-    factory, _ = _find(id)
-    return getattr(factory, "beginner", {})
 
 
 def summaries() -> dict[str, str]:

@@ -31,8 +31,8 @@ from gnncomm.learn.parts import Parts, kept, require_given, require_same, taken
 from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
+from gnncomm.recipes import recipe_of
 from gnncomm.schedule import Scheduler
-from gnncomm.recipes import recipe
 from gnncomm.store import Checkpoint, Logger, RunDir, list_checkpoints, read_data, safe_run_path
 from gnncomm.store.files import EX_NOINPUT, with_exit_code
 from gnncomm.store.loggers import LOGGERS
@@ -116,6 +116,7 @@ class Trained:
         Raises:
             TrustError: the run names an environment (or a function) of another package, and ``trust_env`` is False.
             ConfigError: an own environment that ``load`` was not given, or another one.
+            ResourceError: they cannot fit into memory.
         """
         config = self.config.replace(num_envs=num_envs)
         if "env" in config.given:
@@ -125,7 +126,17 @@ class Trained:
             return env
         if not self.trust_env:
             environments.require_trust(config.env.id, config.env.settings)
+        require_memory(config.replace(rollout=1))
         return make_env(config)
+
+
+def default_config(env: str, **changes: Any) -> TrainConfig:
+    """The settings that are known to work for ``env``, with ``changes``, see ``TrainConfig.replace``.
+
+    Raises:
+        ConfigError: an unknown environment or setting, or a value out of range.
+    """
+    return recipe_of(env).replace(**{"env.id": env} | changes)
 
 
 def train(
@@ -210,8 +221,8 @@ def read_config(path: str | Path) -> TrainConfig:
     if data.get("kind") == RUN and isinstance(data.get("config"), dict):
         return from_json(TrainConfig, data["config"])
     env = data.get("env", {})
-    id = env.get("id", EnvConfig.id) if isinstance(env, dict) else env
-    return recipe(id if isinstance(id, str) else EnvConfig.id).merged(data)
+    named = env.get("id", EnvConfig.id) if isinstance(env, dict) else env
+    return default_config(named if isinstance(named, str) else EnvConfig.id).merged(data)
 
 
 def load(path: str | Path, *, trust_env: bool = False, **parts: Unpack[Parts]) -> Trained:

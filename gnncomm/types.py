@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
@@ -119,22 +119,6 @@ def _flatten_with_keys(batch: Any) -> tuple[list[tuple[Any, Any]], _Rest]:
 def _unflatten(cls: type[Any], leaves: Any, rest: Any) -> Any:
     names, others = rest
     return cls(**dict(zip(names, leaves, strict=True)), **dict(others))
-
-
-@dataclass(frozen=True)
-class Passed(Batch):
-    """A station of a message's way that says whether its ``msg`` is what came in.
-
-    ``unchanged`` has to be said of each value anew: ``replace`` and ``map`` do not take it over, since the message may
-    be what they change.
-    """
-
-    unchanged: bool = field(default=False, init=False)
-
-    def as_it_came(self) -> Self:
-        """``self``, which is new, and whose ``msg`` is what came in: the same tensor, or a view of all of it."""
-        object.__setattr__(self, "unchanged", True)
-        return self
 
 
 BatchT = TypeVar("BatchT", bound=Batch)

@@ -13,9 +13,8 @@ from gnncomm.envs.relay import Relay
 
 from gnncomm import environments
 from gnncomm.errors import ConfigError
-from gnncomm.learn import PPOConfig
-from gnncomm.recipes import default_config
-from gnncomm.run import make_env, train
+from gnncomm.learn import PPOConfig, TrainConfig
+from gnncomm.run import default_config, make_env, train
 
 
 def plain(num_envs: int, device: str, observation: str, symbols: int = 3) -> Relay:
@@ -27,28 +26,32 @@ def plain(num_envs: int, device: str, observation: str, symbols: int = 3) -> Rel
 
 
 class Demanding(Relay):
-    """Wants no normalisation."""
-
-    recipe = {"hidden": 24, "ppo": {"lr": 0.5, "epochs": 2}}  # noqa: RUF012
+    """Has a recipe."""
 
 
-class Misspelled(Relay):
-    recipe = {"hiden": 24}  # noqa: RUF012
+def demanding_recipe() -> TrainConfig:
+    """Wide, and in a hurry."""
+    return TrainConfig(hidden=24, ppo=PPOConfig(lr=0.5, epochs=2))
+
+
+def wrong_recipe() -> dict[str, int]:
+    return {"hidden": 24}
 
 
 @pytest.fixture(autouse=True)
 def _installed(installed: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     module = types.ModuleType("someones_package")
-    vars(module).update(plain=plain, demanding=Demanding, misspelled=Misspelled)
+    vars(module).update(plain=plain, demanding=Demanding, wrong=Demanding, recipe=demanding_recipe, bad=wrong_recipe)
     monkeypatch.setitem(sys.modules, "someones_package", module)
-    installed("gnncomm.envs", **{name: f"someones_package:{name}" for name in ("plain", "demanding", "misspelled")})
+    installed("gnncomm.envs", **{name: f"someones_package:{name}" for name in ("plain", "demanding", "wrong")})
+    installed("gnncomm.recipes", demanding="someones_package:recipe", wrong="someones_package:bad")
 
 
 def test_a_plain_function_is_enough() -> None:
-    assert environments.names() == ["demanding", "misspelled", "plain"]
+    assert environments.names() == ["demanding", "plain", "wrong"]
     env = environments.make("plain", num_envs=5, symbols=4)
     assert (env.id, env.num_envs, env.num_actions) == ("plain", 5, 4)
-    assert environments.recipe("plain") == {}
+    assert default_config("plain") == TrainConfig(env="plain")
     assert environments.grid_setting("plain") is None
     assert environments.summaries()["plain"] == "A game of someone else's."
     with pytest.raises(ConfigError, match="Did you mean 'symbols'"):
@@ -57,6 +60,7 @@ def test_a_plain_function_is_enough() -> None:
 
 def test_it_trains_and_its_recipe_is_the_default() -> None:
     config = default_config("demanding")
+    assert config.env == "demanding"
     assert (config.hidden, config.ppo.lr, config.ppo.epochs) == (24, 0.5, 2)
     assert config.ppo.gamma == PPOConfig().gamma
     assert default_config("demanding", hidden=16).hidden == 16
@@ -66,9 +70,9 @@ def test_it_trains_and_its_recipe_is_the_default() -> None:
     assert training.policy.num_actions == 5
 
 
-def test_a_recipe_with_an_unknown_setting_is_refused() -> None:
-    with pytest.raises(ConfigError, match="Did you mean 'hidden'"):
-        default_config("misspelled")
+def test_a_recipe_that_is_no_configuration_is_refused() -> None:
+    with pytest.raises(ConfigError, match="expected a TrainConfig, got dict"):
+        default_config("wrong")
 
 
 def test_settings_reach_the_environment() -> None:

@@ -25,7 +25,6 @@ class LayerRow:
     setting: str
     kind: str
     layout: str
-    kernel: str
     ours_ms: float
     stock_ms: dict[str, float]
     ratio: float
@@ -35,7 +34,7 @@ class LayerRow:
     memory_ratio: float
     """Our peak of tensor memory over the lower one of the stock convolutions."""
     difference: float
-    """Largest difference between our kernel and our own edge form, outputs and gradients, in float64."""
+    """Largest difference of our layer over the graph from its own edge form, outputs and gradients, in float64."""
 
 
 def stock_of(kind: str) -> dict[str, nn.Module]:
@@ -66,12 +65,10 @@ def compare(name: str, kind: str, graph: CommGraph, num_envs: int, repeats: int,
     seconds = interleaved(calls, repeats)
     memory = {title: peak_memory(call) for title, call in calls.items()}
     mine = seconds.pop("ours")
-    kernel = ours.kernel(graph, h)
     return LayerRow(
         setting=name,
         kind=kind,
         layout=str(graph.layout),
-        kernel="edges" if kernel is None else type(kernel).__name__,
         ours_ms=1e3 * mine,
         stock_ms={title: 1e3 * value for title, value in seconds.items()},
         ratio=min(seconds.values()) / mine,
@@ -93,7 +90,7 @@ def forward_backward(layer: nn.Module, x: Tensor, graph: CommGraph | Tensor) -> 
 
 
 def check_same_function(kind: str, graph: CommGraph) -> float:
-    """The largest difference of our kernel from our edge form; stock convolutions with the same weights agree, too.
+    """The largest difference of our layer over a graph from its edge form; stock twins with our weights agree, too.
 
     Raises:
         GnnCommError: the two sides do not compute the same function.
@@ -103,7 +100,7 @@ def check_same_function(kind: str, graph: CommGraph) -> float:
     ours = ours_of(kind).double()
     difference = _difference(forward_backward(ours, h, graph)(), forward_backward(ours, rows, edge_index)())
     twin, conv = twins_of(kind)
-    pairs = {"our kernel and our edge form": difference}
+    pairs = {"our layer over a graph and its edge form": difference}
     pairs[f"{type(twin).__name__} and {type(conv).__name__} with the same weights"] = _difference(
         forward_backward(twin, h, graph)()[:2], forward_backward(conv, rows, edge_index)()[:2]
     )

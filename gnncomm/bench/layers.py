@@ -60,12 +60,12 @@ def layers_table(rows: Sequence[LayerRow], kind: str) -> Table:
     title = f"{kind}: forward plus backward in ms, H = 128, 4 heads, {torch.get_num_threads()} threads"
     table = Table(title=title, title_justify="left", box=None)
     table.add_column("graph", no_wrap=True)
-    table.add_column("kernel", no_wrap=True)
+    table.add_column("layout", no_wrap=True)
     stock = list(rows[0].stock_ms) if rows else []
     for name in ("ours", *stock, "faster", "of matmul", "memory"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         times = [f"{value:.1f}" for value in (row.ours_ms, *row.stock_ms.values())]
         compared = f"{row.ratio:.1f}x", f"{row.share_of_bound:.0%}", f"{row.memory_ratio:.2f}"
-        table.add_row(row.setting, row.kernel, *times, *compared)
+        table.add_row(row.setting, row.layout, *times, *compared)
     return table

@@ -13,8 +13,7 @@ from gnncomm.bench.measure import interleaved
 from gnncomm.evaluate import Report, evaluate
 from gnncomm.learn import TrainConfig, Training
 from gnncomm.methods import Method
-from gnncomm.recipes import default_config
-from gnncomm.run import load, train
+from gnncomm.run import default_config, load, train
 from gnncomm.store import safe_run_path
 
 TASKS: dict[str, dict[str, Any]] = {

@@ -2,6 +2,7 @@
 
 from gnncomm.channel.base import Apart, Arrival, Channel, Delivery, PerRound, Series
 from gnncomm.channel.delay import Delay, Jitter
+from gnncomm.channel.fading import PathLoss
 from gnncomm.channel.failures import Byzantine, Crashed, Deaf, Silent
 from gnncomm.channel.ideal import Ideal
 from gnncomm.channel.loss import Burst, Loss
@@ -23,6 +24,7 @@ __all__ = [
     "Jitter",
     "Loss",
     "Noise",
+    "PathLoss",
     "PerRound",
     "Series",
     "Silent",

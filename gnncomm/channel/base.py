@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph, Layout
+from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
 from gnncomm.random import bits, stream
-from gnncomm.types import Batch, Passed
+from gnncomm.types import Batch
 
 
 @dataclass(frozen=True)
-class Arrival(Passed):
+class Arrival(Batch):
     """Messages that arrive together: one of each sender, over the edges of ``graph``."""
 
     msg: Tensor  # [B, N, M]; rows without an edge mean nothing
@@ -72,7 +72,7 @@ class Channel:
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         """Both, and what is in flight: a channel with memory overrides this one. ``graph`` has no self-loops."""
         arrival = Arrival(self.transmit(msg, moment), self.deliver(graph, moment))
-        return Delivery((arrival.as_it_came() if type(self).transmit is Channel.transmit else arrival,), state)
+        return Delivery((arrival,), state)
 
     def carry(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         """One round: what is sent by B teams arrives.
@@ -87,7 +87,7 @@ class Channel:
         delivery = self.pass_on(msg, others, state, moment)
         if own is None:
             return delivery
-        return replace(delivery, arrivals=(*delivery.arrivals, Arrival(msg, own).as_it_came()))
+        return replace(delivery, arrivals=(*delivery.arrivals, Arrival(msg, own)))
 
     def __add__(self, other: Channel) -> Channel:
         return Series(self, other)
@@ -132,8 +132,7 @@ class Series(Channel):
         for arrival, flight in zip(delivery.arrivals, theirs, strict=True):
             late = self.right.pass_on(arrival.msg, arrival.graph, flight, moment)
             for item in late.arrivals:
-                both = replace(item, fresh=item.fresh and arrival.fresh, age=item.age + arrival.age)
-                arrivals.append(both.as_it_came() if item.unchanged and arrival.unchanged else both)
+                arrivals.append(replace(item, fresh=item.fresh and arrival.fresh, age=item.age + arrival.age))
             states.append(late.state)
         return Delivery(tuple(arrivals), torch.cat(states, -1))
 
@@ -218,12 +217,7 @@ def _split(graph: CommGraph) -> tuple[CommGraph | None, CommGraph]:
     """The self-loops of ``graph`` (None if there are none) and its other edges."""
     _, sender, receiver = graph.endpoints()
     own = sender == receiver
-    loops = own if graph.layout is Layout.SPARSE else own & _present(graph)
-    if not bool(loops.any()):
+    if not bool((own & graph.mask).any()):
         return None, graph
     own = own.expand(graph.shape)
     return graph.keep(own), graph.keep(~own)
-
-
-def _present(graph: CommGraph) -> Tensor:
-    return graph.dense if graph.layout is Layout.DENSE else graph.present

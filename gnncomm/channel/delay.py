@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from gnncomm.channel.base import Arrival, Channel, Delivery
-from gnncomm.channel.links import Links
 from gnncomm.errors import ConfigError, GraphError
-from gnncomm.graph import CommGraph, Layout
+from gnncomm.graph import CommGraph, Edges, Layout
 from gnncomm.moment import Moment
 from gnncomm.random import stream, uniform
+
+MOST_STEPS = 1024
+"""A file may not ask for the memory of a million steps."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,13 @@ class Delay(Channel):
     episode ends is gone. What an agent says to itself is not delayed.
 
     Raises:
-        ConfigError: ``steps`` < 0. GraphError (when it is used): the edges carry ``attr``, which has no rule.
+        ConfigError: not 0 <= ``steps`` <= 1024. GraphError (when it is used): edges with ``attr``, which has no rule.
     """
 
     steps: int
 
     def __post_init__(self) -> None:
-        if self.steps < 0:
-            raise ConfigError(f"Delay.steps: expected a whole number >= 0, got {self.steps}.")
+        _check_steps("Delay.steps", self.steps)
 
     @property
     def max_age(self) -> int:
@@ -41,7 +42,7 @@ class Delay(Channel):
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         if self.steps == 0:
-            return Delivery((Arrival(msg, graph).as_it_came(),), state)
+            return Delivery((Arrival(msg, graph),), state)
         flight = _Flight(msg, graph, state, self.steps)
         everyone = torch.ones((), dtype=torch.bool, device=msg.device)
         return Delivery((flight.arrival(self.steps, everyone),), flight.after())
@@ -57,14 +58,13 @@ class Jitter(Channel):
     all rounds of a step take the same time (``PerRound`` draws for each). For the rest see ``Delay``.
 
     Raises:
-        ConfigError: ``max`` < 0. GraphError (when it is used): the edges carry ``attr``, which has no rule.
+        ConfigError: not 0 <= ``max`` <= 1024. GraphError (when it is used): the edges carry ``attr``; there is no rule.
     """
 
     max: int
 
     def __post_init__(self) -> None:
-        if self.max < 0:
-            raise ConfigError(f"Jitter.max counts steps: expected a whole number >= 0, got {self.max}.")
+        _check_steps("Jitter.max", self.max)
 
     @property
     def copies(self) -> int:
@@ -79,13 +79,13 @@ class Jitter(Channel):
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         if self.max == 0:
-            return Delivery((Arrival(msg, graph).as_it_came(),), state)
+            return Delivery((Arrival(msg, graph),), state)
         flight = _Flight(msg, graph, state, self.max)
-        links = Links(graph, moment)
-        at_once = graph.keep((self._steps(links.uniform("jitter")) == 0).expand(links.shape))
+        edges = Edges(graph, moment)
+        at_once = edges.keep(self._steps(edges.draw("jitter")) == 0)
         agent = torch.arange(msg.shape[1], device=msg.device)
         key_B11, step_B11 = stream(moment.key, "jitter").view(-1, 1, 1), moment.step.view(-1, 1, 1)
-        arrivals = [Arrival(msg, at_once).as_it_came()]
+        arrivals = [Arrival(msg, at_once)]
         for age in range(1, self.max + 1):
             draw_BNN = uniform(key_B11, step_B11 - age, agent.unsqueeze(-1), agent)
             arrivals.append(flight.arrival(age, self._steps(draw_BNN) == age))
@@ -93,6 +93,14 @@ class Jitter(Channel):
 
     def _steps(self, draw: Tensor) -> Tensor:
         return (draw * (self.max + 1)).long()
+
+
+def _check_steps(name: str, steps: int) -> None:
+    if not 0 <= steps <= MOST_STEPS:
+        raise ConfigError(
+            f"{name}: expected a whole number from 0 to {MOST_STEPS}, got {steps}. All messages of so many steps are "
+            "carried along; what arrives later than an episode lasts is not sent: use Loss(1)."
+        )
 
 
 def _width(msg_channels: int, num_agents: int) -> int:

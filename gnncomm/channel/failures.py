@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from gnncomm.channel.base import Arrival, Channel, Delivery
-from gnncomm.channel.links import Links, check_failing, failing
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
+from gnncomm.random import stream, uniform
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,30 @@ class _Failing(Channel):
     at: int = 0
 
     def __post_init__(self) -> None:
-        check_failing(type(self).__name__, self.agents, self.at)
+        name = type(self).__name__
+        if isinstance(self.agents, float) and not 0 <= self.agents <= 1:
+            raise ConfigError(
+                f"{name}.agents: expected a count such as 1 or a share from 0.0 to 1.0, got {self.agents}."
+            )
+        if self.agents < 0:
+            raise ConfigError(f"{name}.agents: expected a count of at least 0, got {self.agents}.")
+        if self.at < 0:
+            raise ConfigError(f"{name}.at is a step of the episode: expected at >= 0, got {self.at}.")
 
     def failing(self, num_agents: int, moment: Moment) -> Tensor:
-        """``[B, N]`` bool."""
-        return failing(self.agents, self.at, num_agents, moment)
+        """``[B, N]`` bool: agents that fail in this episode and have begun to.
+
+        They come first in an order of the agents that is drawn with the episode's key. So more ``agents`` fail as well,
+        and all kinds of failure strike the same ones. A share (float) is rounded to the nearest count.
+        """
+        count = round(self.agents * num_agents) if isinstance(self.agents, float) else self.agents
+        score_BN = uniform(
+            stream(moment.key, "failing").unsqueeze(-1),
+            torch.arange(num_agents, device=moment.key.device),
+            dtype=torch.float64,
+        )
+        rank_BN = score_BN.argsort(dim=-1, stable=True).argsort(-1)
+        return (rank_BN < count) & (moment.step >= self.at).unsqueeze(-1)
 
 
 @dataclass(frozen=True)
@@ -42,8 +61,7 @@ class Silent(_Failing):
     def deliver(self, graph: CommGraph, moment: Moment) -> CommGraph:
         if self.agents == 0:
             return graph
-        links = Links(graph, moment)
-        return links.keep(~self.failing(graph.num_agents, moment)[links.environment, links.sender])
+        return graph.keep_where(sender=~self.failing(graph.num_agents, moment))
 
 
 @dataclass(frozen=True)
@@ -53,8 +71,7 @@ class Deaf(_Failing):
     def deliver(self, graph: CommGraph, moment: Moment) -> CommGraph:
         if self.agents == 0:
             return graph
-        links = Links(graph, moment)
-        return links.keep(~self.failing(graph.num_agents, moment)[links.environment, links.receiver])
+        return graph.keep_where(receiver=~self.failing(graph.num_agents, moment))
 
 
 @dataclass(frozen=True)
@@ -67,8 +84,8 @@ class Crashed(_Failing):
     def deliver(self, graph: CommGraph, moment: Moment) -> CommGraph:
         if self.agents == 0:
             return graph
-        links, failing = Links(graph, moment), self.failing(graph.num_agents, moment)
-        return links.keep(~(failing[links.environment, links.sender] | failing[links.environment, links.receiver]))
+        works = ~self.failing(graph.num_agents, moment)
+        return graph.keep_where(sender=works, receiver=works)
 
 
 @dataclass(frozen=True)
@@ -104,13 +121,14 @@ class Byzantine(_Failing):
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         if self.agents == 0:
-            return Delivery((Arrival(msg, graph).as_it_came(),), state)
-        links = Links(graph, moment)
-        lies = self.failing(graph.num_agents, moment)[links.environment, links.sender].expand(links.shape)
+            return Delivery((Arrival(msg, graph),), state)
+        lies = self.failing(graph.num_agents, moment)
         if self.kind == "replay":
             state = torch.where((moment.step == 0).view(-1, 1, 1), msg, state)
-        honest = Arrival(msg, graph.keep(~lies)).as_it_came()
-        lie = Arrival(self._lie(msg, state), graph.keep(lies), fresh=self.kind in ("flip", "scale"))
+        honest = Arrival(msg, graph.keep_where(sender=~lies))
+        lie = Arrival(
+            self._lie(msg, state), graph.keep_where(sender=lies, self_loops=False), fresh=self.kind in ("flip", "scale")
+        )
         return Delivery((honest, lie), state)
 
     def _lie(self, msg: Tensor, first: Tensor) -> Tensor:

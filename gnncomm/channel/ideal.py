@@ -16,4 +16,4 @@ class Ideal(Channel):
     """Every message arrives at once, unchanged."""
 
     def carry(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
-        return Delivery((Arrival(msg, graph).as_it_came(),), state)
+        return Delivery((Arrival(msg, graph),), state)

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from gnncomm.channel.base import Channel
-from gnncomm.channel.links import Links
 from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph
+from gnncomm.graph import CommGraph, Edges
 from gnncomm.moment import Moment
 from gnncomm.random import stream, uniform
 
@@ -34,8 +33,8 @@ class Loss(Channel):
     def deliver(self, graph: CommGraph, moment: Moment) -> CommGraph:
         if self.p == 0:
             return graph
-        links = Links(graph, moment)
-        return links.keep(links.uniform("loss") >= self.p)
+        edges = Edges(graph, moment)
+        return edges.keep(edges.draw("loss") >= self.p)
 
 
 @dataclass(frozen=True)
@@ -74,16 +73,17 @@ class Burst(Channel):
     def deliver(self, graph: CommGraph, moment: Moment) -> CommGraph:
         if self.p == 0:
             return graph
-        links = Links(graph, moment)
+        edges = Edges(graph, moment)
         if self.p == 1:
-            return links.keep(torch.zeros((), dtype=torch.bool, device=graph.device))
-        return links.keep(~self._bad(links))
+            return edges.keep(torch.zeros((), dtype=torch.bool, device=graph.device))
+        return edges.keep(~self._bad(edges))
 
-    def _bad(self, links: Links) -> Tensor:
+    def _bad(self, edges: Edges) -> Tensor:
         leave = 1 / self.length
         enter = leave * self.p / (1 - self.p)
-        counters = (stream(links.key, "burst"), links.step, links.sender, links.receiver)
-        key, step, sender, receiver = (value.expand(links.shape).reshape(-1) for value in counters)
+        key = edges.of_env(stream(edges.moment.key, "burst"))
+        counters = (key, edges.step, edges.sender, edges.receiver)
+        key, step, sender, receiver = (value.expand(edges.shape).reshape(-1) for value in counters)
         bad = torch.zeros_like(key, dtype=torch.bool)
         undecided = torch.arange(len(key), device=key.device)
         while len(undecided):
@@ -91,7 +91,7 @@ class Burst(Channel):
             bad[undecided] = draw < torch.where(step == 0, self.p, enter)
             open_ = (draw >= enter) & (draw < 1 - leave) & (step > 0)
             undecided, step = undecided[open_], step[open_] - 1
-        return bad.view(links.shape)
+        return bad.view(edges.shape)
 
 
 def _check_probability(name: str, p: float) -> None:

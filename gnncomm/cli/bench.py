@@ -40,7 +40,7 @@ from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.learn import MAX_SEED, MAX_STEPS, Training
 from gnncomm.methods import METHODS, resolve
-from gnncomm.recipes import default_config
+from gnncomm.run import default_config
 
 
 @dataclass(frozen=True)

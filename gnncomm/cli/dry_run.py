@@ -1,5 +1,2 @@
-from gnncomm.learn import TrainConfig
-
-
 def run(config, console):
     return 0

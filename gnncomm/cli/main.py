@@ -11,7 +11,7 @@ from gnncomm.cli.output import Output, outputs
 from gnncomm.errors import did_you_mean
 
 COMMANDS = {
-    "list": "environments, layers, topologies, channels",
+    "list": "what there is to choose from, with its parameters",
     "train": "train a team and show whether it uses its messages",
     "resume": "go on with a training that was stopped",
     "eval": "measure a trained team beside its controls",

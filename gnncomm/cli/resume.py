@@ -19,7 +19,7 @@ from gnncomm.run import config_of
 
 @dataclass(frozen=True)
 class ResumeArgs:
-    """Continue a run from its newest good checkpoint, bit for bit as if it had never stopped. Nothing is typed again."""
+    """Continue a run from its newest good checkpoint, as it was begun, bit for bit as if it had never stopped."""
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory."""

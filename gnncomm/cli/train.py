@@ -25,8 +25,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.learn import VERSION, EnvConfig, LearnerConfig, PolicyConfig, PPOConfig, RunConfig, TrainConfig, WireConfig
 from gnncomm.learn.config import Setting
 from gnncomm.learn.parts import require_given
-from gnncomm.recipes import default_config
-from gnncomm.run import Trained, config_of, load, read_config, train
+from gnncomm.run import Trained, config_of, default_config, load, read_config, train
 from gnncomm.store import safe_run_path
 
 
@@ -92,7 +91,7 @@ class TrainArgs:
     @classmethod
     def of(cls, config: TrainConfig) -> TrainArgs:
         """The options that ``config`` would be typed as."""
-        own = EnvArgs(**vars(config.env)), config.policy, config.wire, config.learner, RunArgs(**vars(config.run))
+        own = EnvArgs(**vars(config.env.id)), config.policy, config.wire, config.learner, RunArgs(**vars(config.run))
         return cls(*own)
 
 

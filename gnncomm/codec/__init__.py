@@ -8,6 +8,7 @@ from gnncomm.codec.bottleneck import Bottleneck
 from gnncomm.codec.dithered import Dithered
 from gnncomm.codec.dru import DRU
 from gnncomm.codec.floats import Bfloat16, Float16, Float32
+from gnncomm.codec.packet import Field, Fixed, Flagged, Gamma, Packet
 from gnncomm.codec.quantise import Quantise
 from gnncomm.codec.symbols import GumbelSymbols
 from gnncomm.codec.top_k import TopK
@@ -20,9 +21,14 @@ __all__ = [
     "Codec",
     "Coded",
     "Dithered",
+    "Field",
+    "Fixed",
+    "Flagged",
     "Float16",
     "Float32",
+    "Gamma",
     "GumbelSymbols",
+    "Packet",
     "Quantise",
     "TopK",
     "listing",

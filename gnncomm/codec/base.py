@@ -6,15 +6,18 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
+from gnncomm.codec.packet import Field, Packet
+from gnncomm.gradients import straight_through
 from gnncomm.moment import Moment
 from gnncomm.registry import Remembers
-from gnncomm.types import Passed
+from gnncomm.types import Batch
 
 
 @dataclass(frozen=True)
-class Coded(Passed):
+class Coded(Batch):
     """Messages as the receivers read them, and what they cost."""
 
     msg: Tensor  # [B, N, M]
@@ -23,15 +26,48 @@ class Coded(Passed):
 
 
 class Codec(Remembers, nn.Module, ABC):
-    """Encoder of the sender and decoder of the receiver in one: each message on its own, row by row.
+    """Encoder of the sender and decoder of the receiver: each message on its own, row by row.
 
-    Gradients flow through (straight-through or by the codec's own estimator). Noise is drawn with
-    ``gnncomm.random`` from the moment and the sender, so that a learner meets the noise that the rollout met. Where
-    training and execution differ, ``self.training`` decides.
+    A subclass says ``fields``, ``encode`` and ``decode``, and where the gradient is not that of the identity,
+    ``smooth`` (or all of ``forward``). What is reported as ``bits`` is the length of what ``encode`` made. Noise is
+    drawn with ``gnncomm.random`` from the moment and the sender, so that a learner meets the noise that the rollout
+    met. Where training and execution differ, ``self.training`` decides; what goes over a real wire is execution.
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
+    def fields(self, channels: int, dtype: torch.dtype) -> tuple[Field, ...]:
+        """How the symbols of a message of M = ``channels`` numbers are written, one after the other."""
+
+    @abstractmethod
+    def encode(self, msg: Tensor, moment: Moment) -> Packet:
+        """``[B, N, M]`` as sent -> what is on the wire: ``self.packet(symbols, msg)``."""
+
+    @abstractmethod
+    def decode(self, packet: Packet, moment: Moment) -> Tensor:
+        """What is on the wire -> ``[B, N, M]`` as read."""
+
+    def smooth(self, msg: Tensor, moment: Moment) -> Tensor:
+        """What lends its gradient to what is read: by the message, and by the weights of a codec that learns."""
+        return msg
+
+    def packet(self, symbols: Tensor, msg: Tensor) -> Packet:
+        """``symbols [B, N, S]`` (whole numbers) of the messages ``msg``."""
+        return Packet(symbols.long(), self.fields(msg.shape[-1], msg.dtype), msg.shape[-1], msg.dtype)
+
+    def from_bytes(
+        self, data: bytes, channels: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    ) -> Packet:
+        """The packet ``[1, 1, S]`` of one message, from ``Packet.to_bytes``.
+
+        Raises:
+            ShapeError: not the bytes of such a message.
+        """
+        return Packet.from_bytes(data, self.fields(channels, dtype), channels, dtype, device)
+
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
-        """``[B, N, M]`` as sent -> as read."""
+        """``[B, N, M]`` as sent -> as read: ``decode(encode(msg))`` with the gradient of ``smooth``."""
+        packet = self.encode(msg, moment)
+        read = straight_through(self.decode(packet, moment), self.smooth(msg, moment))
+        return Coded(read, packet.bits.to(msg.dtype))

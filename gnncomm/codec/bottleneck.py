@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gnncomm.codec.base import Codec, Coded
-from gnncomm.codec.draws import bits_per_number, constant_bits, noise_like
+from gnncomm.codec.draws import noise_like
+from gnncomm.codec.packet import Field, Fixed, Flagged, Packet, numbers_of, word_of, words
 from gnncomm.errors import ConfigError
 from gnncomm.moment import Moment
 from gnncomm.random import normal
@@ -26,7 +27,7 @@ class Bottleneck(Codec):
         \hat m_d = \mu_d \text{ if } |\mu_d| \ge \theta \text{ else } 0 \qquad \text{in execution}
 
     where :math:`\mu` is what the layer sends and ``module.training`` tells the two apart. On the wire: 32 bits for each
-    number that is sent, and with a threshold one more bit for every number, whether it is.
+    number that is sent, and with a threshold one more bit for every number, whether it is (in training: all, without).
 
     Args:
         sigma: standard deviation of the noise, positive.
@@ -46,17 +47,28 @@ class Bottleneck(Codec):
                 raise ConfigError(f"Bottleneck.{name}: expected 0 <= {name} < infinity, got {value}.")
         self.sigma, self.beta, self.threshold = sigma, beta, threshold
 
+    def fields(self, channels: int, dtype: torch.dtype) -> tuple[Field, ...]:
+        below = word_of(channels, dtype).below
+        return (Flagged(channels, below) if self.threshold else Fixed(channels, below),)
+
+    def encode(self, msg: Tensor, moment: Moment) -> Packet:
+        return self.packet(words(self._pruned(msg)), msg)
+
+    def decode(self, packet: Packet, moment: Moment) -> Tensor:
+        return numbers_of(packet.symbols, packet.dtype)
+
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
-        width, word = msg.shape[-1], bits_per_number(msg)
-        if self.training:
-            read = msg + self.sigma * noise_like(msg, normal, moment, "bottleneck")
-            constant = width * (self.sigma**2 - 1 - 2 * math.log(self.sigma))
-            divergence = 0.5 * (msg.square().sum(-1) + constant)
-            return Coded(read, constant_bits(msg, word * width), self.beta * divergence if self.beta else None)
-        if self.threshold == 0:
-            return Coded(msg, constant_bits(msg, word * width))
-        kept = msg.abs() >= self.threshold
-        return Coded(torch.where(kept, msg, 0.0), word * kept.sum(-1).to(msg.dtype) + width)
+        width, number = msg.shape[-1], 8.0 * msg.element_size()
+        if not self.training:
+            bits = self.fields(width, msg.dtype)[0].bits(words(self._pruned(msg)))
+            return Coded(self._pruned(msg), msg.new_zeros(msg.shape[:-1]) + bits)
+        read = msg + self.sigma * noise_like(msg, normal, moment, "bottleneck")
+        constant = width * (self.sigma**2 - 1 - 2 * math.log(self.sigma))
+        divergence = 0.5 * (msg.square().sum(-1) + constant)
+        return Coded(read, msg.new_full(msg.shape[:-1], number * width), self.beta * divergence if self.beta else None)
+
+    def _pruned(self, msg: Tensor) -> Tensor:
+        return torch.where(msg.abs() < self.threshold, 0.0, msg) if self.threshold else msg
 
     def extra_repr(self) -> str:
         return f"sigma={self.sigma}, beta={self.beta}, threshold={self.threshold}"

@@ -6,10 +6,15 @@ import torch
 from torch import Tensor
 
 from gnncomm.codec.base import Codec, Coded
-from gnncomm.codec.draws import noise_like, straight_through
+from gnncomm.codec.draws import noise_like
+from gnncomm.codec.packet import Field, Gamma, Packet
 from gnncomm.errors import ConfigError
+from gnncomm.gradients import straight_through
 from gnncomm.moment import Moment
 from gnncomm.random import uniform
+
+LARGEST = 2.0**30
+"""Whole numbers beyond it are sent as it."""
 
 
 class Dithered(Codec):
@@ -23,9 +28,11 @@ class Dithered(Codec):
     The integer m is sent; :math:`\varepsilon` is drawn by sender and receiver alike, from the moment and the sender.
     Then :math:`\hat z - z` is uniform on :math:`\pm \delta / 2` whatever z is (Schuchman 1964, "Dither signals and
     their effect on quantization noise"), so :math:`E[\hat z] = z`, the variance is :math:`\delta^2 / 12` and the
-    identity is the gradient without bias: "Differentiable discrete communication learning" (arXiv 2511.01554), in which
-    a message costs :math:`\sum_d \log_2(2 |z_d| / \delta + 1)` bits. That number is reported, and ``price`` times it
-    joins the training loss.
+    identity is the gradient without bias: "Differentiable discrete communication learning" (arXiv 2511.01554).
+
+    On the wire each m is an Elias gamma code: :math:`2 \lfloor \log_2(s + 1) \rfloor + 1` bits with s = 2m, or -2m - 1
+    where m is negative. That length is reported. What ``price`` times joins the training loss is the paper's rate
+    :math:`\sum_d \log_2(2 |z_d| / \delta + 1)`, an estimate with a gradient.
 
     Args:
         delta: distance of the levels, positive.
@@ -43,11 +50,34 @@ class Dithered(Codec):
             raise ConfigError(f"Dithered.price is a loss per bit: expected 0 <= price < infinity, got {price}.")
         self.delta, self.price = delta, price
 
+    def fields(self, channels: int, dtype: torch.dtype) -> tuple[Field, ...]:
+        return (Gamma(channels),)
+
+    def encode(self, msg: Tensor, moment: Moment) -> Packet:
+        return self._written(self._level(msg, self._dither(msg, moment, msg.dtype)), msg)
+
+    def decode(self, packet: Packet, moment: Moment) -> Tensor:
+        half = packet.symbols // 2
+        whole = torch.where(packet.symbols % 2 == 1, -half - 1, half)
+        dither = self._dither(packet.symbols, moment, packet.dtype)
+        return whole.to(packet.dtype) * self.delta - dither
+
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
-        dither = (noise_like(msg, uniform, moment, "dither") - 0.5) * self.delta
-        read = torch.floor((msg + dither) / self.delta + 0.5) * self.delta - dither
-        bits = torch.log2(2 * msg.abs() / self.delta + 1).sum(-1)
-        return Coded(straight_through(read, msg), bits.detach(), self.price * bits if self.price else None)
+        dither = self._dither(msg, moment, msg.dtype)
+        level = self._level(msg, dither)
+        cost = self.price * torch.log2(2 * msg.abs() / self.delta + 1).sum(-1) if self.price else None
+        bits = self._written(level, msg).bits.to(msg.dtype)
+        return Coded(straight_through(level * self.delta - dither, msg), bits, cost)
+
+    def _level(self, msg: Tensor, dither: Tensor) -> Tensor:
+        return torch.floor((msg.detach() + dither) / self.delta + 0.5).clamp(-LARGEST, LARGEST)
+
+    def _written(self, level: Tensor, msg: Tensor) -> Packet:
+        whole = level.long()  # -2m - 1 is no float32 where m is large
+        return self.packet(torch.where(whole < 0, -2 * whole - 1, 2 * whole), msg)
+
+    def _dither(self, like: Tensor, moment: Moment, dtype: torch.dtype) -> Tensor:
+        return (noise_like(like, uniform, moment, "dither", dtype) - 0.5) * self.delta
 
     def extra_repr(self) -> str:
         return f"delta={self.delta}, price={self.price}"

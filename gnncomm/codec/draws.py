@@ -1,9 +1,8 @@
-"""What codecs share: named noise for every number on the wire, and gradients that go straight through."""
+"""What codecs share: named noise for every number on the wire."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +11,9 @@ from gnncomm.moment import Moment
 from gnncomm.random import stream
 
 
-def noise_like(msg: Tensor, draw: Callable[..., Any], moment: Moment, name: str) -> Tensor:
+def noise_like(
+    msg: Tensor, draw: Callable[..., Tensor], moment: Moment, name: str, dtype: torch.dtype | None = None
+) -> Tensor:
     """One number ``[B, N, M]`` from ``draw(key, step, round, sender, place)`` for each number of ``msg``.
 
     It depends on nothing else, so a sender alone draws what it draws in its team, and a learner what its rollout drew.
@@ -20,20 +21,4 @@ def noise_like(msg: Tensor, draw: Callable[..., Any], moment: Moment, name: str)
     sender_N1 = torch.arange(msg.shape[-2], device=msg.device).unsqueeze(-1)
     place_M = torch.arange(msg.shape[-1], device=msg.device)
     key_B11, step_B11 = stream(moment.key, name).view(-1, 1, 1), moment.step.view(-1, 1, 1)
-    numbers: Tensor = draw(key_B11, step_B11, moment.round, sender_N1, place_M, dtype=msg.dtype)
-    return numbers
-
-
-def straight_through(value: Tensor, smooth: Tensor) -> Tensor:
-    """``value``, bit for bit, with the gradient of ``smooth``."""
-    return value.detach() + (smooth - smooth.detach())
-
-
-def bits_per_number(msg: Tensor) -> int:
-    """32 in float32, 64 in float64."""
-    return msg.element_size() * 8
-
-
-def constant_bits(msg: Tensor, bits: float) -> Tensor:
-    """``bits`` for each message, ``[B, N]``."""
-    return msg.new_full(msg.shape[:-1], float(bits))
+    return draw(key_B11, step_B11, moment.round, sender_N1, place_M, dtype=msg.dtype if dtype is None else dtype)

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from gnncomm.codec.base import Codec, Coded
-from gnncomm.codec.draws import constant_bits, noise_like, straight_through
+from gnncomm.codec.draws import noise_like
+from gnncomm.codec.packet import Field, Fixed, Packet
 from gnncomm.errors import ConfigError
 from gnncomm.moment import Moment
 from gnncomm.random import normal
@@ -38,11 +39,23 @@ class DRU(Codec):
             raise ConfigError(f"DRU.sigma is a standard deviation: expected 0 <= sigma < infinity, got {sigma}.")
         self.sigma = sigma
 
+    def fields(self, channels: int, dtype: torch.dtype) -> tuple[Field, ...]:
+        return (Fixed(channels, 2),)
+
+    def encode(self, msg: Tensor, moment: Moment) -> Packet:
+        return self.packet(msg > 0, msg)
+
+    def decode(self, packet: Packet, moment: Moment) -> Tensor:
+        return packet.symbols.to(packet.dtype)
+
+    def smooth(self, msg: Tensor, moment: Moment) -> Tensor:
+        return torch.sigmoid(msg)
+
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
-        bits = constant_bits(msg, msg.shape[-1])
-        if self.training:
-            return Coded(torch.sigmoid(msg + self.sigma * noise_like(msg, normal, moment, "dru")), bits)
-        return Coded(straight_through((msg > 0).to(msg.dtype), torch.sigmoid(msg)), bits)
+        if not self.training:
+            return super().forward(msg, moment)
+        read = torch.sigmoid(msg + self.sigma * noise_like(msg, normal, moment, "dru"))
+        return Coded(read, msg.new_full(msg.shape[:-1], float(msg.shape[-1])))
 
     def extra_repr(self) -> str:
         return f"sigma={self.sigma}"

@@ -8,26 +8,42 @@ import torch
 from torch import Tensor
 
 from gnncomm.codec.base import Codec, Coded
-from gnncomm.codec.draws import bits_per_number, constant_bits, straight_through
+from gnncomm.codec.packet import Field, Packet, numbers_of, word_of, words
 from gnncomm.moment import Moment
 
 
 class Float32(Codec):
     """Every number as it is: 32 bits (64 in a float64 policy)."""
 
+    def fields(self, channels: int, dtype: torch.dtype) -> tuple[Field, ...]:
+        return (word_of(channels, dtype),)
+
+    def encode(self, msg: Tensor, moment: Moment) -> Packet:
+        return self.packet(words(msg), msg)
+
+    def decode(self, packet: Packet, moment: Moment) -> Tensor:
+        return numbers_of(packet.symbols, packet.dtype)
+
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
-        return Coded(msg, constant_bits(msg, bits_per_number(msg) * msg.shape[-1])).as_it_came()
+        bits = 8 * msg.element_size() * msg.shape[-1]
+        return Coded(msg, msg.new_full(msg.shape[:-1], float(bits)))
 
 
 class _Short(Codec):
     short: ClassVar[torch.dtype]
 
-    def forward(self, msg: Tensor, moment: Moment) -> Coded:
+    def fields(self, channels: int, dtype: torch.dtype) -> tuple[Field, ...]:
+        return (word_of(channels, self.short),)
+
+    def encode(self, msg: Tensor, moment: Moment) -> Packet:
+        return self.packet(words(self.smooth(msg, moment).to(self.short)), msg)
+
+    def decode(self, packet: Packet, moment: Moment) -> Tensor:
+        return numbers_of(packet.symbols, self.short).to(packet.dtype)
+
+    def smooth(self, msg: Tensor, moment: Moment) -> Tensor:
         largest = torch.finfo(self.short).max
-        inside = msg.clamp(-largest, largest)  # else a large number would arrive as infinity
-        return Coded(
-            straight_through(inside.to(self.short).to(msg.dtype), inside), constant_bits(msg, 16 * msg.shape[-1])
-        )
+        return msg.clamp(-largest, largest)  # else a large number would arrive as infinity
 
 
 class Float16(_Short):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from gnncomm.codec.base import Codec, Coded
-from gnncomm.codec.draws import constant_bits, straight_through
+from gnncomm.codec.packet import Field, Fixed, Packet
 from gnncomm.errors import ConfigError
+from gnncomm.gradients import straight_through
 from gnncomm.moment import Moment
 
 
@@ -37,11 +39,26 @@ class Quantise(Codec):
             raise ConfigError(f"Quantise.limit bounds the numbers: expected 0 < limit < infinity, got {limit}.")
         self.bits, self.limit = bits, limit
 
+    def fields(self, channels: int, dtype: torch.dtype) -> tuple[Field, ...]:
+        return (Fixed(channels, 1 << self.bits),)
+
+    def encode(self, msg: Tensor, moment: Moment) -> Packet:
+        return self.packet(self._level(msg.clamp(-self.limit, self.limit)), msg)
+
+    def decode(self, packet: Packet, moment: Moment) -> Tensor:
+        return packet.symbols.to(packet.dtype) * self._gap - self.limit
+
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
-        gap = 2 * self.limit / (2**self.bits - 1)
         inside = msg.clamp(-self.limit, self.limit)
-        levels = ((inside + self.limit) / gap).round() * gap - self.limit
-        return Coded(straight_through(levels, inside), constant_bits(msg, self.bits * msg.shape[-1]))
+        read = straight_through(self._level(inside) * self._gap - self.limit, inside)
+        return Coded(read, msg.new_full(msg.shape[:-1], float(self.bits * msg.shape[-1])))
+
+    def _level(self, inside: Tensor) -> Tensor:
+        return ((inside + self.limit) / self._gap).round()
+
+    @property
+    def _gap(self) -> float:
+        return 2 * self.limit / ((1 << self.bits) - 1)
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}, limit={self.limit}"

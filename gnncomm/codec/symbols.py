@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from gnncomm.codec.base import Codec, Coded
-from gnncomm.codec.draws import constant_bits, noise_like, straight_through
+from gnncomm.codec.draws import noise_like
+from gnncomm.codec.packet import Field, Fixed, Packet
 from gnncomm.errors import ConfigError
+from gnncomm.gradients import straight_through
 from gnncomm.moment import Moment
 from gnncomm.random import gumbel
 
 
 class GumbelSymbols(Codec):
-    r"""Each group of S numbers holds the logits of one symbol out of S: log2 S bits a group.
+    r"""Each group of S numbers holds the logits of one symbol out of S: ceil(log2 S) bits a group.
 
     .. math::
         \hat m = \mathrm{onehot}(\arg\max_s (z_s + g_s)), \qquad
@@ -42,15 +42,30 @@ class GumbelSymbols(Codec):
             raise ConfigError(f"GumbelSymbols.tau is a temperature: expected 0 < tau < infinity, got {tau}.")
         self.symbols, self.tau = symbols, tau
 
+    def fields(self, channels: int, dtype: torch.dtype) -> tuple[Field, ...]:
+        groups, rest = divmod(channels, self.symbols)
+        return (Fixed(groups, self.symbols), *([Fixed(1, rest)] if rest else []))
+
+    def encode(self, msg: Tensor, moment: Moment) -> Packet:
+        return self.packet(self._logits(msg, moment).argmax(-1), msg)
+
+    def decode(self, packet: Packet, moment: Moment) -> Tensor:
+        chosen = packet.symbols.unsqueeze(-1) == torch.arange(self.symbols, device=packet.symbols.device)
+        return chosen.flatten(-2)[..., : packet.channels].to(packet.dtype)
+
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
-        groups, rest = divmod(msg.shape[-1], self.symbols)
+        logits = self._logits(msg, moment)
+        packet = self.packet(logits.argmax(-1), msg)
+        soft = (logits / self.tau).softmax(-1).flatten(-2)[..., : msg.shape[-1]]
+        return Coded(straight_through(self.decode(packet, moment), soft), packet.bits.to(msg.dtype))
+
+    def _logits(self, msg: Tensor, moment: Moment) -> Tensor:
+        """``[B, N, groups, S]``."""
         logits = msg + noise_like(msg, gumbel, moment, "symbols") if self.training else msg
         missing = -msg.shape[-1] % self.symbols
-        logits = torch.nn.functional.pad(logits, (0, missing), value=-torch.inf).unflatten(-1, (-1, self.symbols))
-        soft = (logits / self.tau).softmax(-1)
-        hard = torch.zeros_like(soft).scatter(-1, logits.argmax(-1, keepdim=True), 1.0)
-        read = straight_through(hard, soft).flatten(-2)[..., : msg.shape[-1]]
-        return Coded(read, constant_bits(msg, groups * math.log2(self.symbols) + math.log2(max(rest, 1))))
+        padded = torch.nn.functional.pad(logits, (0, missing), value=-torch.inf)
+        grouped: Tensor = padded.unflatten(-1, (-1, self.symbols))
+        return grouped
 
     def extra_repr(self) -> str:
         return f"symbols={self.symbols}, tau={self.tau}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from gnncomm.codec.base import Codec, Coded
-from gnncomm.codec.draws import bits_per_number, constant_bits
+from gnncomm.codec.packet import Field, Fixed, Packet, numbers_of, word_of, words
 from gnncomm.errors import ConfigError
 from gnncomm.moment import Moment
 
@@ -36,13 +35,34 @@ class TopK(Codec):
             raise ConfigError(f"TopK.k counts numbers: expected k >= 1, got {k}.")
         self.k = k
 
+    def fields(self, channels: int, dtype: torch.dtype) -> tuple[Field, ...]:
+        if self.k >= channels:
+            return (word_of(channels, dtype),)
+        return Fixed(self.k, channels), word_of(self.k, dtype)
+
+    def encode(self, msg: Tensor, moment: Moment) -> Packet:
+        if self.k >= msg.shape[-1]:
+            return self.packet(words(msg), msg)
+        place = self._largest(msg)
+        return self.packet(torch.cat([place, words(msg.gather(-1, place))], -1), msg)
+
+    def decode(self, packet: Packet, moment: Moment) -> Tensor:
+        if self.k >= packet.channels:
+            return numbers_of(packet.symbols, packet.dtype)
+        place, value = packet.symbols.split(self.k, -1)
+        numbers = numbers_of(value, packet.dtype)
+        return numbers.new_zeros(*place.shape[:-1], packet.channels).scatter(-1, place, numbers)
+
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
-        width, word = msg.shape[-1], bits_per_number(msg)
+        width, number = msg.shape[-1], 8 * msg.element_size()
         if self.k >= width:
-            return Coded(msg, constant_bits(msg, word * width))
-        largest = msg.detach().abs().topk(self.k, dim=-1).indices
-        kept = torch.zeros_like(msg, dtype=torch.bool).scatter(-1, largest, True)
-        return Coded(torch.where(kept, msg, 0.0), constant_bits(msg, self.k * (word + math.ceil(math.log2(width)))))
+            return Coded(msg, msg.new_full(msg.shape[:-1], float(number * width)))
+        kept = torch.zeros_like(msg, dtype=torch.bool).scatter(-1, self._largest(msg), True)
+        bits = self.k * (number + (width - 1).bit_length())
+        return Coded(torch.where(kept, msg, 0.0), msg.new_full(msg.shape[:-1], float(bits)))
+
+    def _largest(self, msg: Tensor) -> Tensor:
+        return msg.detach().abs().topk(self.k, dim=-1).indices
 
     def extra_repr(self) -> str:
         return f"k={self.k}"

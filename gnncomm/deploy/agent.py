@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from gnncomm.codec import Packet
 from gnncomm.deploy.mailbox import Inbox
 from gnncomm.errors import ActionMaskError, ConfigError, NonFiniteError, ShapeError, StateError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.layers import CommLayer
 from gnncomm.moment import Moment
 from gnncomm.policy import CommPolicy, Integration, checks
-from gnncomm.schedule import Decider, Schedule
+from gnncomm.schedule import Decider, Schedule, Situation
 from gnncomm.types import Observation, SparseObs
 
 
@@ -88,12 +89,16 @@ class LocalAgent:
         self._schedule: Schedule | None = None
         self._wire_log_prob = memory.new_zeros(())
         self._x: Tensor | None = None
+        self._pos: Tensor | None = None
         self._row: Tensor | None = None
         if self.policy.integration is Integration.PREVIOUS:
             self._row, _ = self.policy.before_rounds(memory.new_zeros(self.policy.hidden), memory)
 
-    def observe(self, obs: Observation) -> None:
+    def observe(self, obs: Observation, pos: Tensor | None = None) -> None:
         """Take in the own observation of this step: flat ``[D]``, or ``SparseObs`` with ``[K]``.
+
+        ``pos [P]`` is the own position, for a codec or scheduler that reads it; those of others are NaN to them. What
+        the medium does with distances, the real one does here (``Mailbox`` simulates it).
 
         Raises:
             NonFiniteError: NaN or infinity. ShapeError, DtypeError: not what the policy's encoder takes.
@@ -107,7 +112,7 @@ class LocalAgent:
             raise NonFiniteError(
                 f"Agent {self.index} expected a finite observation, got NaN or infinity: mend the sensor."
             )
-        self._x = self.policy.encode(obs)
+        self._x, self._pos = self.policy.encode(obs), pos
         if self._row is None:
             self._row, self._memory = self.policy.before_rounds(self._x, self._memory)
 
@@ -147,9 +152,10 @@ class LocalAgent:
             return others
 
         state = self._scheduled.get(self._round, row.new_zeros(scheduler.state_dim(layer.msg_channels)))
-        moment, edges = self._moment(episode, step), reachable.to_layout(Layout.SPARSE)
-        msg = self._message(moment)
-        schedule: Schedule = scheduler(alone(row), alone(msg), edges, alone(state), moment, key, None, heard)
+        moment, edges = self._moment(episode, step, reachable.num_agents), reachable.to_layout(Layout.SPARSE)
+        msg = self._read(self.policy.wire.codec(self._rows("gate", moment), moment).msg)
+        now = Situation(alone(row), alone(msg), edges, alone(state), moment, key, announced=heard)
+        schedule: Schedule = scheduler(now)
         self._schedule, self._scheduled[self._round] = schedule, schedule.state[0, self.index]
         if schedule.log_prob is not None:
             self._wire_log_prob = self._wire_log_prob + schedule.log_prob[0, self.index]
@@ -178,22 +184,72 @@ class LocalAgent:
         """The message ``[M]`` of this round, as it is read; where ``gate`` was called, the one its scheduler sends.
 
         ``episode`` and ``step`` name the draws of the codec.
+
+        Raises:
+            NonFiniteError: the agent would say NaN or infinity. What is broken in it is not shared: it says nothing.
         """
         if self._schedule is not None:
             return self._schedule.msg[0, self.index]
-        return self._message(self._moment(episode, step))
+        moment = self._moment(episode, step, self.index + 1)
+        return self._read(self.policy.wire.codec(self._rows("say", moment), moment).msg)
 
-    def _moment(self, episode: int, step: int) -> Moment:
+    def say_bytes(self, episode: int = 0, step: int = 0) -> bytes | None:
+        """The message of this round as it goes over a real wire, ceil(bits / 8) bytes; ``read`` is the inverse.
+
+        None where no new message goes out, because the scheduler has an old one read again: who hears this agent keeps
+        the last one that it read.
+
+        Raises:
+            StateError: the policy is training, where some codecs send what no wire could carry. NonFiniteError: as in
+                ``say``.
+        """
+        if self.policy.training:
+            raise StateError("Bytes are what a trained policy says: expected policy.eval(), got one that trains.")
+        moment, said = self._moment(episode, step, self.index + 1), self.say(episode, step)
+        packet = self.policy.wire.codec.encode(self._rows("say", moment), moment)
+        if self._schedule is not None and not torch.equal(self._decoded(packet, self.index, moment), said):
+            return None
+        return packet.of(0, self.index).to_bytes()
+
+    def read(self, data: bytes, sender: int, episode: int = 0, step: int = 0) -> Tensor:
+        """What ``sender`` said in this round ``[M]``, from its bytes; to ``hear`` it, put it into an ``Inbox``.
+
+        Raises:
+            ShapeError: not the bytes of a message of this round.
+        """
+        codec, width = self.policy.wire.codec, self._layer("read").msg_channels
+        packet = codec.from_bytes(data, width, self._memory.dtype, self._memory.device)
+        return self._decoded(packet, sender, replace(self._moment(episode, step, 0), pos=None, alive=None))
+
+    def _decoded(self, packet: Packet, sender: int, moment: Moment) -> Tensor:
+        """The codec knows a sender by its row."""
+        symbols = packet.symbols.new_zeros(1, sender + 1, packet.symbols.shape[-1])
+        symbols[0, sender] = packet.symbols[0, -1]
+        decoded: Tensor = self.policy.wire.codec.decode(replace(packet, symbols=symbols), moment)[0, sender]
+        return decoded
+
+    def _moment(self, episode: int, step: int, num_agents: int) -> Moment:
+        """What this agent knows of the moment: where it is itself, and that it is alive."""
         device = self._memory.device
-        return Moment(torch.tensor([episode], device=device), torch.tensor([step], device=device), self._round)
+        when = torch.tensor([episode], device=device), torch.tensor([step], device=device)
+        alive = torch.arange(num_agents, device=device).unsqueeze(0) == self.index
+        pos = None if self._pos is None else torch.where(alive.unsqueeze(-1), self._pos, torch.nan)
+        return Moment(*when, self._round, pos, alive)
 
-    def _message(self, moment: Moment) -> Tensor:
-        """After the codec, which knows a sender by its row and gets NaN in place of the other rows."""
-        sent = self._layer("say").send(self._open_row("say"))
-        rows_1NM = sent.new_full((1, self.index + 1, len(sent)), torch.nan)
+    def _rows(self, verb: str, moment: Moment) -> Tensor:
+        """``[1, N, M]`` for the codec, which knows a sender by its row and gets NaN in place of the other rows."""
+        sent = self._layer(verb).send(self._open_row(verb))
+        assert moment.alive is not None
+        rows_1NM = sent.new_full((*moment.alive.shape, len(sent)), torch.nan)
         rows_1NM[0, self.index] = sent
-        read: Tensor = self.policy.wire.codec(rows_1NM, moment).msg[0, self.index]
-        return read
+        return rows_1NM
+
+    def _read(self, msg: Tensor) -> Tensor:
+        """The own row of what the codec made."""
+        said = msg[0, self.index]
+        if not bool(said.isfinite().all()):
+            raise NonFiniteError(self._why_not_finite("a finite message to say"))
+        return said
 
     def hear(self, inbox: Inbox | Tensor) -> None:
         """End this round with what arrived: an ``Inbox``, or the messages ``[S, M]`` alone (``[0, M]`` for none).
@@ -249,12 +305,12 @@ class LocalAgent:
         action = self.policy.actions.choose(logits, key, *place)
         log_prob = self.policy.actions.log_prob(logits, action) + self._wire_log_prob
         if not math.isfinite(log_prob.item()):
-            raise NonFiniteError(self._why_not_finite())
+            raise NonFiniteError(self._why_not_finite("finite logits"))
         self._begin_step(memory)
         return LocalDecision(action if action.dim() else int(action), log_prob, logits)
 
-    def _why_not_finite(self) -> str:
-        expected = f"Agent {self.index} expected finite logits, got NaN or infinity"
+    def _why_not_finite(self, what: str) -> str:
+        expected = f"Agent {self.index} expected {what}, got NaN or infinity"
         for name, value in self.policy.state_dict().items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 return f"{expected}: the weight {name!r} holds some. Load the policy again."

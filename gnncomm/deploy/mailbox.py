@@ -60,6 +60,9 @@ class Mailbox:
         episode: identity of the episode and
         step: steps since it began, for the draws of the medium.
         flight: what is in flight. A medium with memory needs the same dictionary for all steps of an episode.
+        pos: ``[N, P]`` where the agents are, for a medium that depends on it. The mailbox stands for the medium, so it
+            knows what no agent does; between real radios the air does this.
+        alive: bool ``[N]``.
 
     Raises:
         GraphError: ``graph`` is a batch of several graphs.
@@ -72,11 +75,14 @@ class Mailbox:
         episode: int = 0,
         step: int = 0,
         flight: Flight | None = None,
+        pos: Tensor | None = None,
+        alive: Tensor | None = None,
     ) -> None:
         self.route(graph)
         self.channel = Ideal() if channel is None else channel
         self.episode, self.step, self.round = episode, step, 0
         self.flight: Flight = {} if flight is None else flight
+        self.pos, self.alive = pos, alive
         self._posted: dict[int, Tensor] = {}
         self._carried: tuple[Arrival, ...] | None = None
 
@@ -163,7 +169,8 @@ class Mailbox:
             width = self.channel.state_dim(len(sample), num_agents)
             state = self.flight.get(self.round, sample.new_zeros(num_agents, num_agents, width))
             everyone = torch.ones(num_agents, dtype=torch.int64, device=sample.device)
-            moment = Moment(everyone * self.episode, everyone * self.step, self.round)
+            where = (None if each is None else each.expand(num_agents, *each.shape) for each in (self.pos, self.alive))
+            moment = Moment(everyone * self.episode, everyone * self.step, self.round, *where)
             used = self.graph.keep(spoke_N[self.graph.edge_index[0]])
             # A world for each sender, in which the others are silent: what they say must not get into what it says.
             alone_NNM = torch.diag_embed(sent_NM.T).permute(1, 2, 0)

@@ -58,7 +58,8 @@ def run_team(
 
     The world decides who could hear whom (topology) and what the medium does (channel), the agents decide who does
     talk (scheduler) and what they say. Agents that are not alive observe zeros and have no edges, as in
-    ``CommPolicy.act``; what they decide means nothing. Agents begin a new episode where ``timestep.first``.
+    ``CommPolicy.act``; what they decide means nothing. Agents begin a new episode where ``timestep.first``. In
+    evaluation mode messages go as bytes.
 
     Returns:
         One decision for each agent, in the order of ``agents``.
@@ -77,14 +78,17 @@ def run_team(
             agent.reset()
         elif now.entered is not None and bool(now.entered[0, agent.index]):
             agent.forget()
-        agent.observe(_own_row(now, agent.index))
+        agent.observe(_own_row(now, agent.index), None if now.pos is None else now.pos[0, agent.index])
+    wire = agents[0].policy.wire
     reachable = agents[0].policy.reachable(now)
-    mailbox = Mailbox(reachable, agents[0].policy.wire.channel, episode, step, _flight(agents, bool(now.first)))
+    flight = _flight(agents, bool(now.first))
+    where = None if now.pos is None else now.pos[0]
+    mailbox = Mailbox(reachable, wire.channel, episode, step, flight, where, now.alive[0])
     for _ in range(agents[0].num_rounds):
         announced = torch.stack([agent.announce() for agent in agents])
         mailbox.route(_joined([agent.gate(reachable, episode, step, key, announced) for agent in agents]))
         for agent in agents:
-            mailbox.post(agent.index, agent.say(episode, step))
+            mailbox.post(agent.index, _said(agent, agents[agent.index - 1], episode, step))
         for agent in agents:
             agent.hear(mailbox.collect(agent.index))
         mailbox.close_round()
@@ -93,6 +97,12 @@ def run_team(
         agent.decide(key, episode, step, None if masks is None or not now.alive[0, i] else masks[0, i])
         for i, agent in enumerate(agents)
     ]
+
+
+def _said(agent: LocalAgent, listener: LocalAgent, episode: int, step: int) -> Tensor:
+    """What ``agent`` says as another reads it: from its bytes, but while training or where an old message is read."""
+    data = None if agent.policy.training else agent.say_bytes(episode, step)
+    return agent.say(episode, step) if data is None else listener.read(data, agent.index, episode, step)
 
 
 def _own_row(now: TimeStep, index: int) -> Tensor | SparseObs:

@@ -6,16 +6,19 @@ from dataclasses import replace
 
 import torch
 
-from gnncomm.errors import ConfigError, StateError
+from gnncomm.errors import ConfigError, ResourceError, StateError
 from gnncomm.evaluate.play import evaluating, play, team
-from gnncomm.evaluate.report import Arm, Report
+from gnncomm.evaluate.report import ARMS, Arm, Report
 from gnncomm.evaluate.shuffle import Overheard, Partners, Shuffled
 from gnncomm.evaluate.statistics import paired_difference
 from gnncomm.evaluate.traffic import Traffic
+from gnncomm.learn.resources import memory_of, size_of
 from gnncomm.policy import CommPolicy
 from gnncomm.topology import Empty
 from gnncomm.types import Rated, VectorEnv
 
+_OUTCOME = 17
+"""Bytes that an episode leaves: its return, its length and its success."""
 DEFAULT_SEED = 0
 """Of evaluations, in Python and on the command line. Whatever the seeds, their episodes occur in no training."""
 
@@ -41,6 +44,7 @@ def evaluate(
 
     Raises:
         ConfigError: fewer than 2 episodes, or a policy of other widths than the environment.
+        ResourceError: more episodes than memory can hold the outcomes of.
         EnvContractError: an episode never ends. NonFiniteError: a return is NaN or infinite.
     """
     _check(policy, env, episodes)
@@ -88,6 +92,12 @@ def _has_ceiling(env: VectorEnv) -> bool:
 def _check(policy: CommPolicy, env: VectorEnv, episodes: int) -> None:
     if episodes < 2:
         raise ConfigError(f"evaluate: expected at least 2 episodes, for an interval, got {episodes}.")
+    need, have = episodes * len(ARMS) * _OUTCOME, memory_of("cpu")
+    if need > have:
+        raise ResourceError(
+            f"Expected an evaluation whose numbers fit into {size_of(have)} of memory, got {episodes:,} episodes, "
+            f"which need at least {size_of(need)}. Play fewer."
+        )
     if (policy.obs_dim, policy.num_actions) != (env.obs_dim, env.num_actions):
         raise ConfigError(
             f"evaluate: expected a policy for {env.id!r} with obs_dim={env.obs_dim} and num_actions="

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from gnncomm.channel import Channel, Delivery, Ideal
-from gnncomm.graph import CommGraph
+from gnncomm.graph import CommGraph, talkers
 from gnncomm.moment import Moment
-from gnncomm.schedule.edges import Candidates, talkers
 
 
 @dataclass(frozen=True)
@@ -62,8 +61,7 @@ class Partners:
         known_BN = beside_BN | ((last.episode >= 0) & (last.episode != self._episode.unsqueeze(-1)))
         agent_N = torch.arange(msg.shape[1], device=msg.device)
         other_BNM = torch.where(beside_BN.unsqueeze(-1), msg[before_BN.clamp_min(0), agent_N], last.msg)
-        edges = Candidates(graph, len(msg))
-        receivers_BN = edges.sum_to_sender(torch.ones(edges.shape, device=msg.device))
+        receivers_BN = graph.out_degree.expand(speaks_BN.shape)  # what an agent says to itself does not come here
         self._messages += float(receivers_BN[speaks_BN].sum())
         self._alone += float(receivers_BN[speaks_BN & ~known_BN].sum())
         self._keep(msg, speaks_BN, number)
@@ -113,11 +111,8 @@ class Overheard(Channel):
         return self.inner.state_dim(msg_channels, num_agents)
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
-        return self.inner.pass_on(self._sent(msg, graph, moment.round), graph, state, moment)
-
-    def _sent(self, msg: Tensor, graph: CommGraph, number: int) -> Tensor:
-        self.partners.listen(msg, graph, number)
-        return msg
+        self.partners.listen(msg, graph, moment.round)
+        return self.inner.pass_on(msg, graph, state, moment)
 
 
 @dataclass(frozen=True)
@@ -132,5 +127,6 @@ class Shuffled(Overheard):
     This is a control of an evaluation, not a medium: it breaks the rule that environments do not see each other.
     """
 
-    def _sent(self, msg: Tensor, graph: CommGraph, number: int) -> Tensor:
-        return self.partners.swap(msg, graph, number)
+    def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
+        other = self.partners.swap(msg, graph, moment.round)
+        return self.inner.pass_on(other, graph, state, moment)

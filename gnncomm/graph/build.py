@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.errors import GraphError
-from gnncomm.graph import checks, interop, views
+from gnncomm.graph import checks, interop, padding, views
 from gnncomm.graph.stored import Layout, StoredGraph
 
 if TYPE_CHECKING:
@@ -194,6 +194,28 @@ class BuiltGraph(StoredGraph):
         """
         edges, num_agents, num_graphs, attr, weight = interop.edges_of_data(data)
         return cls.from_edge_index(edges, num_agents, num_graphs, attr, weight)
+
+    @classmethod
+    def from_batch(cls, data: torch_geometric.data.Data) -> tuple[Self, Tensor, Tensor]:
+        """From a torch_geometric Batch of graphs of any sizes: ``(graph, x [G, N, F], mask [G, N])``.
+
+        N is that of the largest graph. Others are filled up with agents that have no edges and rows of zeros, where
+        ``mask`` is False; ``gnncomm.graph.unpad(rows, mask)`` gives the rows of the batch again. So a ``DataLoader``
+        feeds layers in their dense form.
+
+        Raises:
+            GraphError: an unsorted ``batch``, no node features ``x``, and all that ``from_edge_index`` refuses.
+        """
+        checks.as_tensors(x=data.x, edge_index=data.edge_index)
+        if data.x is None:
+            raise GraphError("Rows are filled up, too: expected a Batch with x [V, F], got none. Set data.x.")
+        place_V, mask_GN = padding.places_of_nodes(data)
+        num_graphs, num_agents = mask_GN.shape
+        node_V = mask_GN.nonzero()[:, 0] * num_agents + place_V
+        edges_2E = node_V[data.edge_index]
+        features = getattr(data, "edge_attr", None), getattr(data, "edge_weight", None)
+        graph = cls.from_edge_index(edges_2E, num_agents, num_graphs, *features)
+        return graph, padding.padded(data.x, mask_GN), mask_GN
 
 
 def _lead(value: Tensor | None) -> Tensor | None:

@@ -216,6 +216,16 @@ def _check_feature(name: str, value: Tensor, lead: tuple[int, ...], extra: int, 
         )
 
 
+def as_agent_mask(name: str, mask: Tensor, num_agents: int) -> Tensor:
+    """``mask`` if it marks agents, or (called "pair") pairs of them."""
+    axes = 2 if name == "pair" else 1
+    if as_tensor(name, mask).dtype != torch.bool:
+        raise GraphError(f"{name} says which edges stay: expected bool, got {mask.dtype}.")
+    if mask.dim() != 1 + axes or mask.shape[1:] != (num_agents,) * axes:
+        raise ShapeError(f"{name}: expected bool {['B', *[num_agents] * axes]}, got {shape_of(mask)}.")
+    return mask
+
+
 def check_batch(name: str, given: int, num_graphs: int) -> None:
     """Batch sizes agree, or one of them is 1."""
     if given != num_graphs and 1 not in (given, num_graphs):

@@ -184,6 +184,39 @@ class CommGraph(BuiltGraph):
         graph_E, position_E = mask.nonzero(as_tuple=True)
         return self._sparse_rows(position_E, self.edge_index[:, position_E] + graph_E * self.num_agents, mask.shape[0])
 
+    def keep_where(
+        self,
+        sender: Tensor | None = None,
+        receiver: Tensor | None = None,
+        pair: Tensor | None = None,
+        self_loops: bool = True,
+    ) -> CommGraph:
+        """The edges j -> i where ``sender[b, j]``, ``receiver[b, i]`` and ``pair[b, j, i]`` are True, in any layout.
+
+        Args:
+            sender: bool ``[B, N]``, or ``[1, N]`` for all graphs; None: everyone.
+            receiver: the same.
+            pair: bool ``[B, N, N]`` or ``[1, N, N]`` (sender, receiver).
+            self_loops: what an agent says to itself stays as it is; False: it is judged as any other edge.
+
+        Raises:
+            ShapeError: masks of other agents. GraphError: not bool.
+        """
+        given = {"sender": sender, "receiver": receiver, "pair": pair}
+        masks = {
+            name: checks.as_agent_mask(name, mask, self.num_agents) for name, mask in given.items() if mask is not None
+        }
+        for name, mask in masks.items():
+            checks.check_batch(name, len(mask), self.num_graphs)
+        rows = max([self.num_graphs, *map(len, masks.values())])
+        graph, j, i = self.endpoints(rows)
+        chosen = torch.ones((), dtype=torch.bool, device=self.device)
+        for name, mask in masks.items():
+            place = {"sender": (graph, j), "receiver": (graph, i), "pair": (graph, j, i)}[name]
+            chosen = chosen & mask.expand(rows, *mask.shape[1:])[place]
+        chosen = chosen | (j == i) if self_loops else chosen
+        return self.keep(chosen.expand(torch.broadcast_shapes(graph.shape, j.shape, i.shape)))
+
     def among(self, alive: Tensor) -> CommGraph:
         """The edges between two living agents; ``alive`` is bool ``[B, N]``. Unchanged when all are alive."""
         checks.as_tensor("alive", alive)

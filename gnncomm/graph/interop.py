@@ -113,7 +113,7 @@ def edges_of_data(data: Any) -> tuple[Tensor, int, int, Tensor | None, Tensor | 
         if len(set(sizes)) > 1:
             raise GraphError(
                 f"The graphs of a batch share their number of agents: expected one size, got {_short(sizes)}. "
-                "Pad with agents that have no edges."
+                "CommGraph.from_batch(data) fills them up with agents that have no edges."
             )
         num_agents, num_graphs = (sizes[0], len(sizes)) if sizes else (0, 0)
     edges = data.edge_index if data.edge_index is not None else torch.empty(2, 0, dtype=torch.int64)

@@ -27,21 +27,14 @@ class Layout(StrEnum):
 class _View(Generic[T]):
     """What can be read off a graph, kept in its ``__dict__`` once it was.
 
-    Not ``functools.cached_property``, whose lock torch cannot compile; and nothing is kept of what is only traced.
+    Not ``functools.cached_property``, whose lock torch cannot compile.
     """
 
     def __init__(self, compute: Callable[[StoredGraph], T]) -> None:
         self.compute, self.name, self.__doc__ = compute, compute.__name__, compute.__doc__
 
     def __get__(self, graph: StoredGraph, owner: type | None = None) -> T:
-        if is_tracing():
-            return self.compute(graph)
-        # A static graph may be looked at first in inference mode and later in training, where autograd refuses
-        # to save tensors that were made in inference mode.
-        with torch.inference_mode(False):
-            value = self.compute(graph)
-        graph.__dict__[self.name] = value
-        return value
+        return graph.kept(self.name, lambda: self.compute(graph))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,6 +50,27 @@ class StoredGraph:
     sparse_edges: Tensor | None = None
     attr: Tensor | None = None
     weight: Tensor | None = None
+
+    def kept(self, name: str, compute: Callable[[], T]) -> T:
+        """``compute()``, which depends on the edges alone, done once for this graph and ``name``."""
+        if is_tracing():
+            return compute()
+        if name not in self.__dict__:
+            # A static graph may be looked at first in inference mode and later in training, where autograd refuses
+            # to save tensors that were made in inference mode.
+            with torch.inference_mode(False):
+                self.__dict__[name] = compute()
+        value: T = self.__dict__[name]
+        return value
+
+    def shares(self, dtype: torch.dtype) -> Tensor:
+        """``[G, N, N]`` (receiver, sender): 1 over the in-degree where there is an edge, else 0; rows are means."""
+
+        def compute() -> Tensor:
+            hears_GNN = self.dense.transpose(1, 2).to(dtype)
+            return hears_GNN / hears_GNN.sum(-1, keepdim=True).clamp(min=1.0)
+
+        return self.kept(f"shares {dtype}", compute)
 
     @_View
     def dense(self) -> Tensor:
@@ -100,6 +114,13 @@ class StoredGraph:
     def present(self) -> Tensor:
         """``[G, N, k]`` bool: the slot of ``neighbors`` holds an edge."""
         return self._slots_of_receivers[1]
+
+    @property
+    def mask(self) -> Tensor:
+        """bool that broadcasts to ``shape``: the places of the native layout that hold an edge."""
+        if self.layout is Layout.SPARSE:
+            return torch.ones((), dtype=torch.bool, device=self.device)
+        return self.dense if self.layout is Layout.DENSE else self.present
 
     @property
     def edge_attr(self) -> Tensor | None:

@@ -1,7 +1,7 @@
 """Communication layers: one paper, one file."""
 
 from gnncomm.layers.attention import AttentionComm
-from gnncomm.layers.base import Attention, CommLayer
+from gnncomm.layers.base import CommLayer
 from gnncomm.layers.commformer import GraphFormerComm
 from gnncomm.layers.conv import ConvComm
 from gnncomm.layers.dcc import CellComm
@@ -19,6 +19,7 @@ from gnncomm.layers.mean import MeanComm
 from gnncomm.layers.names import LAYERS, NONE, make_layer, make_rounds
 from gnncomm.layers.stack import CommStack
 from gnncomm.layers.transformer_block import TransformerComm
+from gnncomm.layers.weighing import Attention, Attentive
 from gnncomm.topology.relative import relative_features
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "AggregatorComm",
     "Attention",
     "AttentionComm",
+    "Attentive",
     "CellComm",
     "CommLayer",
     "CommStack",

@@ -12,11 +12,12 @@ from torch_geometric.utils import scatter, softmax
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.layers.base import Attention
-from gnncomm.layers.weighing import WeighingComm, edges_of
+from gnncomm.layers.base import CommLayer
+from gnncomm.layers.fused import attend, may_fuse
+from gnncomm.layers.weighing import Attention, edges_of
 
 
-class AttendingComm(WeighingComm):
+class AttendingComm(CommLayer):
     r"""Base of the layers with attention: heads of scores, a softmax over the inbox, a weighted sum of values.
 
     .. code-block:: text
@@ -79,6 +80,11 @@ class AttendingComm(WeighingComm):
         score: Tensor = query_GHNK @ key_GHNK.transpose(-1, -2) / math.sqrt(self.key_channels)
         return score
 
+    @property
+    def _multiplies(self) -> bool:
+        """Whether all there is to a score is a product, as torch's own attention has it."""
+        return type(self).dense_score is AttendingComm.dense_score and not self.own
+
     def attention(
         self,
         h: Tensor,
@@ -132,28 +138,42 @@ class AttendingComm(WeighingComm):
         return edge_index, value, _softmax(score, edge_index[1], receivers, inside), edge_weight
 
     def dense_inbox(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> Tensor:
-        key_GNHK, value_GNHV = self.parts(msg_GNM)
+        key_GHNK, value_GHNV = (part.transpose(1, 2) for part in self.parts(msg_GNM))
         asked = self.heads * self.key_channels
-        query_GNHK = query_GNQ[..., :asked].unflatten(-1, (self.heads, -1))
-        score_GHNN = self.dense_score(query_GNHK.transpose(1, 2), key_GNHK.transpose(1, 2))
+        query_GHNK = query_GNQ[..., :asked].unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        if graph.weight is None and self._multiplies and may_fuse(query_GNQ, msg_GNM):
+            bias_G1NN, some_GN1 = graph.kept(f"bias {msg_GNM.dtype}", lambda: _bias(graph.dense, msg_GNM.dtype))
+            inbox_GNI = attend(query_GHNK, key_GHNK, value_GHNV, bias_G1NN).transpose(1, 2).flatten(2)
+            return inbox_GNI if some_GN1 is None else torch.where(some_GN1, inbox_GNI, 0.0)
+        score_GHNN = self.dense_score(query_GHNK, key_GHNK)
         hears_G1NN = graph.dense.transpose(1, 2).unsqueeze(1)  # receiver, sender
-        # Weights mean nothing where there is no edge: choose, since 0 * nan = nan.
-        weight_G1NN = (
-            None if graph.weight is None else torch.where(graph.dense, graph.weight, 0.0).transpose(1, 2)[:, None]
-        )
+        weight_G1NN = None if graph.weight is None else graph.weight.transpose(1, 2).unsqueeze(1)
         own_GNHV = None
         if self.own:
             own_GNHK, own_GNHV = self.parts(query_GNQ[..., asked:])
-            score_GHNN = torch.cat([score_GHNN, self.score(query_GNHK, own_GNHK).transpose(1, 2).unsqueeze(-1)], -1)
+            score_GHN = self.score(query_GHNK.transpose(1, 2), own_GNHK).transpose(1, 2)
+            score_GHNN = torch.cat([score_GHNN, score_GHN.unsqueeze(-1)], -1)
             hears_G1NN, weight_G1NN = _with_own(hears_G1NN), None if weight_G1NN is None else _with_own(weight_G1NN)
         alpha_GHNN = _dense_softmax(score_GHNN, hears_G1NN, weight_G1NN if self.weights_inside else None)
         if weight_G1NN is not None and not self.weights_inside:
             alpha_GHNN = alpha_GHNN * weight_G1NN
-        inbox_GNHV = (alpha_GHNN[..., : msg_GNM.shape[1]] @ value_GNHV.transpose(1, 2)).transpose(1, 2)
+        inbox_GNHV = (alpha_GHNN[..., : msg_GNM.shape[1]] @ value_GHNV).transpose(1, 2)
         if own_GNHV is not None:
             inbox_GNHV = inbox_GNHV + alpha_GHNN[..., -1:].transpose(1, 2) * own_GNHV
         inbox: Tensor = inbox_GNHV.flatten(2)
         return inbox
+
+
+def _bias(dense_GNN: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+    """What is added to scores ``[G, 1, N, N]`` (receiver, sender), and who hears anyone ``[G, N, 1]``; None: all.
+
+    An empty inbox has no softmax: it gets that of all senders, which is not used.
+    """
+    hears_GNN = dense_GNN.transpose(1, 2)
+    some_GN1 = hears_GNN.any(-1, keepdim=True)
+    bias_GNN = torch.zeros(hears_GNN.shape, dtype=dtype, device=dense_GNN.device)
+    bias_GNN.masked_fill_(some_GN1 & ~hears_GNN, -torch.inf)
+    return bias_GNN.unsqueeze(1), None if bool(some_GN1.all()) else some_GN1
 
 
 def _with_own(edges_G1NN: Tensor) -> Tensor:

@@ -6,10 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph
 from gnncomm.layers.attending import AttendingComm
-from gnncomm.layers.kernels import Kernel, Linears
-from gnncomm.layers.kernels.choose import attention_kernel
 
 
 class AttentionComm(AttendingComm):
@@ -86,13 +83,3 @@ class AttentionComm(AttendingComm):
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         combined: Tensor = self.lin_self(h) + self.lin_inbox(inbox)
         return combined
-
-    def kernel(self, graph: CommGraph, h: Tensor) -> Kernel | None:
-        if self.own or self.rectified:
-            return None
-        return attention_kernel(graph, h, self.heads, self.key_channels, self.value_channels)
-
-    def linears(self) -> Linears | None:
-        if self.own or self.rectified:
-            return None
-        return Linears(self.lin_send, self.lin_query, self.lin_self, self.lin_inbox)

@@ -12,13 +12,16 @@ from torch_geometric.typing import OptPairTensor, OptTensor  # noqa: F401  PyG c
 from gnncomm.errors import ConfigError, DeviceError, DtypeError, GraphError, ShapeError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.graph.checks import as_tensor
+from gnncomm.graph.tracing import at_hand
+from gnncomm.layers.certain import is_untouched, record, remember, speaks_for
 from gnncomm.layers.generated import forget_namesake, remove_file
-from gnncomm.layers.inputs import check_edges, check_hooks
-from gnncomm.layers.kernels import Kernel, Linears, fused_round, is_untouched, kernels_fit, record, remember, speaks_for
+from gnncomm.layers.inputs import check_edges, check_hooks, check_pair, edges_over
+from gnncomm.layers.lazy import lazily, settle, width_of
+from gnncomm.layers.weighing import Attention, attention_of, like
 from gnncomm.registry import Remembers
 
-Attention = tuple[Tensor, Tensor]
-"""``(edge_index [2, E], alpha [E, heads])``, as PyG's attention layers return it."""
+PAIRS_PER_EDGE = 64
+"""Up to so many pairs of agents for each edge, dense forms are faster; docs/speed.md has the measurements."""
 
 
 class CommLayer(Remembers, MessagePassing):
@@ -39,24 +42,34 @@ class CommLayer(Remembers, MessagePassing):
     be annotated in full, since PyG compiles ``propagate`` from the text of the class.
 
     Args:
-        in_channels: F, width of a row before.
+        in_channels: F, width of a row before; -1 takes that of the first rows.
         out_channels: F', width of a row after.
         msg_channels: M, numbers on the wire per message.
         aggr: how PyG aggregates the messages of an inbox.
 
     Shapes:
-        h ``[*lead, N, F]`` with a ``CommGraph`` of prod(lead) graphs (or of 1, the same for all), or ``[V, F]`` with
-        an ``edge_index [2, E]`` as in any PyG model; returns ``[*lead, N, F']`` or ``[V, F']``.
+        h ``[*lead, N, F]`` with a ``CommGraph`` of prod(lead) graphs (or of 1, the same for all); returns
+        ``[*lead, N, F']``. Or, as in any PyG model, with an ``edge_index [2, E]``: ``[V, F]`` returns ``[V, F']``, a
+        pair ``([S, F], [R, F])`` of senders' and receivers' rows returns ``[R, F']``, and ``[*lead, N, F]`` is one
+        graph of N nodes with many rows for each, the same edges for all.
 
     Raises:
         ShapeError, DtypeError, DeviceError, GraphError: the row width, the number of agents or graphs, the type or
             the device of ``h`` does not fit the layer or the graph.
+        ConfigError: features of edges that the layer does not read, attention of a layer that has none.
     """
+
+    _unsettled: tuple[str, dict[str, Any]] | None = None
+    edge_dim: int = 0
+    """D, width of the features of edges that it reads."""
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
+        if "__init__" in vars(cls):
+            cls.__init__ = lazily(cls.__init__)  # type: ignore[method-assign]
         record(cls)
 
+    @lazily
     def __init__(self, in_channels: int, out_channels: int, msg_channels: int, aggr: str = "sum") -> None:
         for name, value in (("in", in_channels), ("out", out_channels), ("msg", msg_channels)):
             if value < 1:
@@ -64,12 +77,18 @@ class CommLayer(Remembers, MessagePassing):
         forget_namesake(type(self))
         super().__init__(aggr=aggr, node_dim=0)
         remove_file(type(self))
-        check_hooks(self)
+        check_hooks(self, type(self).edge_inbox is CommLayer.edge_inbox)
+        self._asks_for_features = "edge_attr" in self.inspector.get_param_names("message")
         remember(self)
         self._aggregation = type(self.aggr_module)
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.msg_channels = msg_channels
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        if self._unsettled is not None:
+            settle(self, width_of(self, state_dict, prefix))
+        super()._load_from_state_dict(state_dict, prefix, *others)
 
     def __setstate__(self, data: dict[str, Any]) -> None:
         super().__setstate__(data)
@@ -99,16 +118,6 @@ class CommLayer(Remembers, MessagePassing):
         """
         return None
 
-    def kernel(self, graph: CommGraph, h: Tensor) -> Kernel | None:
-        """A fast form for this graph of what all hooks say together, where ``linears`` describe ``send``, ``listen``
-        and ``combine``; or None. Used for the class that names it in its own body only, as ``dense_inbox``.
-        """
-        return None
-
-    def linears(self) -> Linears | None:
-        """``send``, ``listen`` and ``combine`` as linear maps, where they are that."""
-        return None
-
     def message_bits(self, dtype: torch.dtype = torch.float32) -> int:
         """Bits of one message on the wire without a codec."""
         return self.msg_channels * torch.finfo(dtype).bits
@@ -120,21 +129,58 @@ class CommLayer(Remembers, MessagePassing):
 
     def forward(
         self,
-        h: Tensor,
+        h: Tensor | tuple[Tensor, Tensor],
         graph: CommGraph | Tensor,
         edge_attr: OptTensor = None,
         edge_weight: OptTensor = None,
-    ) -> Tensor:
-        if isinstance(graph, CommGraph):
+        return_attention_weights: bool = False,
+    ) -> Tensor | tuple[Tensor, Attention]:
+        if self._unsettled is not None:
+            settle(self, check_pair(self, h)[0].shape[-1])
+        if not isinstance(graph, CommGraph):
+            out = self._over_edges(h, graph, edge_attr, edge_weight)
+        elif isinstance(h, tuple):
+            raise ShapeError(
+                f"A CommGraph is over one team: expected h [*lead, N={graph.num_agents}, F={self.in_channels}], got a "
+                "pair of rows. Between two kinds of nodes use an edge_index [2, E]."
+            )
+        else:
             self.check(h, graph)
             if edge_attr is not None or edge_weight is not None:
                 raise GraphError("A CommGraph brings its features: use graph.with_features(attr, weight).")
-            fast = self._fast(h, None, graph)
-            return self.receive(h, self._sent(h), graph) if fast is None else fast
-        self._check_rows(h)
+            self.check_read(graph.attr)
+            out = self.receive(h, self._sent(h), graph)
+        return (out, attention_of(self, h, graph, edge_attr, edge_weight)) if return_attention_weights else out
+
+    def _over_edges(
+        self, h: Tensor | tuple[Tensor, Tensor], graph: Tensor, edge_attr: OptTensor, edge_weight: OptTensor
+    ) -> Tensor:
+        """As any layer of PyG: rows, a pair of senders' and receivers' rows, or several rows for each node."""
+        for rows in check_pair(self, h):
+            self._check_rows(rows)
         edge_index = check_edges(self, h, graph, edge_attr, edge_weight)
-        msg, query = self._sent(h), self.listen(h)
-        return self.combine(h, self.edge_inbox(msg, query, edge_index, like(edge_attr, h), like(edge_weight, h)))
+        self.check_read(edge_attr)
+        if isinstance(h, Tensor):
+            edge_index, edge_attr, edge_weight = edges_over(h, edge_index, edge_attr, edge_weight)
+        source, target = (h.reshape(-1, h.shape[-1]),) * 2 if isinstance(h, Tensor) else h
+        msg, query = self._sent(source), self.listen(target)
+        features = like(edge_attr, target), like(edge_weight, target)
+        out = self.combine(target, self.edge_inbox(msg, query, edge_index, *features))
+        return out.view(*h.shape[:-1], out.shape[-1]) if isinstance(h, Tensor) else out
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether the features of edges have a part: ``message`` asks for ``edge_attr``, or ``edge_dim`` is not 0."""
+        return self.edge_dim > 0 or self._asks_for_features
+
+    def check_read(self, attr: OptTensor) -> None:
+        """Refuse features of edges that would be ignored."""
+        if attr is not None and not self.reads_features:
+            raise ConfigError(
+                f"{type(self).__name__} reads no features of edges, got some of width {attr.shape[-1]}: leave "
+                "edge_attr out (graph.with_features(weight=graph.weight)), choose a layer with edge_dim, or let "
+                "message ask for edge_attr (where edge_inbox reads them, say self.edge_dim)."
+            )
 
     def _sent(self, h: Tensor) -> Tensor:
         msg = self.send(h)
@@ -145,47 +191,27 @@ class CommLayer(Remembers, MessagePassing):
             )
         return msg
 
-    def receive(self, h: Tensor, msg: Tensor, graph: CommGraph, unchanged: bool = False) -> Tensor:
-        """Everything after the wire: ``h [*lead, N, F]`` and delivered messages ``msg [*lead, N, M]``.
-
-        ``unchanged``: the word that ``msg`` is ``send(h)``. Where that is the row itself, a kernel reads ``h`` only.
-        """
-        fast = self._fast(h, msg, graph, unchanged)
-        if fast is not None:
-            return fast
+    def receive(self, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
+        """Everything after the wire: ``h [*lead, N, F]`` and delivered messages ``msg [*lead, N, M]``."""
         inbox = self._inbox(msg.flatten(0, -2), self.listen(h).flatten(0, -2), graph)
         return self.combine(h, inbox.reshape(*h.shape[:-1], inbox.shape[-1]))
 
     def _inbox(self, msg_VM: Tensor, query_VQ: Tensor, graph: CommGraph) -> Tensor:
-        """Inboxes ``[V, I]`` over any layout, in operations of PyTorch."""
+        """Inboxes ``[V, I]`` over any layout."""
         if any(value is not None and value.dtype != msg_VM.dtype for value in (graph.attr, graph.weight)):
             graph = graph.with_features(like(graph.attr, msg_VM), like(graph.weight, msg_VM))
-        if graph.layout is Layout.DENSE and self._says("dense_inbox"):
-            inbox_GNI = self._dense(_by_graph(msg_VM, graph), _by_graph(query_VQ, graph), graph)
+        pays = graph.layout is Layout.DENSE or (_is_crowded(graph) and at_hand(msg_VM))
+        if pays and self._is_certain():
+            inbox_GNI = self._dense(_by_graph(msg_VM, graph), _by_graph(query_VQ, graph), _as_dense(graph))
             if inbox_GNI is not None:
                 return inbox_GNI.flatten(0, 1)
         graph = graph.expand(msg_VM.shape[0] // graph.num_agents)
         return self.edge_inbox(msg_VM, query_VQ, graph.edge_index, graph.edge_attr, graph.edge_weight)
 
-    def _says(self, form: str) -> bool:
-        """Whether the fast form ``form`` says what the hooks say, as they are now."""
+    def _is_certain(self) -> bool:
+        """Whether ``dense_inbox`` says what the hooks say, as they are now."""
         kept = self.aggr_module is None or is_untouched(self.aggr_module, self._aggregation)
-        return kept and speaks_for(self, form)
-
-    def _fast(self, h: Tensor, msg: Tensor | None, graph: CommGraph, unchanged: bool = False) -> Tensor | None:
-        """The round by a kernel; None where there is none, or where it is not certain to be right."""
-        if not kernels_fit(h, *(() if msg is None else (msg,))) or not self._says("kernel"):
-            return None
-        linears = self.linears()
-        if linears is None or not linears.are_plain(h.dtype) or (msg is not None and msg.dtype != h.dtype):
-            return None
-        kernel = self.kernel(graph, h)
-        if kernel is None:
-            return None
-        said = None if unchanged and linears.sends_rows else msg
-        rows, sent = h.flatten(0, -2), None if said is None else said.flatten(0, -2)
-        out = fused_round(kernel, linears, rows, sent, graph, lambda said, query: self._inbox(said, query, graph))
-        return out.view(*h.shape[:-1], out.shape[-1])
+        return kept and speaks_for(self, "dense_inbox")
 
     def hear(self, h: Tensor, inbox_msg: Tensor, edge_attr: OptTensor = None, edge_weight: OptTensor = None) -> Tensor:
         """One receiver alone: its row ``h [F]`` and the ``S >= 0`` messages ``[S, M]`` that reached it -> ``[F']``."""
@@ -215,8 +241,11 @@ class CommLayer(Remembers, MessagePassing):
     def _dense(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> Tensor | None:
         """``dense_inbox`` with messages made finite: a product with an absent edge must not carry NaN across.
 
-        Without a branch on values, so that it holds wherever values are not at hand: compiled, exported, transformed.
+        Without a branch on values where these are not at hand (compiled, exported, transformed, on another device).
         """
+        looks = at_hand(msg_GNM, query_GNQ) and msg_GNM.device.type == "cpu"
+        if looks and bool(msg_GNM.detach().sum().isfinite()):
+            return self.dense_inbox(msg_GNM, query_GNQ, graph)
         broken_GN = ~msg_GNM.isfinite().all(-1)
         inbox = self.dense_inbox(torch.where(broken_GN.unsqueeze(-1), 0.0, msg_GNM), query_GNQ, graph)
         if inbox is None:
@@ -258,11 +287,18 @@ class CommLayer(Remembers, MessagePassing):
         return f"{type(self).__name__}({self.in_channels}, {self.out_channels}, msg_channels={self.msg_channels})"
 
 
+def _is_crowded(graph: CommGraph) -> bool:
+    """Whether products over all pairs take less time than what is fetched and added up over each edge."""
+    places = graph.shape[-1] if graph.layout is Layout.SPARSE else graph.shape.numel()
+    return graph.num_graphs * graph.num_agents**2 <= PAIRS_PER_EDGE * places
+
+
+def _as_dense(graph: CommGraph) -> CommGraph:
+    if graph.weight is not None:
+        return graph.to_layout(Layout.DENSE)
+    return graph.kept("as dense", lambda: graph.with_features().to_layout(Layout.DENSE))
+
+
 def _by_graph(rows_VC: Tensor, graph: CommGraph) -> Tensor:
     # explicit: a batch may be empty, and so may rows
     return rows_VC.reshape(rows_VC.shape[0] // graph.num_agents, graph.num_agents, rows_VC.shape[1])
-
-
-def like(features: OptTensor, rows: Tensor) -> OptTensor:
-    """Edge features in the type of the rows: positions are float32, whatever the weights are."""
-    return None if features is None else features.to(rows.dtype)

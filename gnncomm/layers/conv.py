@@ -11,12 +11,13 @@ from torch_geometric.typing import OptTensor
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.layers.base import Attention
+from gnncomm.layers.base import CommLayer
 from gnncomm.layers.generated import remove_file
-from gnncomm.layers.weighing import WeighingComm, edges_of
+from gnncomm.layers.relative import expected_features
+from gnncomm.layers.weighing import Attention, edges_of
 
 
-class ConvComm(WeighingComm):
+class ConvComm(CommLayer):
     r"""A bipartite PyG convolution behind the wire: :math:`h'_i = \mathrm{conv}((m, h), E)_i`.
 
     The convolution sees the messages as its source nodes and the receivers' rows as its target nodes, so it can only
@@ -69,6 +70,7 @@ class ConvComm(WeighingComm):
 
     @property
     def weighs(self) -> bool:
+        """Whether there is attention to return."""
         return "return_attention_weights" in inspect.signature(self.conv.forward).parameters
 
     def attention(
@@ -79,15 +81,7 @@ class ConvComm(WeighingComm):
         edge_weight: OptTensor = None,
         msg: OptTensor = None,
     ) -> Attention:
-        r""":math:`\alpha` of every edge as the convolution says it: ``(edge_index [2, E], alpha [E, heads])``.
-
-        Raises:
-            ConfigError: the convolution has no attention.
-        """
-        if not self.weighs:
-            raise ConfigError(
-                f"{type(self.conv).__name__} weighs nobody: expected a convolution with attention, such as GATv2Conv."
-            )
+        r""":math:`\alpha` of every edge as the convolution says it: ``(edge_index [2, E], alpha [E, heads])``."""
         edge_index, edge_attr, _ = edges_of(h, graph, edge_attr, edge_weight)
         rows = h.reshape(-1, self.in_channels)
         extra = {} if edge_attr is None else {"edge_attr": edge_attr}
@@ -100,13 +94,7 @@ class ConvComm(WeighingComm):
     def edge_inbox(
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor, edge_weight: OptTensor
     ) -> Tensor:
-        if edge_attr is None and self.edge_dim and edge_index.shape[1] == 0:
-            edge_attr = msg.new_zeros(0, self.edge_dim)  # no edge lacks features
-        if (edge_attr is not None) != (self.edge_dim > 0):
-            raise ConfigError(
-                f"{self!r} expects edge features of width {self.edge_dim}, got "
-                f"{'none' if edge_attr is None else edge_attr.shape[-1]}: give the graph attr, or set edge_dim."
-            )
+        edge_attr = expected_features(self, self.edge_dim, edge_index, edge_attr, msg)
         if edge_weight is not None and "edge_weight" not in inspect.signature(self.conv.forward).parameters:
             raise ConfigError(
                 f"{type(self.conv).__name__} takes no edge weights, but the graph has some: choose a convolution that "

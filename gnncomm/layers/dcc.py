@@ -11,12 +11,12 @@ from torch_geometric.utils import softmax
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.layers.base import Attention
+from gnncomm.layers.base import CommLayer
 from gnncomm.layers.relative import expected_features
-from gnncomm.layers.weighing import WeighingComm, edges_of
+from gnncomm.layers.weighing import Attention, edges_of
 
 
-class CellComm(WeighingComm):
+class CellComm(CommLayer):
     r"""One pass of the communication block of Ma, Luo and Pan 2021, `Learning Selective Communication for Multi-Agent
     Path Finding <https://arxiv.org/abs/2109.05413>`_ (DCC).
 

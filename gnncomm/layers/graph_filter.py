@@ -9,8 +9,6 @@ from torch_geometric.typing import OptTensor
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers.base import CommLayer
-from gnncomm.layers.kernels import Kernel, Linears
-from gnncomm.layers.kernels.choose import mean_kernel
 from gnncomm.layers.stack import CommStack
 
 
@@ -76,24 +74,14 @@ class GraphFilterComm(CommLayer):
         return msg_j if edge_weight is None else edge_weight.view(-1, 1) * msg_j
 
     def dense_inbox(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> Tensor:
-        hears_GNN = graph.dense.transpose(1, 2).to(msg_GNM.dtype)
-        # Weights mean nothing where there is no edge: choose, since 0 * nan = nan.
-        weight_GNN = hears_GNN if graph.weight is None else torch.where(graph.dense, graph.weight, 0.0).transpose(1, 2)
-        shifted = torch.matmul(weight_GNN, msg_GNM)
-        return shifted / hears_GNN.sum(-1, keepdim=True).clamp(min=1.0) if self.mean else shifted
+        dtype = msg_GNM.dtype
+        shift_GNN = graph.shares(dtype) if self.mean else graph.dense.transpose(1, 2).to(dtype)
+        return torch.matmul(shift_GNN if graph.weight is None else shift_GNN * graph.weight.transpose(1, 2), msg_GNM)
 
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         so_far = self.lin_self(h) if self.first else h[..., : -self.msg_channels]
         filtered: Tensor = so_far + self.lin_inbox(inbox)
         return filtered if self.last else torch.cat([filtered, inbox], -1)
-
-    def kernel(self, graph: CommGraph, h: Tensor) -> Kernel | None:
-        return mean_kernel(graph, h) if self.mean else None
-
-    def linears(self) -> Linears | None:
-        if not isinstance(self.lin_self, nn.Linear) or not self.last:
-            return None
-        return Linears(None, None, self.lin_self, self.lin_inbox)
 
     @classmethod
     def stack(cls, in_channels: int, out_channels: int, taps: int, mean: bool = True) -> CommStack:

@@ -10,9 +10,9 @@ from torch_geometric.utils import softmax
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.layers.base import Attention, CommLayer
+from gnncomm.layers.base import CommLayer
 from gnncomm.layers.relative import expected_features
-from gnncomm.layers.weighing import WeighingComm, edges_of
+from gnncomm.layers.weighing import Attention, edges_of
 
 
 class EmbedComm(CommLayer):
@@ -37,7 +37,7 @@ class EmbedComm(CommLayer):
         if edge_dim < 0:
             raise ConfigError(f"EmbedComm: expected edge_dim >= 0, got {edge_dim}.")
         super().__init__(in_channels, out_channels, in_channels, aggr="sum")
-        self.embedding = Embedding(in_channels, out_channels, edge_dim)
+        self.edge_dim, self.embedding = edge_dim, Embedding(in_channels, out_channels, edge_dim)
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
@@ -52,7 +52,7 @@ class EmbedComm(CommLayer):
     def edge_inbox(
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor, edge_weight: OptTensor
     ) -> Tensor:
-        edge_attr = expected_features(self, self.embedding.edge_dim, edge_index, edge_attr, msg)
+        edge_attr = expected_features(self, self.edge_dim, edge_index, edge_attr, msg)
         return super().edge_inbox(msg, query, edge_index, edge_attr, edge_weight)
 
     def message(self, msg_j: Tensor, edge_attr: OptTensor, edge_weight: OptTensor) -> Tensor:
@@ -64,7 +64,7 @@ class EmbedComm(CommLayer):
         return own + inbox
 
 
-class InforMARLComm(WeighingComm):
+class InforMARLComm(CommLayer):
     r"""Embedding and graph transformer of InforMARL in one exchange.
 
     .. math::
@@ -94,7 +94,7 @@ class InforMARLComm(WeighingComm):
             )
         super().__init__(in_channels, out_channels, in_channels, aggr="sum")
         self.heads = heads
-        self.embedding = Embedding(in_channels, out_channels, edge_dim)
+        self.edge_dim, self.embedding = edge_dim, Embedding(in_channels, out_channels, edge_dim)
         self.lin_query = nn.Linear(out_channels, out_channels)
         self.lin_key = nn.Linear(out_channels, out_channels, bias=False)
         self.lin_value = nn.Linear(out_channels, out_channels)
@@ -115,7 +115,7 @@ class InforMARLComm(WeighingComm):
     def edge_inbox(
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor, edge_weight: OptTensor
     ) -> Tensor:
-        edge_attr = expected_features(self, self.embedding.edge_dim, edge_index, edge_attr, msg)
+        edge_attr = expected_features(self, self.edge_dim, edge_index, edge_attr, msg)
         value, alpha = self._weigh(msg, query, edge_index, edge_attr)
         # propagate_type: (value: Tensor, alpha: Tensor, edge_weight: OptTensor)
         inbox: Tensor = self.propagate(

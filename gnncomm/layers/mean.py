@@ -8,8 +8,6 @@ from torch_geometric.typing import OptTensor
 
 from gnncomm.graph import CommGraph
 from gnncomm.layers.base import CommLayer
-from gnncomm.layers.kernels import Kernel, Linears
-from gnncomm.layers.kernels.choose import mean_kernel
 
 
 class MeanComm(CommLayer):
@@ -53,13 +51,5 @@ class MeanComm(CommLayer):
         return combined
 
     def dense_inbox(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> Tensor:
-        hears_GNN = graph.dense.transpose(1, 2).to(msg_GNM.dtype)
-        # Weights mean nothing where there is no edge: choose, since 0 * nan = nan.
-        weight_GNN = hears_GNN if graph.weight is None else torch.where(graph.dense, graph.weight, 0.0).transpose(1, 2)
-        return torch.matmul(weight_GNN, msg_GNM) / hears_GNN.sum(-1, keepdim=True).clamp(min=1.0)
-
-    def kernel(self, graph: CommGraph, h: Tensor) -> Kernel | None:
-        return mean_kernel(graph, h)
-
-    def linears(self) -> Linears:
-        return Linears(self.lin_send, None, self.lin_self, self.lin_inbox)
+        share_GNN = graph.shares(msg_GNM.dtype)
+        return torch.matmul(share_GNN if graph.weight is None else share_GNN * graph.weight.transpose(1, 2), msg_GNM)

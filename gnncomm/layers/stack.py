@@ -16,7 +16,8 @@ class CommStack(nn.Module):
     r"""K rounds over one graph: :math:`h^{(k)} = h^{(k-1)} + \sigma(\mathrm{layer}_k(h^{(k-1)}, G))`.
 
     The addition is left out where ``residual`` is False or the widths differ. The same layer may stand for several
-    rounds (shared weights, as in TarMAC): ``CommStack([layer] * 2)``.
+    rounds (shared weights, as in TarMAC): ``CommStack([layer] * 2)``. Features of edges go to the
+    rounds that read them.
 
     Args:
         layers: one for each round; widths must follow on each other.
@@ -29,7 +30,7 @@ class CommStack(nn.Module):
         if not layers:
             raise ConfigError("CommStack needs at least one layer; for no communication use the topology Empty().")
         for before, after in pairwise(layers):
-            if before.out_channels != after.in_channels:
+            if -1 not in (before.out_channels, after.in_channels) and before.out_channels != after.in_channels:
                 raise ConfigError(f"CommStack cannot pass {before!r} on to {after!r}: the widths differ.")
         self.layers = nn.ModuleList(dict.fromkeys(layers))
         self._order = [list(self.layers).index(layer) for layer in layers]
@@ -61,6 +62,11 @@ class CommStack(nn.Module):
         edge_attr: Tensor | None = None,
         edge_weight: Tensor | None = None,
     ) -> Tensor:
+        some_read = any(layer.reads_features for layer in self.rounds)  # else the first one says so
         for layer in self.rounds:
-            h = self.merge(h, layer(h, graph, edge_attr, edge_weight))
+            read, attr = graph, edge_attr
+            if some_read and not layer.reads_features:
+                read = graph.with_features(weight=graph.weight) if isinstance(graph, CommGraph) else graph
+                attr = None
+            h = self.merge(h, layer(h, read, attr, edge_weight))
         return h

@@ -169,12 +169,16 @@ def restore_adam(optimizer: Optimizer, slots: Mapping[str, Tensor]) -> None:
     """The inverse of ``adam_slots``.
 
     Raises:
-        CheckpointMismatchError: a square or a count below 0.
+        CheckpointMismatchError: a square or a count below 0, or a count that counts nothing.
     """
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in slots.items():
         index, _, slot = name.partition(".")
         if slot in ("exp_avg_sq", "step") and bool((value < 0).any()):
             raise CheckpointMismatchError(f"Expected {name} of the optimiser of at least 0, got {float(value.min())}.")
+        if slot == "step" and bool(((value > 2**53) | (value != value.round())).any()):
+            raise CheckpointMismatchError(
+                f"Expected {name} of the optimiser to count updates, got {float(value.max()):g}."
+            )
         state.setdefault(int(index), {})[slot] = value.clone()
     optimizer.load_state_dict(optimizer.state_dict() | {"state": state})

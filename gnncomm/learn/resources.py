@@ -29,7 +29,7 @@ def require_memory(config: TrainConfig) -> None:
     Raises:
         ResourceError: says what the environments, the rollout and the weights need, and what there is.
     """
-    rows = config.env.num_envs * config.run.rollout
+    rows = config.env.num_envs * config.run.rollout * _agents(config)
     if rows * config.policy.hidden < _SMALL and config.policy.hidden <= 4096:
         return
     need = {
@@ -41,11 +41,17 @@ def require_memory(config: TrainConfig) -> None:
         need |= _with_environments(config)
     total = sum(need.values())
     if total > have:
-        parts = ", ".join(f"{name} {_size(value)}" for name, value in need.items())
+        parts = ", ".join(f"{name} {size_of(value)}" for name, value in need.items())
         raise ResourceError(
-            f"Expected a training that fits into {_size(have)} of memory, got one that needs at least {_size(total)} "
-            f"({parts}). Choose a smaller num_envs, rollout or hidden, or more learner.minibatches."
+            f"Expected a training that fits into {size_of(have)} of memory, got one that needs at least "
+            f"{size_of(total)} ({parts}). Choose a smaller num_envs, rollout or hidden, or more learner.minibatches."
         )
+
+
+def _agents(config: TrainConfig) -> int:
+    """As many as the settings ask for; one where they say nothing."""
+    asked = config.env.settings.get("num_agents", 1)
+    return max(asked, 1) if isinstance(asked, int) else 1
 
 
 def _weights(config: TrainConfig) -> int:
@@ -84,7 +90,8 @@ def _bytes(value: Tensor) -> int:
     return value.numel() * value.element_size()
 
 
-def _size(count: int) -> str:
+def size_of(count: int) -> str:
+    """``count`` bytes in words."""
     for unit, size in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20)):
         if count >= size:
             return f"{count / size:,.1f} {unit}"

@@ -61,7 +61,10 @@ class RowParts:
         if reads != "graph":
             return TrunkCritic(encoder, head, state_dim=self.spec.state_dim if reads == "state" else 0)
         layers = make_rounds(
-            "mean" if config.comm == NONE else config.comm, self.hidden, config.rounds, config.share_rounds
+            "mean" if config.comm == NONE else config.comm,
+            self.hidden,
+            config.rounds,
+            config.share_rounds,
         )
         return TrunkCritic(encoder, head, CommStack(layers, nn.Tanh()), topology.resolve(self.topology))
 

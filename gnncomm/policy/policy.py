@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer, CommStack
+from gnncomm.moment import Moment
 from gnncomm.policy import checks
 from gnncomm.policy.actions import Actions, Categorical
 from gnncomm.policy.critic import Critic, LocalCritic
@@ -202,8 +203,8 @@ class CommPolicy(nn.Module):
         choice: Tensor | None = None,
     ) -> Talk:
         """All rounds of one step, see ``talk``: ``h [B, N, H]`` and a ``[B, ...]`` time step."""
-        reachable = self.reachable(timestep)
-        return talk(self.comm, self.wire, h, reachable, state, timestep.key, timestep.step, draw, choice)
+        now = Moment(timestep.key, timestep.step, pos=timestep.pos, alive=timestep.alive)
+        return talk(self.comm, self.wire, h, self.reachable(timestep), state, now, draw, choice)
 
     def act(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None = None) -> Decision:
         """Decide one step.

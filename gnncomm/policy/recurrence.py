@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from gnncomm.layers.kernels.round import derived, must_be_derivable
+from gnncomm.layers.fused import derived, must_be_derivable
 
 
 def gru_sequence(gates_TRG: Tensor, h_RH: Tensor, first_TR: Tensor, weight_hh: Tensor, bias_hh: Tensor) -> Tensor:

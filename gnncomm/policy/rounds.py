@@ -10,12 +10,11 @@ from torch import Tensor
 
 from gnncomm.channel import Arrival, Delivery
 from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph
+from gnncomm.graph import CommGraph, talkers
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.moment import Moment
 from gnncomm.policy.credit import Offer, credited
-from gnncomm.schedule.base import Trades
-from gnncomm.schedule.edges import Candidates, talkers
+from gnncomm.schedule.base import Situation, Trades
 from gnncomm.types import Batch
 from gnncomm.wire import Wire
 
@@ -70,7 +69,7 @@ class Talk(Batch):
     def fresh(self) -> tuple[CommGraph, ...]:
         """Over which edges messages arrived in each round that were made of what was said in it."""
         return tuple(
-            _union([_from(item.graph, spoke) if item.fresh else _cut(item.graph) for item in arrivals])
+            _union([item.graph.keep_where(sender=spoke) if item.fresh else _cut(item.graph) for item in arrivals])
             for arrivals, spoke in zip(self.arrivals, self.spoke, strict=True)
         )
 
@@ -81,8 +80,7 @@ def talk(
     h: Tensor,
     reachable: CommGraph,
     state: WireState,
-    key: Tensor,
-    step: Tensor,
+    now: Moment,
     draw: int | Tensor | None = None,
     choice: Tensor | None = None,
 ) -> Talk:
@@ -94,7 +92,7 @@ def talk(
         h: ``[B, N, H]``.
         reachable: who could hear whom.
         state: what the step before left.
-        key, step: ``[B]``, the moment.
+        now: the moment; its ``round`` is counted here.
         draw: names the draws of the scheduler's decisions; None takes the most likely ones.
         choice: ``[B, N, K * C]`` recorded decisions to evaluate instead.
     """
@@ -102,19 +100,20 @@ def talk(
     entropy, cost, bits = zero, zero, zero
     rows, arrivals, spoke, choices, log_probs, schedules, flights = [], [], [], [], [], [], []
     width, own = wire.scheduler.num_choices, state.schedule.shape[-1] - _remembered(wire)
+    if not any(layer.reads_features for layer in comm.rounds):
+        comm.rounds[0].check_read(reachable.attr)
     for number, layer in enumerate(comm.rounds):
         rows.append(h)
-        moment = Moment(key, step, number)
-        raw = layer.send(h)
-        coded = wire.codec(raw, moment)
+        moment = replace(now, round=number)
+        coded = wire.codec(layer.send(h), moment)
         recorded = None if choice is None else choice[..., number * width : (number + 1) * width]
         before, past = state.schedule[:, :, number].tensor_split([own], -1)
-        schedule = wire.scheduler(h, coded.msg, reachable, before, moment, draw, recorded)
+        schedule = wire.scheduler(Situation(h, coded.msg, reachable, before, moment, draw, recorded))
         trades, past = _trades(schedule.trades, past)
         carried = schedule.graph if schedule.candidates is None else schedule.candidates
         delivery = _carried(wire, schedule.msg, carried, state.flight[:, :, number], moment)
         arrived = tuple(_read_by(arrival, schedule.deaf) for arrival in delivery.arrivals)
-        receive = partial(_receive, comm, layer, raw if coded.unchanged and schedule.unchanged else None)
+        receive = partial(_receive, comm, layer)
         if schedule.candidates is None:
             h = receive(h, arrived)
         else:
@@ -174,17 +173,13 @@ def _carried(wire: Wire, msg: Tensor, graph: CommGraph, flight: Tensor, moment: 
     return replace(delivery, state=torch.cat([delivery.state, flight[..., width:]], -1))
 
 
-def _receive(comm: CommStack, layer: CommLayer, raw: Tensor | None, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tensor:
-    """The rows after ``layer``, where one sender may be heard with several messages at once.
-
-    ``raw``: what ``layer.send`` said, if codec and scheduler passed it on as it came. The channel's word is not enough
-    alone: one that exchanges a message and passes the other on says nothing false about what it was given.
-    """
+def _receive(comm: CommStack, layer: CommLayer, h: Tensor, arrivals: tuple[Arrival, ...]) -> Tensor:
+    """The rows after ``layer``, where one sender may be heard with several messages at once."""
     if len(arrivals) > 1:
         arrivals = tuple(arrival for arrival in arrivals if arrival.graph.num_edges) or arrivals[:1]
     if len(arrivals) == 1:
         (one,) = arrivals
-        return comm.merge(h, layer.receive(h, one.msg, one.graph, unchanged=one.unchanged and one.msg is raw))
+        return comm.merge(h, layer.receive(h, one.msg, one.graph))
     num_envs, num_agents = h.shape[:2]
     graphs = [arrival.graph.expand(num_envs) for arrival in arrivals]
     sender_E = torch.cat([graph.edge_index[0] + d * num_envs * num_agents for d, graph in enumerate(graphs)])
@@ -208,9 +203,7 @@ def _read_by(arrival: Arrival, deaf: Tensor | None) -> Arrival:
     """The edges over which a message is read; what an agent says to itself always is."""
     if deaf is None:
         return arrival
-    edges = Candidates(arrival.graph, len(deaf))
-    heard = replace(arrival, graph=edges.kept(~edges.of_receiver(deaf)))
-    return heard.as_it_came() if arrival.unchanged else heard
+    return replace(arrival, graph=arrival.graph.keep_where(receiver=~deaf))
 
 
 def _union(graphs: list[CommGraph]) -> CommGraph:
@@ -220,12 +213,6 @@ def _union(graphs: list[CommGraph]) -> CommGraph:
     num_graphs = max(graph.num_graphs for graph in graphs)
     edges = torch.cat([graph.expand(num_graphs).edge_index for graph in graphs], 1)
     return CommGraph.from_edge_index(edges, graphs[0].num_agents, num_graphs, coalesce=True, validate=False)
-
-
-def _from(graph: CommGraph, spoke: Tensor) -> CommGraph:
-    """The edges of those who spoke, and of agents to themselves."""
-    edges = Candidates(graph, len(spoke))
-    return edges.kept(edges.of_sender(spoke))
 
 
 def _cut(graph: CommGraph) -> CommGraph:

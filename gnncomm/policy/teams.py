@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.graph import CommGraph
-from gnncomm.schedule.edges import Candidates
 from gnncomm.types import Group
 
 
@@ -29,8 +28,7 @@ class Teams(nn.Module):
 
     def within(self, graph: CommGraph) -> CommGraph:
         """The edges between agents of one team; a topology that chose its k nearest has fewer then."""
-        edges = Candidates(graph, graph.num_graphs)
-        return edges.kept(self.index[edges.sender] == self.index[edges.receiver])
+        return graph.keep_where(pair=(self.index[:, None] == self.index).unsqueeze(0))
 
     def first(self, name: str) -> int:
         """The first agent of a team."""

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Protocol, TypeGuard, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,9 +18,8 @@ from gnncomm import random
 from gnncomm.channel import Arrival
 from gnncomm.errors import EnvContractError
 from gnncomm.evaluate.play import evaluating
-from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer, CommStack
-from gnncomm.layers.base import Attention
+from gnncomm.layers.weighing import attends
 from gnncomm.learn.returns import paid
 from gnncomm.policy import CommPolicy, Play, Talk, team
 from gnncomm.record.episode import Episode
@@ -31,25 +30,6 @@ __all__ = ["record"]
 
 MAX_CONTENTS = 1 << 26
 """Numbers of all messages together, beyond which an episode is kept without what they say (256 MiB)."""
-
-
-@runtime_checkable
-class Attentive(Protocol):
-    """A layer that can say how its inboxes divide their attention: write this hook and it is drawn.
-
-    ``attention(h [N, F], edge_index [2, E], edge_attr, edge_weight, msg=[S, M])`` for the messages ``msg`` that were
-    read, of S senders that ``edge_index[0]`` numbers; returns the edges in the same order, further ones behind them
-    (what an agent gives itself), and ``alpha [E, heads]``.
-    """
-
-    def attention(
-        self,
-        h: Tensor,
-        graph: CommGraph | Tensor,
-        edge_attr: OptTensor = None,
-        edge_weight: OptTensor = None,
-        msg: OptTensor = None,
-    ) -> Attention: ...
 
 
 @dataclass(frozen=True)
@@ -123,7 +103,7 @@ def _episode(
         seed=seed,
         size=first.size,
         success=bool(last.success[0]),
-        attention=any(_attends(layer) for layer in comm.rounds),
+        attention=any(attends(layer) for layer in comm.rounds),
         agents=_over_time([scene.agents for scene in scenes], np.float32),
         finished=_over_time([scene.finished for scene in scenes], np.bool_),
         alive=_over_time(
@@ -152,11 +132,6 @@ def _episode(
 def _over_time(values: list[Tensor], dtype: type) -> Any:
     """Environment 0 of each."""
     return np.stack([value[0].cpu().numpy() for value in values]).astype(dtype)
-
-
-def _attends(layer: object) -> TypeGuard[Attentive]:
-    """Whether the layer has attention: a convolution that is wrapped may have none."""
-    return isinstance(layer, Attentive) and bool(getattr(layer, "weighs", True))
 
 
 def _contents(heard: list[_Heard]) -> NDArray[np.float32] | None:
@@ -201,7 +176,7 @@ def _weights(layer: CommLayer, row_NF: Tensor, arrivals: Sequence[Arrival]) -> T
 
     edges_2E = torch.cat([arrival.graph.edge_index for arrival in arrivals], 1)
     weight_E = joined([arrival.graph.edge_weight for arrival in arrivals])
-    if not _attends(layer):
+    if not attends(layer):
         return row_NF.new_ones(edges_2E.shape[1]) if weight_E is None else weight_E
     # Of one sender there may be several messages: each arrival has its own copy of the senders.
     offset_E = torch.cat(

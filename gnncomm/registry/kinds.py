@@ -26,6 +26,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("env", "envs", "gnncomm.environments:REGISTRY"),
+        Kind("recipe", "recipes", "gnncomm.recipes:REGISTRY"),
         Kind("method", "methods", "gnncomm.methods:REGISTRY"),
         Kind("layer", "layers", "gnncomm.layers.names:REGISTRY"),
         Kind("topology", "topologies", "gnncomm.topology:REGISTRY"),

@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any, Generic, TypeVar
 
 from gnncomm.errors import ConfigError, did_you_mean
@@ -91,14 +91,14 @@ class Registry(Generic[T]):
         return known[name]
 
     def name_of(self, maker: Any) -> str | None:
-        """What ``maker`` is called, None where it has no name. Imports nothing."""
-        of_house = [name for name, value in self.house.items() if value is maker]
-        source = f"{getattr(maker, '__module__', '')}:{getattr(maker, '__qualname__', '')}"
-        others = [name for name, one in table.added(self.kind).items() if one.sources == (source,)]
-        return next(iter(of_house + others), None)
+        """What ``maker`` is called, None where it has no name. Imports nobody's package for a class or function."""
+        found = [name for name, value in self.house.items() if value is maker]
+        for name, one in table.added(self.kind).items():
+            found += [name] if one.stands_for(maker) else []
+        return next(iter(found), None)
 
     def require_one(self, thing: Any, source: str) -> None:
-        """Refuse what is neither a class of this kind nor a function that could make one.
+        """Refuse what is neither a class of this kind nor a function that could make one, with types that can be read.
 
         Raises:
             ConfigError: says what it is.
@@ -113,6 +113,8 @@ class Registry(Generic[T]):
                 f"Expected {source} to be a class or a function that makes a {self.kind}, got {type(thing).__name__}. "
                 "Mend it."
             )
+        if not self.is_thing(thing):
+            parameters_of(thing)
 
     def is_thing(self, maker: Any) -> bool:
         """Whether a name is that of a thing itself (a method, with its ``summary``), not of what makes one."""
@@ -175,8 +177,8 @@ class Registry(Generic[T]):
             raise ConfigError(
                 f"Expected a {self.kind} from the function called {name!r}, got {type(made).__name__}. Mend it."
             )
-        if not isinstance(maker, type):
-            remember(made, maker, (), {**known, **values})
+        if not isinstance(maker, type) or not (is_dataclass(made) or made_by(made)):
+            remember(made, maker, (), {**parts, **known, **values})
         return made
 
     def _require_size(self, name: str, parameter: str, value: Any, default: Any) -> None:
@@ -215,13 +217,13 @@ class Registry(Generic[T]):
             text = "; ".join(self._spec(part, 0, sizes) for part in thing.parts)
             return f"[{text}]{self._settings_text('[...]', kind, thing, sizes, skip=1)}"
         maker = (made_by(thing) or (kind,))[0]
-        name = self.name_of(thing)
-        if name is not None:
-            return name
         name = self.name_of(maker)
+        if name is not None:
+            return f"{name}{self._settings_text(name, maker, thing, sizes)}"
+        name = self.name_of(thing)
         if name is None:
-            raise ConfigError(f"{maker.__name__} has no name: expected one of {', '.join(self.names())}.")
-        return f"{name}{self._settings_text(name, maker, thing, sizes)}"
+            raise ConfigError(f"{kind.__name__} has no name: expected one of {', '.join(self.names())}.")
+        return name
 
     def _settings_text(self, name: str, maker: Any, thing: T, sizes: Mapping[str, Any], skip: int = 0) -> str:
         """``:parameter=value,...`` for what is neither at its default nor in ``sizes``."""
@@ -267,6 +269,12 @@ def _settings(maker: Any, thing: Any, skip: int) -> list[tuple[str, Any, Any, An
     parameters = parameters_of(maker)[skip:]
     made = made_by(thing)
     if made is None:
+        for name, _, _ in parameters:
+            if not hasattr(thing, name):
+                raise ConfigError(
+                    f"{type(thing).__name__} does not say what its {name!r} was: keep it in an attribute of that name, "
+                    "or derive the class from gnncomm.registry.Remembers."
+                )
         return [(name, getattr(thing, name), hint, default) for name, hint, default in parameters]
     said = inspect.signature(maker).bind(*made[1], **made[2]).arguments
     return [(name, said.get(name, default), hint, default) for name, hint, default in parameters]

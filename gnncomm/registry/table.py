@@ -46,6 +46,12 @@ class Added:
             ) from found.cause
         return found
 
+    def stands_for(self, maker: Any) -> bool:
+        """Whether it is the name of this class, function or object, and of nothing else."""
+        if hasattr(maker, "__qualname__"):
+            return self.sources == (source_of(maker),)
+        return not self.trouble and self.thing is maker
+
     @property
     def trouble(self) -> str:
         """Why it cannot be used; empty if it can."""
@@ -98,7 +104,7 @@ def register(kind: str, name: str, thing: Any = None) -> Any:
     if not re.fullmatch(_NAME, name):
         raise ConfigError(f"Expected {_RULE} for the {known.kind}, got {name!r}.")
     known.require_one(thing, f"register({known.kind!r}, {name!r})")
-    source = _source(thing)
+    source = source_of(thing)
     taken = [f"{of} ({by})" for by, of in _claims(known, name) if of != source]
     if taken:
         raise ConfigError(
@@ -192,9 +198,9 @@ def _outcome(kind: str, name: str) -> Any:
 
 def _claims(known: Any, name: str) -> list[tuple[str, str]]:
     """Who has that name, and what they call so."""
-    found = [("gnncomm", _source(known.house[name]))] if name in known.house else []
+    found = [("gnncomm", source_of(known.house[name]))] if name in known.house else []
     if name in known.aliases:
-        found.append(("gnncomm", f"another name of {_source(known.aliases[name])}"))
+        found.append(("gnncomm", f"another name of {source_of(known.aliases[name])}"))
     if known.long_name(name) != name:
         found.append(("gnncomm", f"short for {known.long_name(name)}"))
     for table in (_installed().get(known.kind, {}), _registered.get(known.kind, {})):
@@ -209,7 +215,8 @@ def _origin(entry: EntryPoint) -> str:
     return "gnncomm" if entry.dist.name == "gnncomm" else f"the package {entry.dist.name} {entry.dist.version}"
 
 
-def _source(thing: Any) -> str:
+def source_of(thing: Any) -> str:
+    """``module:attribute`` of a class or function."""
     if hasattr(thing, "__qualname__"):
         return f"{thing.__module__}:{thing.__qualname__}"
     return f"{type(thing).__name__} {getattr(thing, 'name', '')}"  # a method

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from gnncomm.errors import ConfigError
 
@@ -16,12 +17,33 @@ def snake_case(name: str) -> str:
 
 
 def parameters_of(maker: Any) -> list[tuple[str, Any, Any]]:
-    """Name, type and default of each parameter of a constructor or function."""
+    """Name, type and default of each parameter of a constructor or function; without a type it is text.
+
+    Raises:
+        ConfigError: there is no telling: no signature, or annotations that name what is not there at run time.
+    """
+    try:
+        hints, parameters = _hints_of(maker), inspect.signature(maker).parameters
+    except (AttributeError, NameError, SyntaxError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"Expected parameters with types that can be read, got {error} in {maker!r}. Import its types at run time."
+        ) from error
     return [
-        (name, str if parameter.annotation is parameter.empty else parameter.annotation, parameter.default)
-        for name, parameter in inspect.signature(maker, eval_str=True).parameters.items()
+        (name, hints.get(name, str), parameter.default)
+        for name, parameter in parameters.items()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
+
+
+def _hints_of(maker: Any) -> dict[str, Any]:
+    """A dataclass may inherit a field from another module, where its type is known and here is not."""
+    if isinstance(maker, functools.partial):
+        return _hints_of(maker.func)
+    if not isinstance(maker, type):
+        return get_type_hints(maker if inspect.isroutine(maker) else type(maker).__call__)
+    owner = next(cls for cls in maker.__mro__ if "__init__" in vars(cls))
+    made = vars(owner).get("__dataclass_params__")  # of this class, not of one that it comes from
+    return get_type_hints(owner if made is not None and made.init else vars(owner)["__init__"])
 
 
 def plain_number(text: str, kind: type[int] | type[float]) -> Any:

@@ -2,7 +2,7 @@
 
 from gnncomm.registry import Registry, listed
 from gnncomm.schedule.always import Always
-from gnncomm.schedule.base import Decider, Schedule, Scheduler
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation
 from gnncomm.schedule.causal import causal_requests
 from gnncomm.schedule.event_triggered import EventTriggered
 from gnncomm.schedule.gate import Gate
@@ -23,6 +23,7 @@ __all__ = [
     "Request",
     "Schedule",
     "Scheduler",
+    "Situation",
     "TopK",
     "causal_requests",
     "listing",

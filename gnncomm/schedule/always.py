@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from gnncomm.graph import CommGraph
-from gnncomm.moment import Moment
-from gnncomm.schedule.base import Decider, Schedule, Scheduler
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation
 
 
 class Always(Scheduler):
@@ -14,15 +10,5 @@ class Always(Scheduler):
 
     decider = Decider.NOBODY
 
-    def forward(
-        self,
-        h: Tensor,
-        msg: Tensor,
-        graph: CommGraph,
-        state: Tensor,
-        moment: Moment,
-        key: int | Tensor | None,
-        choice: Tensor | None,
-        announced: Tensor | None = None,
-    ) -> Schedule:
-        return Schedule(graph, msg, state).as_it_came()
+    def forward(self, now: Situation) -> Schedule:
+        return Schedule(now.graph, now.msg, now.state)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph
+from gnncomm.graph import CommGraph, Edges
 from gnncomm.moment import Moment
 from gnncomm.registry import Remembers
-from gnncomm.types import Batch, Passed
+from gnncomm.types import Batch
 
 
 class Decider(StrEnum):
@@ -42,7 +43,7 @@ class Trades(Batch):
 
 
 @dataclass(frozen=True)
-class Schedule(Passed):
+class Schedule(Batch):
     """Who talks in one round; what is None does not occur."""
 
     graph: CommGraph  # the edges that are used
@@ -57,6 +58,25 @@ class Schedule(Passed):
     bits: Tensor | None = None  # [B, N] control traffic that each agent causes, beside the messages
     candidates: CommGraph | None = None  # edges that might have been used; weight 1 or 0 with a gradient, see choice.py
     trades: Trades | None = None  # where an edge opens only as another closes
+
+
+@dataclass(frozen=True)
+class Situation(Batch):
+    """What a scheduler decides from: one round of B teams. Randomness comes from ``moment`` and ``key`` alone."""
+
+    h: Tensor  # [B, N, F] rows before the round
+    msg: Tensor  # [B, N, M] messages as the receivers would read them
+    graph: CommGraph  # who could hear whom
+    state: Tensor  # [B, N, Z] what each sender carries from the same round of the step before
+    moment: Moment
+    key: int | Tensor | None = None  # names the draws of decisions that are part of the policy; None: the likeliest
+    choice: Tensor | None = None  # [B, N, C] recorded decisions to evaluate instead of deciding anew
+    announced: Tensor | None = None  # [B, N, S] that reached a deployed agent; None: announce(h), all rows at hand
+
+    @cached_property
+    def edges(self) -> Edges:
+        """The places of ``graph``, one by one."""
+        return Edges(self.graph, self.moment)
 
 
 class Scheduler(Remembers, nn.Module, ABC):
@@ -105,29 +125,8 @@ class Scheduler(Remembers, nn.Module, ABC):
         return []
 
     @abstractmethod
-    def forward(
-        self,
-        h: Tensor,
-        msg: Tensor,
-        graph: CommGraph,
-        state: Tensor,
-        moment: Moment,
-        key: int | Tensor | None,
-        choice: Tensor | None,
-        announced: Tensor | None = None,
-    ) -> Schedule:
-        """Decide one round.
-
-        Args:
-            h: ``[B, N, F]``, rows before the round.
-            msg: ``[B, N, M]``, messages as the receivers would read them.
-            graph: who could hear whom.
-            state: ``[B, N, Z]``.
-            moment: episode, step and round: with ``key`` the only source of randomness.
-            key: names the draws of decisions that are part of the policy; None takes the most likely ones.
-            choice: ``[B, N, C]`` recorded decisions to evaluate instead of deciding anew.
-            announced: ``[B, N, S]`` that reached a deployed agent; None: ``announce(h)``, all rows being at hand.
-        """
+    def forward(self, now: Situation) -> Schedule:
+        """Decide one round."""
 
 
 def require_non_negative(scheduler: str, **values: float) -> None:

@@ -22,13 +22,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnncomm.moment import Moment
+from gnncomm.gradients import straight_through
+from gnncomm.graph import Edges
 from gnncomm.schedule.base import Trades
-from gnncomm.schedule.edges import Candidates
 
 
 def each_for_itself(
-    edges: Candidates, logit: Tensor, moment: Moment, name: str, explore: bool, symmetric: bool = False
+    edges: Edges, logit: Tensor, name: str, explore: bool, symmetric: bool = False
 ) -> tuple[Tensor, Tensor]:
     r"""Edges that are used with probability :math:`p = \sigma(\ell)`: ``chosen`` and ``weight`` of ``edges.shape``.
 
@@ -38,7 +38,7 @@ def each_for_itself(
     score = logit.detach()
     if explore:
         half_step = 2.0**-54 if logit.dtype == torch.float64 else 2.0**-25
-        draw = edges.uniform(moment, name, logit.dtype, symmetric).clamp_min(half_step)
+        draw = edges.draw(name, per="round", symmetric=symmetric, dtype=logit.dtype).clamp_min(half_step)
         score = score + draw.log() - torch.log1p(-draw)
     chosen = score > 0
     slope = torch.sigmoid(torch.where(chosen, -logit.detach(), logit.detach())) / 2
@@ -76,4 +76,4 @@ def largest(log_weight: Tensor, noise: Tensor | None, k: int) -> tuple[Tensor, T
 
 def _weight(chosen: Tensor, slope: Tensor, parameter: Tensor) -> Tensor:
     """1 where chosen, else 0, with ``slope`` as its derivative by ``parameter``."""
-    return chosen.to(slope.dtype) + slope * (parameter - parameter.detach())
+    return straight_through(chosen.to(slope.dtype), slope * parameter)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
 from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph
-from gnncomm.moment import Moment
-from gnncomm.schedule.base import Decider, Schedule, Scheduler, require_at_least_one
-from gnncomm.schedule.edges import Candidates, talkers
+from gnncomm.graph import talkers
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation, require_at_least_one
 
 
 class EventTriggered(Scheduler):
@@ -58,28 +55,18 @@ class EventTriggered(Scheduler):
         """The message sent last, and how many steps ago the next step will find it; 0: nothing was sent."""
         return msg_channels + 1
 
-    def forward(
-        self,
-        h: Tensor,
-        msg: Tensor,
-        graph: CommGraph,
-        state: Tensor,
-        moment: Moment,
-        key: int | Tensor | None,
-        choice: Tensor | None,
-        announced: Tensor | None = None,
-    ) -> Schedule:
+    def forward(self, now: Situation) -> Schedule:
+        msg, state = now.msg, now.state
         # Rounds of unequal width share a state as wide as the widest.
         width = msg.shape[-1]
         last_BNM, age_BN = state[..., :width], state[..., -1]
         with torch.no_grad():
             changed_BN = (msg - last_BNM).square().sum(-1) > self.delta
             due_BN = changed_BN | (age_BN >= self.timeout) | (age_BN == 0)
-            sent_BN = due_BN & talkers(graph).expand_as(due_BN)
+            sent_BN = due_BN & talkers(now.graph).expand_as(due_BN)
             readable_BN = sent_BN | ((age_BN > 0) & (age_BN <= self.fresh_limit))
             older_BN = torch.where(age_BN > 0, age_BN + 1, age_BN)
         held_BNM = torch.where(sent_BN.unsqueeze(-1), msg, last_BNM)
         unused = state[..., width:-1]
         after = torch.cat([held_BNM, unused, torch.where(sent_BN, 1.0, older_BN).unsqueeze(-1)], -1)
-        edges = Candidates(graph, len(h))
-        return Schedule(edges.kept(edges.of_sender(readable_BN)), held_BNM, after, sent=sent_BN)
+        return Schedule(now.graph.keep_where(sender=readable_BN), held_BNM, after, sent=sent_BN)

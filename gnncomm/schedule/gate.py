@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
 from gnncomm.random import gumbel, stream
-from gnncomm.schedule.base import Decider, Schedule, Scheduler, require_at_least_one, require_non_negative
-from gnncomm.schedule.edges import Candidates
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation, require_at_least_one, require_non_negative
 
 
 class Gate(Scheduler):
@@ -64,33 +62,21 @@ class Gate(Scheduler):
     def state_dim(self, msg_channels: int) -> int:
         return int(self.delayed)
 
-    def forward(
-        self,
-        h: Tensor,
-        msg: Tensor,
-        graph: CommGraph,
-        state: Tensor,
-        moment: Moment,
-        key: int | Tensor | None,
-        choice: Tensor | None,
-        announced: Tensor | None = None,
-    ) -> Schedule:
-        log_p_BN2 = self.lin(h).log_softmax(-1)
-        if choice is None:
-            choice = self._choose(log_p_BN2, key, moment)
-        talks_BN, state, matters_B1 = self._in_effect(choice.squeeze(-1) == 1, state, moment)
-        edges = Candidates(graph, len(h))
+    def forward(self, now: Situation) -> Schedule:
+        log_p_BN2 = self.lin(now.h).log_softmax(-1)
+        choice = self._choose(log_p_BN2, now.key, now.moment) if now.choice is None else now.choice
+        talks_BN, state, matters_B1 = self._in_effect(choice.squeeze(-1) == 1, now.state, now.moment)
         p_BN2 = log_p_BN2.exp()
         return Schedule(
-            edges.kept(edges.of_sender(talks_BN)),
-            msg,
+            now.graph.keep_where(sender=talks_BN),
+            now.msg,
             state,
             choice,
             torch.where(matters_B1, log_p_BN2.gather(-1, choice).squeeze(-1), 0.0),
             torch.where(matters_B1, -(p_BN2 * log_p_BN2).sum(-1), 0.0),
             torch.where(matters_B1, self.price * p_BN2[..., 1], 0.0) if self.price else None,
             deaf=~talks_BN if self.two_way else None,
-        ).as_it_came()
+        )
 
     def _choose(self, log_p_BN2: Tensor, key: int | Tensor | None, moment: Moment) -> Tensor:
         if key is None:

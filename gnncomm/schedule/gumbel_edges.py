@@ -8,11 +8,9 @@ from torch import Tensor
 from torch_geometric.nn import GATConv
 
 from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph
-from gnncomm.moment import Moment
-from gnncomm.schedule.base import Decider, Schedule, Scheduler, require_at_least_one, require_non_negative
+from gnncomm.graph import CommGraph, Edges
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation, require_at_least_one, require_non_negative
 from gnncomm.schedule.choice import each_for_itself
-from gnncomm.schedule.edges import Candidates
 from gnncomm.schedule.pair_score import PairScore
 
 
@@ -71,32 +69,23 @@ class GumbelEdges(Scheduler):
         self.encoder = GATConv(in_channels, channels, heads, concat=False) if heads else None
         self.score = PairScore(channels if heads else in_channels, channels)
 
-    def forward(
-        self,
-        h: Tensor,
-        msg: Tensor,
-        graph: CommGraph,
-        state: Tensor,
-        moment: Moment,
-        key: int | Tensor | None,
-        choice: Tensor | None,
-        announced: Tensor | None = None,
-    ) -> Schedule:
-        encoding = self._encode(h, graph)
+    def forward(self, now: Situation) -> Schedule:
+        graph = now.graph
+        encoding = self._encode(now.h, graph)
         if self.self_loops in ("forced", "learned"):
             graph = graph.with_self_loops()
-        edges = Candidates(graph, len(h))
+        edges = Edges(graph, now.moment)
         if self.self_loops == "none":
-            edges = Candidates(edges.kept(~edges.own, own=False), len(h))
+            edges = Edges(edges.keep(~edges.own, own=False), now.moment)
         signature = self.score.signature(encoding)
         logit = self.score(edges, encoding, signature)
         if self.undirected:
             logit = (logit + self.score.reverse(edges, encoding, signature)) / 2
-        chosen, weight = each_for_itself(edges, logit, moment, "gumbel_edges", self.training, self.undirected)
+        chosen, weight = each_for_itself(edges, logit, "gumbel_edges", self.training, self.undirected)
         cost = self.price * edges.sum_to_sender(logit.sigmoid()) if self.price else None
         own = self.self_loops in ("kept", "forced")
         candidates = edges.weighed(weight, own) if self.learns_edges else None
-        return Schedule(edges.kept(chosen, own), msg, state, cost=cost, candidates=candidates)
+        return Schedule(edges.keep(chosen, own), now.msg, now.state, cost=cost, candidates=candidates)
 
     def _encode(self, h: Tensor, graph: CommGraph) -> Tensor:
         """Rows of all that could be heard come together here: the reason why this scheduler is the team's."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gnncomm.graph import CommGraph
-from gnncomm.moment import Moment
-from gnncomm.schedule.base import Decider, Schedule, Scheduler, require_at_least_one, require_non_negative
+from gnncomm.graph import talkers
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation, require_at_least_one, require_non_negative
 from gnncomm.schedule.choice import each_for_itself
-from gnncomm.schedule.edges import Candidates, talkers
 from gnncomm.schedule.pair_score import PairScore
 
 
@@ -54,24 +52,14 @@ class HardSoft(Scheduler):
     def announce(self, h: Tensor) -> Tensor:
         return self.score.signature(h)
 
-    def forward(
-        self,
-        h: Tensor,
-        msg: Tensor,
-        graph: CommGraph,
-        state: Tensor,
-        moment: Moment,
-        key: int | Tensor | None,
-        choice: Tensor | None,
-        announced: Tensor | None = None,
-    ) -> Schedule:
-        edges = Candidates(graph, len(h))
-        signature = self.announce(h) if announced is None else announced
+    def forward(self, now: Situation) -> Schedule:
+        h, edges = now.h, now.edges
+        signature = self.announce(h) if now.announced is None else now.announced
         logit = self.score(edges, h, signature)
-        chosen, weight = each_for_itself(edges, logit, moment, "hard_soft", self.training)
+        chosen, weight = each_for_itself(edges, logit, "hard_soft", self.training)
         cost = self.price * edges.sum_to_sender(logit.sigmoid()) if self.price else None
         signature_bits = signature.shape[-1] * torch.finfo(signature.dtype).bits
-        bits = torch.where(talkers(graph).expand(h.shape[:-1]), float(signature_bits), h.new_zeros(()))
+        bits = torch.where(talkers(now.graph).expand(h.shape[:-1]), float(signature_bits), h.new_zeros(()))
         asked = edges.sum_to_receiver(chosen.to(h.dtype))
         candidates = edges.weighed(weight) if self.learns_edges else None
-        return Schedule(edges.kept(chosen), msg, state, cost=cost, bits=bits + asked, candidates=candidates)
+        return Schedule(edges.keep(chosen), now.msg, now.state, cost=cost, bits=bits + asked, candidates=candidates)

@@ -6,12 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ConfigError, ShapeError
-from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
 from gnncomm.random import gumbel, stream
-from gnncomm.schedule.base import Decider, Schedule, Scheduler, require_at_least_one
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation, require_at_least_one
 from gnncomm.schedule.choice import largest
-from gnncomm.schedule.edges import Candidates
 
 
 class LearnedStatic(Scheduler):
@@ -58,31 +56,21 @@ class LearnedStatic(Scheduler):
     def graph_parameters(self) -> list[nn.Parameter]:
         return [self.theta]
 
-    def forward(
-        self,
-        h: Tensor,
-        msg: Tensor,
-        graph: CommGraph,
-        state: Tensor,
-        moment: Moment,
-        key: int | Tensor | None,
-        choice: Tensor | None,
-        announced: Tensor | None = None,
-    ) -> Schedule:
-        if graph.num_agents != self.num_agents:
+    def forward(self, now: Situation) -> Schedule:
+        num_envs, num_agents = now.h.shape[:2]
+        if num_agents != self.num_agents:
             raise ShapeError(
-                f"LearnedStatic is a graph of {self.num_agents} agents: expected a team of as many, got {h.shape[1]}."
+                f"LearnedStatic is a graph of {self.num_agents} agents: expected a team of as many, got {num_agents}."
             )
-        own_NN = torch.eye(self.num_agents, dtype=torch.bool, device=h.device)
+        own_NN = torch.eye(self.num_agents, dtype=torch.bool, device=self.theta.device)
         theta_NN = torch.where(own_NN, -torch.inf, self.theta).t()  # receiver, sender
-        noise_BNN = self._noise(moment) if self.training else None
-        chosen_BNN, weight_BNN, trades = largest(theta_NN.expand(len(h), -1, -1), noise_BNN, self.k)
-        edges = Candidates(graph, len(h))
-        place = edges.environment, edges.receiver, edges.sender
-        used = edges.kept(chosen_BNN[place])
+        noise_BNN = self._noise(now.moment) if self.training else None
+        chosen_BNN, weight_BNN, trades = largest(theta_NN.expand(num_envs, -1, -1), noise_BNN, self.k)
+        used = now.graph.keep_where(pair=chosen_BNN.transpose(1, 2))
         if not self.learns_edges:
-            return Schedule(used, msg, state).as_it_came()
-        return Schedule(used, msg, state, candidates=edges.weighed(weight_BNN[place]), trades=trades)
+            return Schedule(used, now.msg, now.state)
+        weight = weight_BNN[now.edges.environment, now.edges.receiver, now.edges.sender]
+        return Schedule(used, now.msg, now.state, candidates=now.edges.weighed(weight), trades=trades)
 
     def _noise(self, moment: Moment) -> Tensor:
         """``[B, receiver, sender]``."""

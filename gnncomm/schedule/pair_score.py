@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from gnncomm.schedule.edges import Candidates
+from gnncomm.graph import Edges
 
 
 class PairScore(nn.Module):
@@ -28,11 +28,11 @@ class PairScore(nn.Module):
         signature: Tensor = self.lin_sender(h)
         return signature
 
-    def forward(self, edges: Candidates, h: Tensor, signature: Tensor) -> Tensor:
+    def forward(self, edges: Edges, h: Tensor, signature: Tensor) -> Tensor:
         """``[*edges.shape]`` from rows ``h [B, N, F]`` and signatures ``[B, N, C]``."""
         return self.between(edges.of_receiver(self.lin_receiver(h)), edges.of_sender(signature)).expand(edges.shape)
 
-    def reverse(self, edges: Candidates, h: Tensor, signature: Tensor) -> Tensor:
+    def reverse(self, edges: Edges, h: Tensor, signature: Tensor) -> Tensor:
         """The score of the opposite edge ``i -> j`` of every ``j -> i``."""
         return self.between(edges.of_sender(self.lin_receiver(h)), edges.of_receiver(signature)).expand(edges.shape)
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gnncomm.errors import ShapeError
-from gnncomm.graph import CommGraph
-from gnncomm.moment import Moment
-from gnncomm.schedule.base import Decider, Schedule, Scheduler, require_at_least_one, require_non_negative
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation, require_at_least_one, require_non_negative
 from gnncomm.schedule.choice import each_for_itself
-from gnncomm.schedule.edges import Candidates
 
 
 class Request(Scheduler):
@@ -54,26 +51,16 @@ class Request(Scheduler):
         self.id_embedding = nn.Embedding(num_agents, channels)
         self.lin_score = nn.Linear(channels, 1)
 
-    def forward(
-        self,
-        h: Tensor,
-        msg: Tensor,
-        graph: CommGraph,
-        state: Tensor,
-        moment: Moment,
-        key: int | Tensor | None,
-        choice: Tensor | None,
-        announced: Tensor | None = None,
-    ) -> Schedule:
-        if graph.num_agents != self.num_agents:
+    def forward(self, now: Situation) -> Schedule:
+        h, edges = now.h, now.edges
+        if h.shape[1] != self.num_agents:
             raise ShapeError(f"Request names {self.num_agents} agents: expected a team of as many, got {h.shape[1]}.")
-        edges = Candidates(graph, len(h))
         hidden = edges.of_receiver(self.lin_receiver(h)) + self.id_embedding(edges.sender)
         logit = self.lin_score(hidden.relu()).squeeze(-1).expand(edges.shape)
-        chosen, weight = each_for_itself(edges, logit, moment, "request", self.training)
+        chosen, weight = each_for_itself(edges, logit, "request", self.training)
         cost = self.price * edges.sum_to_receiver(logit.sigmoid()) if self.price else None
         name_bits = (self.num_agents - 1).bit_length()
         with torch.no_grad():
             bits = name_bits * edges.sum_to_receiver(chosen.to(h.dtype))
         candidates = edges.weighed(weight) if self.learns_edges else None
-        return Schedule(edges.kept(chosen), msg, state, cost=cost, bits=bits, candidates=candidates)
+        return Schedule(edges.keep(chosen), now.msg, now.state, cost=cost, bits=bits, candidates=candidates)

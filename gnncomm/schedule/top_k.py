@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gnncomm.graph import CommGraph
+from gnncomm.gradients import straight_through
+from gnncomm.graph import talkers
 from gnncomm.moment import Moment
 from gnncomm.random import gumbel, stream
-from gnncomm.schedule.base import Decider, Schedule, Scheduler, Trades, require_at_least_one
+from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation, Trades, require_at_least_one
 from gnncomm.schedule.choice import largest
-from gnncomm.schedule.edges import Candidates, talkers
 
 WEIGHT_BITS = 16
 """How finely a weight is announced. So agents whose rows are equal have equal weights, whatever the rounding."""
@@ -58,33 +58,21 @@ class TopK(Scheduler):
         weight: Tensor = self.net(h).sigmoid()
         steps = 2**WEIGHT_BITS
         # Never 0, so that there is a logarithm.
-        announced: Tensor = (weight.detach() * steps).floor().add(0.5) / steps + (weight - weight.detach())
-        return announced
+        return straight_through((weight * steps).floor().add(0.5) / steps, weight)
 
-    def forward(
-        self,
-        h: Tensor,
-        msg: Tensor,
-        graph: CommGraph,
-        state: Tensor,
-        moment: Moment,
-        key: int | Tensor | None,
-        choice: Tensor | None,
-        announced: Tensor | None = None,
-    ) -> Schedule:
-        weight_BN = (self.announce(h) if announced is None else announced).squeeze(-1)
-        competes_BN = talkers(graph).expand_as(weight_BN)
-        noise = self._noise(weight_BN, moment) if self.training else None
+    def forward(self, now: Situation) -> Schedule:
+        weight_BN = (self.announce(now.h) if now.announced is None else now.announced).squeeze(-1)
+        competes_BN = talkers(now.graph).expand_as(weight_BN)
+        noise = self._noise(weight_BN, now.moment) if self.training else None
         talks_BN, learned_BN, ends = largest(torch.where(competes_BN, weight_BN.log(), -torch.inf), noise, self.k)
-        edges = Candidates(graph, len(h))
-        used = edges.kept(edges.of_sender(talks_BN))
+        used = now.graph.keep_where(sender=talks_BN)
         bits_BN = torch.where(competes_BN, float(WEIGHT_BITS), weight_BN.new_zeros(()))
         if not self.learns_edges:
-            return Schedule(used, msg, state, bits=bits_BN).as_it_came()
+            return Schedule(used, now.msg, now.state, bits=bits_BN)
         last_BN, first_BN = (end.unsqueeze(-1).expand_as(talks_BN) for end in (ends.last, ends.first))
-        candidates = edges.weighed(edges.of_sender(learned_BN))
+        candidates = now.edges.weighed(now.edges.of_sender(learned_BN))
         trades = Trades(last_BN, first_BN, learned_BN)
-        return Schedule(used, msg, state, bits=bits_BN, candidates=candidates, trades=trades)
+        return Schedule(used, now.msg, now.state, bits=bits_BN, candidates=candidates, trades=trades)
 
     def _noise(self, weight_BN: Tensor, moment: Moment) -> Tensor:
         agent_N = torch.arange(weight_BN.shape[1], device=weight_BN.device)

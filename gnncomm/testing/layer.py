@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -125,7 +125,9 @@ def _probe(shape: torch.Size) -> Tensor:
     return normal(tuple(shape), 7)
 
 
-def _out_and_gradient(layer: CommModule, h: Tensor, graph: CommGraph) -> tuple[Tensor, Tensor]:
+def _out_and_gradient(
+    layer: Callable[[Tensor, CommGraph], Tensor], h: Tensor, graph: CommGraph
+) -> tuple[Tensor, Tensor]:
     leaf = h.clone().requires_grad_()
     out: Tensor = layer(leaf, graph)
     (gradient,) = torch.autograd.grad((out * _probe(out.shape)).sum(), leaf)
@@ -160,12 +162,19 @@ def check_edge_order(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
 
 
 def check_layouts_agree(layer: CommModule, h: Tensor, graph: CommGraph) -> None:
-    """Law 1: dense, regular and sparse graphs, shared or one for each environment, give equal values and gradients."""
-    want, want_gradient = _out_and_gradient(layer, h, graph.to_layout(Layout.SPARSE).expand(h.shape[0]))
+    """Law 1: dense, regular and sparse graphs, shared or one for each environment, and the same edges as plain PyG has
+    them, give equal values and gradients."""
+    edges = graph.expand(h.shape[0])
+
+    def plain(rows: Tensor, _: CommGraph) -> Tensor:
+        out: Tensor = layer(rows.flatten(0, 1), edges.edge_index, edges.edge_attr, edges.edge_weight)
+        return out.view(*rows.shape[:2], -1)
+
+    want, want_gradient = _out_and_gradient(plain, h, graph)
     for layout in Layout:
         for laid in (graph.to_layout(layout), graph.to_layout(layout).expand(h.shape[0])):
             got, gradient = _out_and_gradient(layer, h, laid)
-            why = f"the graph is stored {layout} for {laid.num_graphs} environment(s) instead of sparse for each"
+            why = f"the graph is stored {layout} for {laid.num_graphs} environment(s) instead of plain edges"
             require_close("layouts", "output", got, want, _ROW, why)
             require_close("layouts", "gradient", gradient, want_gradient, _ROW, why)
 

@@ -10,9 +10,10 @@ import torch
 from gnncomm.learn import Rollout, begin, collect
 from gnncomm.policy import CommPolicy, PolicyState
 from gnncomm.schedule import Always, Decider
+from gnncomm.testing.channel import check_channel
 from gnncomm.testing.law import LawError, require, require_bits, require_close, require_finite, require_same_tensors
 from gnncomm.testing.locality import check_jacobian, check_poison, check_split_brain, first_steps, trial
-from gnncomm.testing.wire import check_bits, check_channel, check_edges, check_living
+from gnncomm.testing.wire import check_bits, check_edges, check_living
 from gnncomm.topology import Empty
 from gnncomm.types import TimeStep, VectorEnv, stack
 
@@ -83,7 +84,8 @@ def check_locality(policy: CommPolicy, env: VectorEnv, seed: int = 0) -> None:
     """
     fresh = first_steps(policy, env, seed)
     check_edges(policy, fresh)
-    check_channel(policy)
+    for width in {layer.msg_channels for layer in policy.comm.rounds}:
+        check_channel(policy.wire.channel, width, dtype=policy.like.dtype)
     check_bits(policy, fresh)
     if not policy.wire.scheduler.local:
         policy = policy.with_wire(replace(policy.wire, scheduler=Always()))

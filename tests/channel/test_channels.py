@@ -16,6 +16,7 @@ from gnncomm.layers import AttentionComm, CommStack, MeanComm
 from gnncomm.learn import begin, collect
 from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy
+from gnncomm.random import uniform
 from gnncomm.topology import Empty, Full
 from gnncomm.types import VectorEnv
 from gnncomm.wire import Wire
@@ -28,6 +29,7 @@ NOTHING = [
     "jitter:max=0",
     "noise:sigma=0",
     "budget:beta=1",
+    "path_loss:snr_db=300",
     "silent:agents=0",
     "deaf:agents=0",
     "crashed:agents=0",
@@ -49,6 +51,8 @@ SOMETHING = [
     "byzantine:kind=scale,agents=2",
     "byzantine:kind=constant,agents=2",
     "byzantine:kind=replay,agents=2",
+    "path_loss:snr_db=6,exponent=3,shadowing_db=4",
+    "path_loss:snr_db=6,exponent=3 + delay:steps=1",
     "loss:p=0.3 + jitter:max=1",
     "jitter:max=1 + delay:steps=1 + byzantine:kind=replay",
     "loss:p=0.4.per_round()",
@@ -68,6 +72,12 @@ def said(key: Tensor, step: int) -> Tensor:
     return number.double()
 
 
+def moment(key: Tensor, step: int) -> Moment:
+    """Somewhere on a map of 4 x 4."""
+    pos = 4 * uniform(key.view(-1, 1, 1), torch.arange(N).view(1, -1, 1), torch.arange(2))
+    return Moment(key, torch.full((len(key),), step), pos=pos, alive=torch.ones(len(key), N, dtype=torch.bool))
+
+
 def heard(delivery: Delivery) -> Tensor:
     """``[B, N, N, M]``: the sum of what each receiver reads from each sender (sender, receiver)."""
     total = torch.zeros(())
@@ -83,7 +93,7 @@ def episode(subject: Channel, key: Tensor, steps: int, layout: str = "dense", se
     state = torch.zeros(len(key), N, subject.state_dim(M, N), dtype=torch.float64)
     outcome = []
     for step in range(steps):
-        delivery = subject.carry(said(key, step), graph, state, Moment(key, torch.full((len(key),), step)))
+        delivery = subject.carry(said(key, step), graph, state, moment(key, step))
         assert delivery.state.shape == state.shape
         outcome.append(heard(delivery))
         state = delivery.state
@@ -120,7 +130,10 @@ def test_severity_zero_is_the_ideal_channel_bit_for_bit(text: str) -> None:
     assert torch.equal(logits(Wire(channel=subject)), logits(Wire()))
 
 
-@pytest.mark.parametrize("text", ["loss:p=1", "burst:p=1", "silent:agents=4", "deaf:agents=1.0", "crashed:agents=99"])
+@pytest.mark.parametrize(
+    "text",
+    ["loss:p=1", "burst:p=1", "path_loss:snr_db=-300", "silent:agents=4", "deaf:agents=1.0", "crashed:agents=99"],
+)
 def test_total_failure_is_the_empty_graph_bit_for_bit(text: str) -> None:
     alone = logits(Wire(Empty()))
     assert torch.equal(logits(Wire(channel=channel.resolve(text))), alone)
@@ -179,8 +192,10 @@ def test_plus_is_first_one_then_the_other() -> None:
     [
         ("burst:p=0.5,length=1.9", r"at least 1 / \(1 - p\) = 2"),
         ("burst:p=2", "0 <= p <= 1, got 2"),
-        ("delay:steps=-1", "steps: expected a whole number >= 0"),
-        ("jitter:max=-1", "max counts steps"),
+        ("delay:steps=-1", r"Delay\.steps: expected a whole number from 0 to 1024, got -1"),
+        ("delay:steps=1000000", "from 0 to 1024, got 1000000"),
+        ("jitter:max=-1", r"Jitter\.max: expected a whole number from 0 to 1024"),
+        ("jitter:max=1025", "got 1025"),
         ("noise:sigma=-1", "sigma is a standard deviation"),
         ("noise:sigma=1,std=1x-2", "std is a standard deviation"),
         ("noise:sigma=nan", "sigma is a standard deviation"),
@@ -191,6 +206,10 @@ def test_plus_is_first_one_then_the_other() -> None:
         ("byzantine:kind=shout", "kind=flip or scale or constant or replay"),
         ("byzantine:factor=inf", "factor: expected a finite number"),
         ("loss:p=0.1 +", "Cannot read"),
+        ("path_loss:exponent=-1", "exponent: expected a finite number >= 0, got -1"),
+        ("path_loss:shadowing_db=nan", "shadowing_db: expected a finite number"),
+        ("path_loss:snr_db=inf", "snr_db: expected a finite number"),
+        ("path_loss:reference=0", "reference is a distance"),
         ("los:p=0.1", "Did you mean 'loss'"),
     ],
 )
@@ -220,6 +239,8 @@ def test_bad_messages_are_refused() -> None:
         [f"burst:p={p},length=10" for p in (0, 0.05, 0.2, 0.5, 0.9, 1)],
         [f"burst:p={p},length=10.apart(3).per_round()" for p in (0, 0.05, 0.2, 0.5, 0.9, 1)],
         [f"loss:p=0.2 + loss:p={p}.apart(1)" for p in (0, 0.05, 0.2, 0.5, 0.9, 1)],
+        [f"path_loss:snr_db=6,shadowing_db=3,threshold_db={db}" for db in (-40, -5, 0, 3, 6, 40)],
+        [f"path_loss:shadowing_db=3,rayleigh=false,snr_db={db}" for db in (40, 9, 6, 3, 0, -40)],
         [f"silent:agents={n}" for n in range(N + 1)],
         [f"silent:agents={share}" for share in (0.0, 0.2, 0.4, 0.7, 1.0)],
         [f"deaf:agents={n}" for n in range(N + 1)],

@@ -14,7 +14,7 @@ from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.moment import Moment
 from gnncomm.random import stream, uniform
-from gnncomm.schedule import Always
+from gnncomm.schedule import Always, Situation
 from gnncomm.topology import Full, KNearest, Ring
 
 LAYOUTS = list(Layout)
@@ -146,7 +146,7 @@ def test_the_base_does_nothing() -> None:
         assert channel.transmit(msg, Moment(key, step)) is msg
     graph = full(2, 3)
     assert Channel().deliver(graph, Moment(key, step)) is graph
-    schedule = Always()(msg, msg, graph, msg[..., :0], Moment(key, step), None, None)
+    schedule = Always()(Situation(msg, msg, graph, msg[..., :0], Moment(key, step)))
     assert schedule.graph is graph
     assert schedule.msg is msg
     assert schedule.log_prob is None

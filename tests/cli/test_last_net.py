@@ -35,7 +35,7 @@ TEXTS = [
     ("--channel", "+".join(["ideal"] * 150), "64 parts"),
     ("--codec", "quantise:bits=99999999999999999999", "bits"),
     ("--comm", "attention:heads=" + "9" * 5000, "letters"),
-    ("--comm", "mean:msg_channels=\u0663", "whole number"),
+    ("--comm", "mean:msg_channels=\u0663", "msg_channels is int"),
     ("--comm", "mean + " * 5000 + "mean", "letters"),
     ("--env", "x" * 20_000, "letters"),
     ("--num-envs", "9" * 20, "num_envs must be"),

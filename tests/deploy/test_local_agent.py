@@ -16,7 +16,7 @@ from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm, CommStack, MeanComm
 from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy, Integration
-from gnncomm.schedule import Schedule, Scheduler
+from gnncomm.schedule import Schedule, Scheduler, Situation
 from gnncomm.topology import Full, Line
 from gnncomm.types import SparseObs
 from gnncomm.wire import Wire
@@ -234,22 +234,12 @@ def test_misuse_of_the_mailbox_is_refused() -> None:
 class Gate(Scheduler):
     """Agent j talks where a wild function of its own row is positive; the weight is its value."""
 
-    def forward(
-        self,
-        h: Tensor,
-        msg: Tensor,
-        graph: CommGraph,
-        state: Tensor,
-        moment: Moment,
-        key: int | Tensor | None,
-        choice: Tensor | None,
-        announced: Tensor | None = None,
-    ) -> Schedule:
-        strength = (1e3 * h[..., 0]).sin()
-        dense = graph.to_layout("dense").expand(len(h))
+    def forward(self, now: Situation) -> Schedule:
+        strength = (1e3 * now.h[..., 0]).sin()
+        dense = now.graph.to_layout("dense").expand(len(now.h))
         weight = strength.clamp(min=0).nan_to_num().unsqueeze(-1).expand(dense.dense.shape)
-        used = dense.keep((strength > 0).unsqueeze(-1).expand(dense.dense.shape)).with_features(weight=weight)
-        return Schedule(used, msg, state)
+        used = dense.keep_where(sender=strength > 0).with_features(weight=weight)
+        return Schedule(used, now.msg, now.state)
 
 
 def test_learned_gates_are_decided_by_each_agent_alone() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gnncomm import channel, codec, random, schedule, topology
 from gnncomm.graph import CommGraph, Layout
-from gnncomm.layers.kernels import round as rounds
+from gnncomm.layers import fused as attention
 from gnncomm.layers.names import LAYERS, make_layer
 from gnncomm.moment import Moment
 
@@ -66,7 +66,7 @@ def test_graphs(layout: Layout, device: torch.device) -> None:
 
 @pytest.mark.parametrize(
     ("name", "fused"),
-    [*((name, False) for name in LAYERS), ("attention", True), ("mean", True), ("graph_filter", True)],
+    [*((name, False) for name in LAYERS), ("attention", True)],
 )
 @pytest.mark.parametrize("layout", Layout)
 def test_layers(name: str, layout: Layout, fused: bool, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_layers(name: str, layout: Layout, fused: bool, device: torch.device, mo
     want = layer(h, graph)
     layer.to(device)
     if fused:
-        monkeypatch.setattr(rounds, "at_hand", lambda *values: True)
+        monkeypatch.setattr(attention, "at_hand", lambda *values: True)
         monkeypatch.setattr(torch, "is_autocast_enabled", lambda *device: False)  # knows no such device
     there = h.to(device).requires_grad_()
     out = layer(there, graph.to(device))
@@ -90,7 +90,8 @@ def test_layers(name: str, layout: Layout, fused: bool, device: torch.device, mo
 
 
 def moments(device: torch.device | str) -> Moment:
-    return Moment(torch.arange(B).to(device), torch.tensor([1, 2]).to(device), 0)
+    alive, pos, _ = world(6, device)
+    return Moment(torch.arange(B).to(device), torch.tensor([1, 2]).to(device), 0, pos, alive)
 
 
 @pytest.mark.parametrize("name", sorted(codec.names()))
@@ -116,5 +117,5 @@ def test_schedulers(name: str, device: torch.device) -> None:
     part = schedule.resolve(said(name, SCHEDULER), in_channels=H, num_agents=6).to(device)
     graph = topology.resolve("full")(world(6, device)[0])
     h = torch.randn(B, 6, H).to(device)
-    decided = part(h, h, graph, h.new_zeros(B, 6, part.state_dim(H)), moments(device), 3, None)
+    decided = part(schedule.Situation(h, h, graph, h.new_zeros(B, 6, part.state_dim(H)), moments(device), 3))
     assert decided.graph.device == device

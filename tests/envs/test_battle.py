@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from gnncomm.envs.battle import Battle, BattleDraws, BattleState
+from gnncomm.envs.crowds.battle import Battle, BattleDraws, BattleState
 from torch import Tensor
 
 from gnncomm.errors import ConfigError

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from gnncomm.envs.chemical import Chemical
+from gnncomm.envs.chemical.chemical import Chemical
 from gnncomm.envs.hallway import Hallway, HallwayDraws, HallwayState
 from torch import Tensor
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from gnncomm.envs.chemical import Chemical
-from gnncomm.envs.diffusion import diffuse_step
+from gnncomm.envs.chemical.chemical import Chemical
+from gnncomm.envs.chemical.diffusion import diffuse_step
 from torch import Tensor
 
 from gnncomm import envs, random

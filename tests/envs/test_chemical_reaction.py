@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from gnncomm.envs.chemical_reaction import ChemicalReaction
-from gnncomm.envs.transport import react
+from gnncomm.envs.chemical.chemical_reaction import ChemicalReaction
+from gnncomm.envs.chemical.wind import react
 from torch import Tensor
 
 UP, RIGHT, DOWN, LEFT, STAY, RELEASE = range(6)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from gnncomm.envs.chemical import Chemical
-from gnncomm.envs.chemical_reaction import ChemicalReaction
-from gnncomm.envs.chemical_world import LAYOUTS, Ground, layout, sense
+from gnncomm.envs.chemical.chemical import Chemical
+from gnncomm.envs.chemical.chemical_reaction import ChemicalReaction
+from gnncomm.envs.chemical.world import LAYOUTS, Ground, layout, sense
 from torch import Tensor
 
 from gnncomm.errors import ConfigError

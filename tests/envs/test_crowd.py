@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 import torch
-from gnncomm.envs.crowd import NEIGHBOURS, Board, chances, pair, read, settle, stay
+from gnncomm.envs.crowds.board import NEIGHBOURS, Board, chances, pair, read, settle, stay
 from torch import Tensor
 
 from gnncomm.types import SparseObs

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from gnncomm.envs.diffusion import BOUNDARIES, Medium, diffuse_step, largest_dt, point_source_table
+from gnncomm.envs.chemical.diffusion import BOUNDARIES, Medium, diffuse_step, largest_dt, point_source_table
 from torch import Tensor
 
 

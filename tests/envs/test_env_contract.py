@@ -190,7 +190,7 @@ def test_floor_is_uniform(id: str) -> None:
         counts += torch.bincount(env.floor_action(step.key).flatten(), minlength=env.num_actions)
         if bool(step.done.all()):
             break
-        step = env.step(env.ceiling_action()) if not bool(step.done.any()) else env.reset(where=step.done)
+        step = env.step(env.floor_action(step.key)) if not bool(step.done.any()) else env.reset(where=step.done)
     share = counts / counts.sum()
     spread = (env.num_actions / counts.sum()) ** 0.5
     assert bool(((share * env.num_actions - 1).abs() < 5 * spread).all())

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from gnncomm.envs.relay import Relay
 
+import gnncomm
 from gnncomm import envs
 from gnncomm.errors import ConfigError
 
@@ -19,7 +20,6 @@ class Mine(Relay):
     """What a user's package would bring."""
 
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {"long-v0": {"num_agents": 6}}
-    recipe: Mapping[str, Any] = {"learner": {"lr": 0.01}}
 
 
 @pytest.fixture
@@ -38,7 +38,6 @@ def test_a_users_environment_is_found(users: Callable[..., None]) -> None:
     env = envs.make("mine/long-v0", num_envs=2, num_symbols=3)
     assert (env.id, env.num_agents, env.num_actions) == ("mine/long-v0", 6, 3)
     assert envs.make("mine/long-v0", num_agents=2).num_agents == 2
-    assert envs.recipe("mine/long-v0") == {"learner": {"lr": 0.01}}
 
 
 def test_one_name_for_two_environments(users: Callable[..., None]) -> None:
@@ -72,7 +71,7 @@ def test_unknown_id(id: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         envs.make(id)
     with pytest.raises(ConfigError):
-        envs.recipe(id)
+        gnncomm.default_config(id)
 
 
 @pytest.mark.parametrize(
@@ -88,3 +87,21 @@ def test_attributes_of_the_package() -> None:
     assert set(envs.__all__) <= set(dir(envs))
     with pytest.raises(AttributeError, match="no attribute 'mke'"):
         envs.mke  # noqa: B018
+
+
+def test_a_class_a_function_or_an_environment_of_ones_own_needs_no_name() -> None:
+    """What is nowhere registered is made like what is; a suggestion is made for its settings, too."""
+    env = envs.make(Relay, num_envs=4, num_symbols=3)
+    assert (env.num_envs, env.num_actions, env.id) == (4, 3, "relay")
+    assert (
+        envs.make(lambda num_envs, device, observation: Relay(num_envs, device, observation), num_envs=2).num_envs == 2
+    )
+    assert envs.make(env) is envs.make(env, num_envs=4) is env
+    with pytest.raises(ConfigError, match=r"settings of 'Relay', got 'num_symbol'\. Did you mean 'num_symbols'"):
+        envs.make(Relay, num_symbol=3)
+    with pytest.raises(ConfigError, match="has 4 slots and is given back as it is"):
+        envs.make(env, num_envs=5)
+    with pytest.raises(ConfigError, match="expected an id, a class, a function or an environment, got 5"):
+        envs.make(5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"Relay: expected settings, got 'num_symbol'\. Did you mean"):
+        Relay(num_symbol=3)

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from gnncomm.envs.foraging import Foraging
-from gnncomm.envs.foraging_placing import Placing
+from gnncomm.envs.foraging.foraging import Foraging
+from gnncomm.envs.foraging.placing import Placing
 from torch import Tensor
 
 from gnncomm.errors import ConfigError
@@ -271,7 +271,7 @@ def test_compiled_is_the_same() -> None:
     """As one graph; in a process of its own, since what checks shapes under pytest cannot be traced."""
     code = """
 import torch
-from gnncomm.envs.foraging import Foraging
+from gnncomm.envs.foraging.foraging import Foraging
 plain, fast = (Foraging(num_envs=8, sight=2, penalty=0.1, num_agents=2) for _ in range(2))
 fast._proceed = torch.compile(fast._proceed, backend="eager", fullgraph=True, dynamic=False)
 step, other = plain.reset(seed=0), fast.reset(seed=0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gnncomm.envs.foraging import Foraging, ForagingState
+from gnncomm.envs.foraging.foraging import Foraging, ForagingState
 from torch import Tensor
 
 from gnncomm.types import SparseObs

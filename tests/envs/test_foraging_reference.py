@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gnncomm.envs.foraging import Foraging, ForagingState
+from gnncomm.envs.foraging.foraging import Foraging, ForagingState
 from scipy.stats import chi2_contingency
 
 with warnings.catch_warnings():

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from gnncomm.envs.path_finding import PathFinding, PathFindingDraws, PathFindingState
+from gnncomm.envs.frame import maps
+from gnncomm.envs.path_finding import planning as path_planning
+from gnncomm.envs.path_finding.path_finding import PathFinding, PathFindingDraws, PathFindingState
 from torch import Tensor
 
-from gnncomm.envs import maps, path_planning
 from gnncomm.errors import ConfigError
 from gnncomm.testing import check_env
 from gnncomm.types import SparseObs

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gnncomm.envs.path_finding import PathFinding, PathFindingDraws, PathFindingState
+from gnncomm.envs.frame import maps
+from gnncomm.envs.path_finding.path_finding import PathFinding, PathFindingDraws, PathFindingState
 from torch import Tensor
 
-from gnncomm.envs import maps
 from gnncomm.types import SparseObs
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "envs"

@@ -12,9 +12,9 @@ import numpy as np
 import pettingzoo
 import pytest
 import torch
-from gnncomm.envs.base import Flags, GridEnv, Settings, Sizes
+from gnncomm.envs.frame.base import Flags, GridEnv, Settings, Sizes
+from gnncomm.envs.frame.settings import flag, integer
 from gnncomm.envs.pettingzoo import GridParallelEnv, aec_env, parallel_env
-from gnncomm.envs.settings import flag, integer
 from gymnasium import spaces
 from torch import Tensor
 

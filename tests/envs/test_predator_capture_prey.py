@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gnncomm.envs.capture import PredatorCapturePrey, PredatorCapturePreyDraws, PredatorCapturePreyState
+from gnncomm.envs.predator_capture_prey import PredatorCapturePrey, PredatorCapturePreyDraws, PredatorCapturePreyState
 from torch import Tensor
 
 from gnncomm.errors import ConfigError

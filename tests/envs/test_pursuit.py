@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from gnncomm.envs.pursuit import Pursuit, PursuitDraws, PursuitState
+from gnncomm.envs.crowds.pursuit import Pursuit, PursuitDraws, PursuitState
 from torch import Tensor
 
 from gnncomm.errors import ConfigError

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gnncomm.envs.base import GridEnv
-from gnncomm.envs.render import _AGENTS, _INK, _PAPER, _SOLID, _TINT, to_rgb, to_text
+from gnncomm.envs.frame import render
+from gnncomm.envs.frame.base import GridEnv
+from gnncomm.envs.frame.render import _AGENTS, _INK, _PAPER, _SOLID, _TINT, to_rgb, to_text
 
 from gnncomm import envs
-from gnncomm.envs import render
 from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.types import Scene
 
@@ -145,7 +145,7 @@ def test_drawing_needs_numpy_alone() -> None:
     imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     nodes = ast.walk(ast.parse(inspect.getsource(render)))
     imported |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-    ours = {"__future__", "", "gnncomm.types", "collections.abc"}
+    ours = {"__future__", "", "gnncomm", "gnncomm.errors", "gnncomm.types", "collections.abc"}
     assert imported - ours == {"numpy", "numpy.typing", "torch"}
 
 

@@ -326,9 +326,13 @@ def test_a_lonely_packet_takes_the_fastest_way() -> None:
         step = env.reset(where=step.done)
 
 
-@pytest.mark.parametrize("form", ["flat", "sparse"])
 @pytest.mark.parametrize(
-    "settings", [{"deliveries": 2}, {"features": "dgn", "arrival": "start", "deliveries": None}, {"network": None}]
+    ("form", "settings"),
+    [
+        ("flat", {"deliveries": 2}),
+        ("sparse", {"features": "dgn", "arrival": "start", "deliveries": None}),
+        ("flat", {"network": None}),
+    ],
 )
 def test_contract(form: str, settings: dict[str, Any]) -> None:
     check_env(lambda n: Routing(num_envs=n, observation=form, max_steps=9, num_agents=6, **settings), long=0)

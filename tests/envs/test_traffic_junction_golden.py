@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gnncomm.envs.traffic_junction import TrafficDraws, TrafficJunction, TrafficState, add_rate_at
-from gnncomm.envs.traffic_roads import LEVELS, roads
+from gnncomm.envs.traffic_junction.roads import LEVELS, roads
+from gnncomm.envs.traffic_junction.traffic_junction import TrafficDraws, TrafficJunction, TrafficState, add_rate_at
 from torch import Tensor
 
 from gnncomm.errors import ConfigError

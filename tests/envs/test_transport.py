@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from gnncomm.envs.diffusion import BOUNDARIES, Medium, diffuse_step, largest_dt, point_source_table
-from gnncomm.envs.transport import Transport, react
+from gnncomm.envs.chemical.diffusion import BOUNDARIES, Medium, diffuse_step, largest_dt, point_source_table
+from gnncomm.envs.chemical.wind import Transport, react
 from torch import Tensor
 
 NOTHING = torch.zeros(6, 7, dtype=torch.bool)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from gnncomm.envs.window import Window
+from gnncomm.envs.frame.window import Window
 from torch import Tensor
 
 CPU = torch.device("cpu")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import gnncomm
 from gnncomm import envs, random
 from gnncomm.channel import Loss
-from gnncomm.errors import ConfigError, EnvContractError, GnnCommError, NonFiniteError
+from gnncomm.errors import ConfigError, EnvContractError, GnnCommError, NonFiniteError, ResourceError
 from gnncomm.evaluate import Report, evaluate, paired_difference, play
 from gnncomm.layers import AttentionComm, CommStack, MeanComm
 from gnncomm.policy import GRU, CommPolicy, Memory
@@ -145,7 +145,6 @@ class Countdown:
 
     id = "countdown"
     num_agents, num_actions, obs_dim, max_steps = 2, 3, 4, 5
-    recipe: Mapping[str, Any] = {}
     device = torch.device("cpu")
 
     def __init__(self, num_envs: int, endless: bool = False, reward: float = 1.0) -> None:
@@ -301,6 +300,8 @@ def test_bad_requests_are_refused() -> None:
     policy = relay_policy(env)
     with pytest.raises(ConfigError, match="at least 2 episodes"):
         evaluate(policy, env, episodes=1)
+    with pytest.raises(ResourceError, match=r"got 10,000,000,000,000 episodes, which need at least 773\.1 TiB"):
+        evaluate(policy, env, episodes=10**13)
     with pytest.raises(ConfigError, match="trained in"):
         evaluate(policy, relay(num_agents=3))
 

@@ -21,7 +21,7 @@ from gnncomm.cli.train import TrainArgs
 from gnncomm.evaluate import evaluate
 from gnncomm.learn import PPOConfig, TrainConfig
 from gnncomm.multiagent import DEFAULT_PPO
-from gnncomm.registry import described
+from gnncomm.registry import KINDS, described, registry_of
 from gnncomm.run import make_env, train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,6 +166,18 @@ def test_parts_of_the_wire(name: str, room: ModuleType) -> None:
         names = (short, *getattr(cls, "aliases", ()))
         if short not in LEFT_OUT.get(name, ()):
             assert any(f"`{each}" in text for each in names), f"docs/{name}.md does not say how to name {cls.__name__}"
+
+
+def test_kinds_and_the_names_of_small_ones() -> None:
+    text = section(page("names"), "A name for something of your own")
+    told = {row[0].strip("`"): row[1].strip("`") for row in rows(text) if row[1].startswith("`gnncomm.")}
+    assert told == {kind.name: kind.group for kind in KINDS.values()}
+    small = {row[0]: re.findall(r"`(\w+)`", row[1]) for row in rows(text) if row[0] in KINDS}
+    for kind, names in small.items():
+        known = registry_of(kind)
+        assert sorted(names) == sorted({*known.house, *known.aliases}), kind
+    with_a_page = {"env", "recipe", "method", "layer", "topology", "scheduler", "codec", "channel"}
+    assert {*small, *with_a_page} == set(KINDS)
 
 
 def test_methods_and_environments() -> None:

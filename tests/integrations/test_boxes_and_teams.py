@@ -16,8 +16,7 @@ from gnncomm.evaluate import evaluate
 from gnncomm.integrations.pettingzoo import ForeignEnv
 from gnncomm.learn import Training
 from gnncomm.learn.build import build_policy
-from gnncomm.recipes import default_config
-from gnncomm.run import load, train
+from gnncomm.run import default_config, load, train
 from gnncomm.types import Box, TeamSpec
 
 STEERED, AIM = "pettingzoo:strange_envs:Steered", "pettingzoo:strange_envs:Aim"

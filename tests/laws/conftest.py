@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from gnncomm.envs.base import Flags, Form, Settings, Sizes
-from gnncomm.envs.settings import integer
+from gnncomm.envs.frame.base import Flags, Form, Settings, Sizes
+from gnncomm.envs.frame.settings import integer
 from torch import Tensor
 
 from gnncomm import random

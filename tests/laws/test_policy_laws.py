@@ -82,6 +82,7 @@ CHANNEL = {
         "jitter": "max=2",
         "loss": "p=0.4",
         "noise": "sigma=0.5",
+        "path_loss": "snr_db=12,shadowing_db=3",
         "silent": "",
     }.items()
 } | {

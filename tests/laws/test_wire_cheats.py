@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
 import torch
@@ -12,13 +11,13 @@ from torch import Tensor
 
 from gnncomm import envs
 from gnncomm.channel import Arrival, Channel, Delay, Delivery, Ideal, Jitter
-from gnncomm.codec import Codec, Coded, Float32
+from gnncomm.codec import Coded, Float32
 from gnncomm.errors import GraphError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import MeanComm
 from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy, Decision, PolicyState
-from gnncomm.schedule import Always, Decider, Gate, GumbelEdges, HardSoft, Schedule, Scheduler
+from gnncomm.schedule import Always, Decider, Gate, GumbelEdges, HardSoft, Schedule, Scheduler, Situation
 from gnncomm.testing import LawError, check_policy
 from gnncomm.testing import policy as laws
 from gnncomm.topology import Full, Line, Ring, Topology
@@ -216,56 +215,45 @@ class Decided(Scheduler):
 
     decider = Decider.NOBODY
 
-    def forward(
-        self,
-        h: Tensor,
-        msg: Tensor,
-        graph: CommGraph,
-        state: Tensor,
-        moment: Moment,
-        key: int | Tensor | None,
-        choice: Tensor | None,
-        announced: Tensor | None = None,
-    ) -> Schedule:
-        return Schedule(graph, msg, state)
+    def forward(self, now: Situation) -> Schedule:
+        return Schedule(now.graph, now.msg, now.state)
 
 
 class AddsEdges(Decided):
     """Uses edges that the topology lacks."""
 
-    def forward(self, h: Tensor, msg: Tensor, graph: CommGraph, *rest: Any, **more: Any) -> Schedule:
-        everyone = ~torch.eye(graph.num_agents, dtype=torch.bool)
-        return super().forward(h, msg, CommGraph.from_dense(everyone.expand(len(h), -1, -1)), *rest, **more)
+    def forward(self, now: Situation) -> Schedule:
+        everyone = ~torch.eye(now.graph.num_agents, dtype=torch.bool)
+        return super().forward(replace(now, graph=CommGraph.from_dense(everyone.expand(len(now.h), -1, -1))))
 
 
 class MixesMessages(Decided):
-    def forward(self, h: Tensor, msg: Tensor, *rest: Any, **more: Any) -> Schedule:
-        return super().forward(h, msg + 1e-3 * team_mean(msg), *rest, **more)
+    def forward(self, now: Situation) -> Schedule:
+        return super().forward(replace(now, msg=now.msg + 1e-3 * team_mean(now.msg)))
 
 
 class SharesItsState(Decided):
     def state_dim(self, msg_channels: int) -> int:
         return msg_channels
 
-    def forward(self, h: Tensor, msg: Tensor, graph: CommGraph, state: Tensor, *rest: Any, **more: Any) -> Schedule:
-        return super().forward(h, msg + state, graph, team_mean(msg), *rest, **more)
+    def forward(self, now: Situation) -> Schedule:
+        return super().forward(replace(now, msg=now.msg + now.state, state=team_mean(now.msg)))
 
 
 class ChargesTheTeam(Decided):
     """A cost term that mixes rows."""
 
-    def forward(self, h: Tensor, *rest: Any, **more: Any) -> Schedule:
-        return replace(super().forward(h, *rest, **more), cost=team_mean(h).mean(-1))
+    def forward(self, now: Situation) -> Schedule:
+        return replace(super().forward(now), cost=team_mean(now.h).mean(-1))
 
 
 class LooksAtOthers(Decided):
     """Says that nobody's row decides, and looks who is loudest."""
 
-    def forward(self, h: Tensor, msg: Tensor, graph: CommGraph, *rest: Any, **more: Any) -> Schedule:
-        dense = graph.to_layout("dense").expand(len(h))
-        size = h.nan_to_num(posinf=0.0, neginf=0.0).norm(dim=-1)
+    def forward(self, now: Situation) -> Schedule:
+        size = now.h.nan_to_num(posinf=0.0, neginf=0.0).norm(dim=-1)
         loud = size >= size.mean(-1, keepdim=True)
-        return super().forward(h, msg, dense.keep(dense.dense & loud.unsqueeze(-1)), *rest, **more)
+        return super().forward(replace(now, graph=now.graph.keep_where(sender=loud)))
 
 
 class AnnouncesForNothing(HardSoft):
@@ -273,13 +261,13 @@ class AnnouncesForNothing(HardSoft):
 
     decider = Decider.ANNOUNCED
 
-    def forward(self, *inputs: Any, **more: Any) -> Schedule:
-        return replace(super().forward(*inputs, **more), bits=None)
+    def forward(self, now: Situation) -> Schedule:
+        return replace(super().forward(now), bits=None)
 
 
 class AnnouncesForLittle(AnnouncesForNothing):
-    def forward(self, *inputs: Any, **more: Any) -> Schedule:
-        schedule = super().forward(*inputs, **more)
+    def forward(self, now: Situation) -> Schedule:
+        schedule = super().forward(now)
         return replace(schedule, bits=torch.ones_like(schedule.msg[..., 0]))
 
 
@@ -308,11 +296,11 @@ def test_announcements_that_are_paid_pass() -> None:
 # Codecs
 
 
-class Changed(Codec):
-    """Float32, changed by subclasses."""
+class Changed(Float32):
+    """Changed by subclasses."""
 
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
-        return self.change(Float32()(msg, moment))
+        return self.change(super().forward(msg, moment))
 
     def change(self, coded: Coded) -> Coded:
         return coded

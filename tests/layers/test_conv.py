@@ -79,7 +79,7 @@ def test_what_cannot_work_is_refused(build: object, words: str) -> None:
 def test_edge_features_must_fit() -> None:
     plain = CommGraph.from_edge_index(EDGE_INDEX, 4)
     rich = CommGraph.from_edge_index(EDGE_INDEX, 4, attr=torch.ones(6, 2))
-    with pytest.raises(ConfigError, match="expects edge features of width 0, got 2"):
+    with pytest.raises(ConfigError, match="ConvComm reads no features of edges, got some of width 2"):
         ConvComm(pyg.SAGEConv(F, F))(torch.ones(1, 4, F), rich)
     with pytest.raises(ConfigError, match="expects edge features of width 2, got none"):
         ConvComm(pyg.GATv2Conv(F, F, add_self_loops=False, edge_dim=2))(torch.ones(1, 4, F), plain)
@@ -114,5 +114,5 @@ def test_attention_is_what_the_convolution_says(conv: pyg.MessagePassing) -> Non
 
 def test_a_convolution_without_attention_has_none_to_return() -> None:
     layer = ConvComm(pyg.SAGEConv(4, 4))
-    with pytest.raises(ConfigError, match="SAGEConv weighs nobody"):
+    with pytest.raises(ConfigError, match=r"SAGEConv.* has no attention to return"):
         layer(torch.randn(1, 2, 4), CommGraph.from_edge_list([(0, 1)], 2), return_attention_weights=True)

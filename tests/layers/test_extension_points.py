@@ -12,8 +12,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.aggr import MaxAggregation, MeanAggregation, SumAggregation
 
 from gnncomm.graph import CommGraph, Layout
-from gnncomm.layers import AttentionComm, CommLayer, ConvComm, MeanComm
-from gnncomm.layers.kernels import Round
+from gnncomm.layers import AttentionComm, CommLayer, ConvComm, MeanComm, attending
 from gnncomm.layers.names import LAYERS, make_layer
 
 F, N, B = 8, 6, 3
@@ -216,9 +215,8 @@ class Plain(AttentionComm):
 
 
 class Named(AttentionComm):
-    """Nothing is changed, and the fast forms are said to hold."""
+    """Nothing is changed, and the dense form is said to hold."""
 
-    kernel = AttentionComm.kernel
     dense_inbox = AttentionComm.dense_inbox
 
 
@@ -229,30 +227,30 @@ class Sharper(AttentionComm):
         return 2 * super().score(query, key)
 
 
-def kernel_calls(layer: CommLayer, monkeypatch: pytest.MonkeyPatch) -> int:
-    calls, run = [], Round.apply
+def dense_calls(layer: CommLayer, monkeypatch: pytest.MonkeyPatch) -> int:
+    calls, run = [], attending.attend
     with monkeypatch.context() as patch:
-        patch.setattr(Round, "apply", lambda *args: (calls.append(None), run(*args))[1])
+        patch.setattr(attending, "attend", lambda *args: (calls.append(None), run(*args))[1])
         layer(rows(), graph_of("dense"))
     return len(calls)
 
 
 def test_a_subclass_opts_in_by_naming_the_form(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(1)
-    assert kernel_calls(AttentionComm(F, F).double(), monkeypatch) == 1
-    assert kernel_calls(Plain(F, F).double(), monkeypatch) == 0
-    assert kernel_calls(Named(F, F).double(), monkeypatch) == 1
+    assert dense_calls(AttentionComm(F, F).double(), monkeypatch) == 1
+    assert dense_calls(Plain(F, F).double(), monkeypatch) == 0
+    assert dense_calls(Named(F, F).double(), monkeypatch) == 1
 
 
 def test_a_subclass_may_be_made_after_its_parent_was_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyG writes into a class with its first instance: what a child inherits then is no replacement."""
     torch.manual_seed(1)
     AttentionComm(F, F)
-    source = "class Late(Parent):\n    kernel, dense_inbox = Parent.kernel, Parent.dense_inbox\n"
+    source = "class Late(Parent):\n    dense_inbox = Parent.dense_inbox\n"
     space = {"Parent": AttentionComm, "__name__": __name__}
     exec(source, space)  # as in a console: no source to be read
     layer: CommLayer = space["Late"](F, F).double()  # type: ignore[operator]
-    assert kernel_calls(layer, monkeypatch) == 1
+    assert dense_calls(layer, monkeypatch) == 1
 
 
 @pytest.mark.parametrize("make", [lambda: Quiet(F), lambda: Plain(F, F), lambda: Named(F, F), lambda: Sharper(F, F)])
@@ -267,9 +265,9 @@ def test_a_subclass_says_the_same_over_every_layout(make: Callable[[], CommLayer
 def test_an_aggregation_of_the_same_kind_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = build("attention")
     layer.aggr_module = SumAggregation()
-    assert kernel_calls(layer, monkeypatch) == 1
+    assert dense_calls(layer, monkeypatch) == 1
     layer.aggr_module = MeanAggregation()
-    assert kernel_calls(layer, monkeypatch) == 0
+    assert dense_calls(layer, monkeypatch) == 0
 
 
 @pytest.mark.parametrize("hook", ["message", "aggregate", "send", "combine"])
@@ -289,11 +287,8 @@ def test_a_method_replaced_on_a_class(name: str, hook: str, monkeypatch: pytest.
 
 
 def test_a_fast_form_is_used_again_once_a_class_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    layer, h, calls, apply = build("attention"), rows(), [], Round.apply
-    monkeypatch.setattr(Round, "apply", lambda *args: calls.append(1) or apply(*args))
+    layer = build("attention")
     with monkeypatch.context() as patch:
         patch.setattr(AttentionComm, "weights_inside", True)
-        layer(h, graph_of("dense"))
-        assert not calls
-    layer(h, graph_of("dense"))
-    assert calls
+        assert dense_calls(layer, monkeypatch) == 0
+    assert dense_calls(layer, monkeypatch) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,10 +23,15 @@ def test_weights_by_hand() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"hidden": 60_000}, {"num_envs": 2**24}, {"rollout": 2**20, "num_envs": 1_000, "hidden": 64}],
+    [
+        {"hidden": 60_000},
+        {"num_envs": 2**24},
+        {"rollout": 2**20, "num_envs": 1_000, "hidden": 64},
+        {"env_settings": {"num_agents": 10**9}},
+    ],
     ids=str,
 )
-def test_what_cannot_fit_is_refused(changes: dict[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_fit_is_refused(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "memory_of", lambda _: 2 * 2**30)
     with pytest.raises(ResourceError, match=r"fits into 2\.0 GiB of memory, got one that needs at least .* \(weights"):
         train(replace(SMALL, **changes))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gnncomm import envs, evaluate, record
 from gnncomm.learn import PPO, Rollout, begin, collect
-from gnncomm.learn.returns import Stream, after_death, gae, paid, team_mean
+from gnncomm.learn.returns import Stream, after_death, gae, paid, team_mean, team_share
 from gnncomm.types import TimeStep
 
 Setup = Callable[..., Any]
@@ -206,3 +206,12 @@ def test_a_newcomer_counts_in_the_step_that_brought_it(setup: Setup) -> None:
     done = rollout.done[-1]
     totals = everything.squeeze(-1).sum(0)
     assert made.tally.total_return == pytest.approx(float(totals[done].sum()), rel=1e-5), "the tally says the same"
+
+
+def test_rewards_are_shared_within_a_team() -> None:
+    """Teams {0, 1, 3} and {2}: (1 + 2 + 0) / 3 = 1, where agent 3 is not paid, and 9."""
+    reward = torch.tensor([[1.0, 2.0, 9.0, torch.nan]])
+    counts = torch.tensor([[True, True, True, False]])
+    got = team_share(reward, counts, torch.tensor([0, 0, 1, 0]))
+    assert got.tolist() == [[1.0, 1.0, 9.0, 1.0]]
+    assert team_share(reward, counts, None).tolist() == [[3.0] * 4]

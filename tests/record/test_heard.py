@@ -41,9 +41,9 @@ def spied(layer: CommLayer, calls: list[Round]) -> CommLayer:
     """``layer``, writing down what reaches it."""
     receive = layer.receive
 
-    def listening(h: Tensor, msg: Tensor, graph: CommGraph, unchanged: bool = False) -> Tensor:
+    def listening(h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
         calls.append(Round(h[0], msg[0], graph.select(torch.tensor([0]))))
-        return receive(h, msg, graph, unchanged)
+        return receive(h, msg, graph)
 
     layer.receive = listening  # type: ignore[method-assign]
     return layer

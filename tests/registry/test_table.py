@@ -18,6 +18,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.layers import CommLayer, IncentiveComm, MeanComm
 from gnncomm.policy.memory import GRU
 from gnncomm.registry import KINDS, describe, described, registry_of
+from gnncomm.store.loggers import CsvLogger
 from gnncomm.topology import Line, Topology
 
 Install = Callable[..., None]
@@ -25,10 +26,17 @@ Install = Callable[..., None]
 PACKAGE = '''
 """A package of somebody else."""
 
+from __future__ import annotations
+
+import functools
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gnncomm.layers import MeanComm
-from gnncomm.topology import Line
+from gnncomm.topology import Hierarchical, Line
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 
 class Loud(MeanComm):
@@ -48,6 +56,20 @@ class Queue(Line):
     """A line."""
 
 
+@dataclass(frozen=True)
+class Ranks(Hierarchical):
+    """A dataclass whose fields have the types of another module."""
+
+    order: bool = False
+
+
+class Hinted(MeanComm):
+    """A type that is not there at run time."""
+
+    def __init__(self, in_channels: int, out_channels: int, share: Fraction = None) -> None:
+        super().__init__(in_channels, out_channels)
+
+
 def soft(in_channels: int, out_channels: int, gain: float = 0.5) -> Loud:
     """Says it softly."""
     return Loud(in_channels, out_channels, gain)
@@ -57,6 +79,15 @@ def wrong(in_channels: int) -> str:
     return "no layer"
 
 
+class Maker:
+    """An object that makes layers."""
+
+    def __call__(self, in_channels: int, out_channels: int, gain: float = 2.0) -> Loud:
+        return Loud(in_channels, out_channels, gain)
+
+
+maker = Maker()
+part = functools.partial(Loud, gain=0.125)
 three = 3
 '''
 
@@ -149,7 +180,7 @@ def test_a_cell_that_is_run_again_replaces_the_class() -> None:
 
 def test_a_package_brings_names(theirs: Install) -> None:
     theirs("gnncomm.layers", loud="their_package:Loud", soft="their_package:soft")
-    theirs("gnncomm.topologies", queue="their_package:Queue")
+    theirs("gnncomm.topologies", queue="their_package:Queue", ranks="their_package:Ranks")
     assert "loud" in registry_of("layer").names()
     assert make_layer("mean").out_channels == 8
     assert gnncomm.make("topology", "full")
@@ -161,6 +192,12 @@ def test_a_package_brings_names(theirs: Install) -> None:
     assert registry_of("layer").spec_of(soft, in_channels=8, out_channels=8) == "soft:gain=0.25"
     assert registry_of("layer").spec_of(make_layer("soft"), in_channels=8, out_channels=8) == "soft"
     assert gnncomm.topology.spec_of(gnncomm.topology.resolve("queue & ring")) == "queue & ring"
+    theirs("gnncomm.layers", maker="their_package:maker", part="their_package:part")
+    assert (make_layer("maker:gain=4").by, make_layer("part").by, make_layer("part:gain=8").by) == (4, 0.125, 8)
+    assert registry_of("layer").spec_of(make_layer("maker:gain=4"), in_channels=8, out_channels=8) == "maker:gain=4.0"
+    ranks = gnncomm.topology.resolve("ranks:groups=3x4,order=true")
+    assert (ranks.groups, ranks.order) == ((3, 4), True)
+    assert gnncomm.topology.spec_of(ranks) == "ranks:groups=3x4,order=true"
     (parameter,) = describe("layer", "loud").parameters
     assert (parameter.name, parameter.type, parameter.default, parameter.line) == (
         "gain",
@@ -180,17 +217,19 @@ def test_a_broken_package_breaks_nothing_else(theirs: Install) -> None:
         absent="no_such_package:Layer",
         number="their_package:three",
         odd="their_package:Queue",
+        hinted="their_package:Hinted",
     )
     theirs("gnncomm.layers", **{"two words": "their_package:Loud", "wrong": "their_package:wrong"})
     told = {one.name: one.trouble for one in described("layer")}
     assert {name for name, trouble in told.items() if trouble} == {
-        "gone", "quits", "fails", "absent", "number", "odd", "two words",
+        "gone", "quits", "fails", "absent", "number", "odd", "two words", "hinted",
     }  # fmt: skip
     assert "AttributeError" in told["gone"]
     assert "SystemExit: not today" in told["quits"]
     assert "ZeroDivisionError" in told["fails"]
     assert "No module named 'no_such_package'" in told["absent"]
     assert "Queue" in told["odd"]
+    assert "name 'Fraction' is not defined" in told["hinted"]
     assert isinstance(make_layer("loud"), MeanComm)
     assert isinstance(make_layer("mean"), MeanComm)
     with pytest.raises(ConfigError, match=r"layer 'fails' of .*failing_package:Layer cannot be used: .*ZeroDiv"):
@@ -302,6 +341,10 @@ def test_what_was_made_by_hand_has_a_text_too() -> None:
     assert layers.spec_of(MeanComm(8, 4, msg_channels=8), **SIZES) == "mean:out_channels=4,msg_channels=8"
     assert memories.spec_of(GRU(8), **SIZES) == "gru"
     assert memories.spec_of(GRU(hidden=9), **SIZES) == "gru:hidden=9"
+    loggers = registry_of("logger")
+    assert loggers.spec_of(loggers.resolve("csv:file=a.csv", folder="."), folder=".") == "csv:file=a.csv"
+    with pytest.raises(ConfigError, match="CsvLogger does not say what its 'folder' was"):
+        loggers.spec_of(CsvLogger("."))
     with pytest.raises(ConfigError, match="Mine has no name"):
         layers.spec_of(type("Mine", (MeanComm,), {})(8, 8))
 

@@ -11,7 +11,8 @@ from gnncomm.envs.relay import Relay
 from torch import Tensor, nn
 
 from gnncomm.channel import Channel
-from gnncomm.codec import Codec, Coded
+from gnncomm.codec import Codec, Field, Fixed, Packet
+from gnncomm.gradients import straight_through
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer
 from gnncomm.learn import Experience, Rollout, Term, adam_slots, masked_mean, restore_adam
@@ -60,9 +61,17 @@ class Sign(Codec):
         super().__init__()
         self.size = nn.Parameter(torch.ones(()))
 
-    def forward(self, msg: Tensor, moment: Moment) -> Coded:
-        sign = msg + (msg.sign() - msg).detach()
-        return Coded(self.size * sign, torch.full_like(msg[..., 0], msg.shape[-1]))
+    def fields(self, channels: int, dtype: torch.dtype) -> tuple[Field, ...]:
+        return (Fixed(channels, 2),)
+
+    def encode(self, msg: Tensor, moment: Moment) -> Packet:
+        return self.packet(msg > 0, msg)
+
+    def decode(self, packet: Packet, moment: Moment) -> Tensor:
+        return self.size * (2 * packet.symbols.to(packet.dtype) - 1)
+
+    def smooth(self, msg: Tensor, moment: Moment) -> Tensor:
+        return self.size * straight_through(torch.where(msg > 0, 1.0, -1.0), msg)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from gnncomm import recipes
 from gnncomm.cli.main import main
 from gnncomm.errors import (
     CheckpointError,
@@ -23,8 +24,7 @@ from gnncomm.errors import (
 )
 from gnncomm.evaluate import evaluate
 from gnncomm.learn import TrainConfig, Training
-from gnncomm.recipes import default_config
-from gnncomm.run import load, make_env, train
+from gnncomm.run import default_config, load, make_env, train
 from gnncomm.store import RunDir
 
 Tiny = Callable[..., TrainConfig]
@@ -281,16 +281,9 @@ def test_loading_gives_the_policy_that_was_saved(tiny: Tiny, tmp_path: Path) -> 
 
 
 def test_default_config_takes_the_recipe_of_the_environment_and_then_the_changes() -> None:
-    from gnncomm import environments
-
-    recipe = environments.recipe("predator_prey")
-    config = default_config("predator_prey", seed=3)
-    assert config.seed == 3
-    for name, value in recipe.items():
-        if name != "ppo":
-            assert getattr(config, name) == value
-    for name, value in recipe.get("ppo", {}).items():
-        assert getattr(config.ppo, name) == value
+    config = default_config("predator_prey/10x10-5-v0", seed=3)
+    assert config == replace(recipes.predator_prey(), env="predator_prey/10x10-5-v0", seed=3)
+    assert (config.steps, config.ppo.lr) == (2_400_000, 3e-3)
     with pytest.raises(ConfigError):
         default_config("predator_pray")
     with pytest.raises(ConfigError, match="Did you mean 'seed'"):

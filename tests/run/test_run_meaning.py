@@ -94,6 +94,8 @@ RESUME: dict[str, tuple[Spoil, str]] = {
         r"unexpected 'abc\.exp_avg'",
     ),
     "a slot not finite": (_set("optimizer", "0.exp_avg", float("inf"), 0), "'0.exp_avg'"),
+    "a count beyond all": (_set("optimizer", "0.step", 1e30), r"0\.step"),
+    "half an update": (_set("optimizer", "0.step", 0.5), r"0\.step"),
     "a negative square": (_set("optimizer", "0.exp_avg_sq", -1.0, 0), "0.exp_avg_sq"),
     "no optimiser": (lambda forge, path: forge.raw(path, "optimizer.safetensors", None), "holds no 'optimizer'"),
     "no environments": (lambda forge, path: forge.raw(path, "env.safetensors", None), "holds no 'env'"),

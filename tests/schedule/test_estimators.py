@@ -173,7 +173,7 @@ def round_of(
     state = WireState.fresh(wire, comm, h, len(h), h.shape[1])
     key = torch.arange(first, first + len(h))
     for step in range(channel.max_age + 1):
-        talked = talk(comm, wire, h, graph, state, key, torch.full((len(h),), step))
+        talked = talk(comm, wire, h, graph, state, Moment(key, torch.full((len(h),), step)))
         state = talked.state
     return talked.h
 
@@ -330,7 +330,8 @@ def test_what_is_not_used_is_not_there(name: str, layer: str) -> None:
     torch.testing.assert_close(rows, wanted, rtol=0.0, atol=1e-14)
 
     comm, wire = CommStack([receiver], residual=False), Wire(scheduler=scheduler, channel=_Breaks())
-    talked = talk(comm, wire, h, full(n), WireState.fresh(wire, comm, h, 6, n), torch.arange(6), torch.zeros(6).long())
+    now = Moment(torch.arange(6), torch.zeros(6).long())
+    talked = talk(comm, wire, h, full(n), WireState.fresh(wire, comm, h, 6, n), now)
     hears = talked.graphs[0].dense[:, 0]
     assert hears.any()
     assert not hears.all()

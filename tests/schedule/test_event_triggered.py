@@ -9,7 +9,7 @@ from torch import Tensor
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
-from gnncomm.schedule import EventTriggered, Schedule
+from gnncomm.schedule import EventTriggered, Schedule, Situation
 from gnncomm.topology import Full
 
 
@@ -20,7 +20,7 @@ def play(module: EventTriggered, messages_TBNM: Tensor, graph: CommGraph | None 
     results = []
     for t in range(steps):
         moment = Moment(torch.arange(num_envs), torch.full((num_envs,), t))
-        result: Schedule = module(messages_TBNM[t], messages_TBNM[t], graph, state, moment, None, None)
+        result: Schedule = module(Situation(messages_TBNM[t], messages_TBNM[t], graph, state, moment))
         state = result.state
         results.append(result)
     return results

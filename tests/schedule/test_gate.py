@@ -11,7 +11,7 @@ from torch import Tensor
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.moment import Moment
-from gnncomm.schedule import Gate, Schedule
+from gnncomm.schedule import Gate, Schedule, Situation
 from gnncomm.topology import Full
 
 F, N, M = 3, 4, 2
@@ -43,7 +43,9 @@ def decide(
     moment = Moment(10 + torch.arange(num_envs), torch.full((num_envs,), step), number)
     state = torch.zeros(num_envs, N, module.state_dim(M)) if state is None else state
     result: Schedule = module(
-        torch.randn(num_envs, N, F), torch.ones(num_envs, N, M), everyone(num_envs), state, moment, key, choice
+        Situation(
+            torch.randn(num_envs, N, F), torch.ones(num_envs, N, M), everyone(num_envs), state, moment, key, choice
+        )
     )
     return result
 
@@ -129,7 +131,9 @@ def test_an_agent_always_hears_itself_where_its_graph_says_so() -> None:
     loops = everyone(1).with_self_loops()
     silent = torch.zeros(1, N, 1, dtype=torch.int64)
     moment = Moment(torch.tensor([1]), torch.tensor([3]))
-    result = gate()(torch.zeros(1, N, F), torch.zeros(1, N, M), loops, torch.zeros(1, N, 0), moment, None, silent)
+    result = gate()(
+        Situation(torch.zeros(1, N, F), torch.zeros(1, N, M), loops, torch.zeros(1, N, 0), moment, None, silent)
+    )
     assert torch.equal(result.graph.dense[0], torch.eye(N, dtype=torch.bool))
 
 

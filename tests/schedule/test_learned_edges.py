@@ -13,7 +13,7 @@ from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import MagicComm
 from gnncomm.moment import Moment
-from gnncomm.schedule import GumbelEdges, HardSoft, LearnedStatic, Request, Schedule, Scheduler, TopK
+from gnncomm.schedule import GumbelEdges, HardSoft, LearnedStatic, Request, Schedule, Scheduler, Situation, TopK
 from gnncomm.topology import ErdosRenyi, Full
 
 F, N, M = 6, 5, 3
@@ -35,7 +35,7 @@ def decide(module: Scheduler, h: Tensor, graph: CommGraph, step: int = 0, number
     num_envs = len(h)
     moment = Moment(torch.arange(num_envs), torch.full((num_envs,), step), number)
     msg = torch.zeros(*h.shape[:2], M, dtype=h.dtype)
-    result: Schedule = module(h, msg, graph, torch.zeros(num_envs, h.shape[1], 0), moment, None, None)
+    result: Schedule = module(Situation(h, msg, graph, torch.zeros(num_envs, h.shape[1], 0), moment))
     return result
 
 
@@ -282,7 +282,8 @@ def test_announcements_stand_for_the_rows_of_others() -> None:
         alone[0, 2] = h[0, 2]
         moment = Moment(torch.arange(1), torch.zeros(1, dtype=torch.int64))
         nothing = torch.zeros(1, N, 0)
-        got = module(alone, h[..., :M], full(), nothing, moment, None, None, module.announce(h)).graph.dense[0]
+        now = Situation(alone, h[..., :M], full(), nothing, moment, announced=module.announce(h))
+        got = module(now).graph.dense[0]
         row = (slice(None), 2) if name == "hard_soft" else (2, slice(None))
         assert torch.equal(got[row], wanted[row])
 

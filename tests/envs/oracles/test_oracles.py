@@ -43,6 +43,10 @@ def _actions(env: Any, count: int) -> torch.Tensor:
     return torch.where(torch.rand(shape, generator=generator) < 0.5, env.ceiling_action(), drawn)
 
 
+def test_every_environment_has_an_oracle() -> None:
+    assert set(ORACLES) == {name for name in envs.names() if "/" not in name}
+
+
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
 def test_every_transition_is_that_of_the_page(name: str, settings: dict[str, Any]) -> None:
     env: Any = envs.make(name, num_envs=SLOTS, **settings)

@@ -1,0 +1,1 @@
+"""Chemical plumes and reactions: two environments in the same physics."""

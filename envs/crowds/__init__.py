@@ -1,0 +1,1 @@
+"""Battle and pursuit: many bodies on one map."""

@@ -1,0 +1,1 @@
+"""What every environment is built of."""
