@@ -91,7 +91,7 @@ class TrainArgs:
     @classmethod
     def of(cls, config: TrainConfig) -> TrainArgs:
         """The options that ``config`` would be typed as."""
-        own = EnvArgs(**vars(config.env.id)), config.policy, config.wire, config.learner, RunArgs(**vars(config.run))
+        own = EnvArgs(**vars(config.env)), config.policy, config.wire, config.learner, RunArgs(**vars(config.run))
         return cls(*own)
 
 

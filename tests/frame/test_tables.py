@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -117,7 +117,7 @@ def test_every_command_is_in_the_overview() -> None:
 
 @pytest.fixture(scope="module")
 def tiny() -> tuple[TrainConfig, list[dict[str, float]], Any]:
-    config = TrainConfig(env="relay", num_envs=4, rollout=2, steps=8, hidden=8)
+    config = TrainConfig.of(env="relay", num_envs=4, rollout=2, steps=8, hidden=8)
     logged: list[dict[str, float]] = []
     training = train(config, observer=lambda _, metrics: logged.append(metrics))
     return config, logged, training.policy
@@ -126,7 +126,7 @@ def tiny() -> tuple[TrainConfig, list[dict[str, float]], Any]:
 def test_metrics_of_a_training(tiny: tuple[TrainConfig, list[dict[str, float]], Any]) -> None:
     told = set(re.findall(r"`(\w+)`", section(page("training"), "Metrics").replace("`metrics.jsonl`", "")))
     sampled: list[dict[str, float]] = []
-    train(replace(tiny[0], scheduler="gate"), observer=lambda _, metrics: sampled.append(metrics))
+    train(tiny[0].replace(scheduler="gate"), observer=lambda _, metrics: sampled.append(metrics))
     assert set(sampled[0]) - set(tiny[1][0]) == {"choice_loss", "baseline_loss"}
     assert told == set(sampled[0])
 

@@ -100,7 +100,7 @@ def test_settings_of_an_earlier_version_are_loaded_but_not_resumed(
     assert "another --out" in str(caught.value)
     assert before == (state_of(tmp_path / "run"), file.read_bytes())
     trained = load(tmp_path / "run")
-    assert trained.config == replace(config, version=1)
+    assert trained.config == config.replace(version=1)
     assert evaluate(trained.policy, trained.evaluation_env(4), episodes=4).episodes == 4
 
 
@@ -109,7 +109,7 @@ def test_another_learning_rate_is_refused(tiny: Tiny, tmp_path: Path) -> None:
 
     train(tiny(), tmp_path / "run")
     with pytest.raises(CheckpointMismatchError, match="ppo: "):
-        train(tiny(ppo=PPOConfig(lr=0.5, epochs=2, minibatches=2)), tmp_path / "run", resume=True)
+        train(tiny(learner=PPOConfig(lr=0.5, epochs=2, minibatches=2)), tmp_path / "run", resume=True)
 
 
 def test_a_central_critic_is_bound_to_its_team(tiny: Tiny, tmp_path: Path, forge: Any) -> None:
@@ -283,7 +283,7 @@ def test_loading_gives_the_policy_that_was_saved(tiny: Tiny, tmp_path: Path) -> 
 def test_default_config_takes_the_recipe_of_the_environment_and_then_the_changes() -> None:
     config = default_config("predator_prey/10x10-5-v0", seed=3)
     assert config == replace(recipes.predator_prey(), env="predator_prey/10x10-5-v0", seed=3)
-    assert (config.steps, config.ppo.lr) == (2_400_000, 3e-3)
+    assert (config.run.steps, config.learner.lr) == (2_400_000, 3e-3)
     with pytest.raises(ConfigError):
         default_config("predator_pray")
     with pytest.raises(ConfigError, match="Did you mean 'seed'"):
