@@ -192,6 +192,9 @@ def _parse(words: list[str]) -> TrainArgs:
     if (resumed or first.config) and not args.trust_env:
         spoken = environments.named_code(env, first.env.settings) if first.env.id else frozenset[str]()
         environments.require_trust(args.env.id, args.env.settings, spoken)
+    if args.env.id == known.env.id:  # what the command says is added
+        both = [{**getattr(known.env, name), **getattr(args.env, name)} for name in ("settings", "curriculum")]
+        args = replace(args, env=replace(args.env, settings=both[0], curriculum=both[1]))
     if method is not None:
         args = replace(args, policy=replace(args.policy, comm=method.settings["comm"]))
     return replace(args, out=out) if resumed or method is not None else args

@@ -14,7 +14,7 @@ from gnncomm.config.data import decode_fields
 from gnncomm.errors import CheckpointMismatchError, ConfigError
 from gnncomm.learn.rollout import Rollout
 from gnncomm.policy import CommPolicy
-from gnncomm.registry import registry_of
+from gnncomm.registry import registry_of, scalar
 
 Groups = dict[str, dict[str, Tensor]]
 """Tensors by name, in groups: one file of a checkpoint each."""
@@ -106,9 +106,10 @@ class LearnerConfig:
     def of_data(cls, data: Mapping[str, Any], path: str = "learner") -> LearnerConfig:
         given = dict(data)
         name = given.pop("name", "ppo")
-        kind = registry_of("learner").find(name) if isinstance(name, str) else None
-        if kind is None:
+        if not isinstance(name, str):
             raise ConfigError(f"{path}.name: expected the name of a learner, got {name!r}.")
+        known = registry_of("learner")
+        kind = known.find(name) if name in known.names() else None  # a policy can be loaded without its learner
         if isinstance(kind, type) and issubclass(kind, LearnerConfig):
             made: LearnerConfig = decode_fields(kind, given, path)
             return made
@@ -124,7 +125,8 @@ class LearnerConfig:
         if isinstance(kind, type) and issubclass(kind, LearnerConfig):
             made: LearnerConfig = registry_of("learner").resolve(value)
             return made
-        return NamedLearner(name, dict(part.split("=", 1) for part in filter(None, rest.split(","))))
+        said = dict(part.partition("=")[::2] for part in filter(None, rest.split(",")))
+        return NamedLearner(name, {key: scalar(text) for key, text in said.items()})
 
 
 @dataclass(frozen=True)

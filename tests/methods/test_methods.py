@@ -84,9 +84,9 @@ def test_what_a_method_does_not_say_is_not_inherited() -> None:
 def test_the_command_line_takes_a_method_for_its_parts() -> None:
     args = _parse(["relay", "--comm", "ic3net", "--hidden", "32", "--topology", "ring"])
     assert (args.policy.comm, args.policy.integration, args.policy.memory) == ("mean", "previous", "lstm")
-    assert args.scheduler.startswith("gate")
+    assert args.wire.scheduler.startswith("gate")
     assert (args.wire.topology, args.policy.hidden, args.out) == ("ring", 32, "runs/relay-ic3net-0")
-    assert _parse(["relay", "--comm", "mean"]).integration == "after"
+    assert _parse(["relay", "--comm", "mean"]).policy.integration == "after"
 
 
 def test_the_released_network_with_and_without_a_quirk() -> None:
