@@ -30,7 +30,7 @@ from gnncomm.learn.naming import name_of, of_environment
 from gnncomm.learn.parts import Parts, kept, require_given, require_same, taken
 from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
-from gnncomm.policy import CommPolicy
+from gnncomm.policy import CommPolicy, PerAgent
 from gnncomm.recipes import recipe_of
 from gnncomm.schedule import Scheduler
 from gnncomm.store import Checkpoint, Logger, RunDir, list_checkpoints, read_data, safe_run_path
@@ -62,6 +62,8 @@ class Trained:
     """Why newer checkpoints were passed over, one line each."""
     trust_env: bool = False
     """Whether ``make_env`` may run code of another package that the configuration names."""
+    spoken: frozenset[str] = frozenset()
+    """Code of other packages that was named by the caller, see ``with_env``."""
     parts: Parts = field(default_factory=Parts)
     """Objects that were given for what the run cannot make by itself."""
 
@@ -105,6 +107,22 @@ class Trained:
         }
         return replace(self, config=self.config.replace(**names), policy=policy)
 
+    def with_env(self, env: str | None = None, **settings: Any) -> Trained:
+        """The same team in another environment, or in the same one with other ``settings``: ``num_agents=6``.
+
+        Whether it fits is seen when it is made, see ``make_env``. What is named here needs no ``trust_env``.
+        """
+        own = self.config.env
+        another = env is not None and env != own.id
+        name, kept = env or own.id, {} if another else dict(own.settings)
+        given = {part: mark for part, mark in self.config.given.items() if not (another and part == "env")}
+        changes = {"env.id": name, "env.settings": {**kept, **settings}, "given": given}
+        if environments.is_foreign(name):
+            changes["env.observation"] = "flat"
+        config = self.config.replace(**changes)
+        spoken = environments.named_code(name, settings) - (frozenset() if env else {name})
+        return replace(self, config=config, spoken=self.spoken | spoken)
+
     def evaluation_env(self, episodes: int) -> VectorEnv:
         """Environments for ``evaluate``: up to 1000 side by side, of other libraries as many as in training."""
         most = self.config.env.num_envs if environments.is_foreign(self.config.env.id) else 1000
@@ -115,7 +133,8 @@ class Trained:
 
         Raises:
             TrustError: the run names an environment (or a function) of another package, and ``trust_env`` is False.
-            ConfigError: an own environment that ``load`` was not given, or another one.
+            ConfigError: an own environment that ``load`` was not given, or another one; observations or actions of
+                another width than the team was trained for.
             ResourceError: they cannot fit into memory.
         """
         config = self.config.replace(num_envs=num_envs)
@@ -125,9 +144,25 @@ class Trained:
             require_same(config, {"env": of_environment(env)})
             return env
         if not self.trust_env:
-            environments.require_trust(config.env.id, config.env.settings)
+            environments.require_trust(config.env.id, config.env.settings, self.spoken)
         require_memory(config.replace(rollout=1))
-        return make_env(config)
+        return self._fitting(make_env(config))
+
+    def _fitting(self, env: VectorEnv) -> VectorEnv:
+        for name in ("obs_dim", "num_actions"):
+            mine, theirs = getattr(self.policy, name), getattr(env, name)
+            if mine != theirs:
+                raise ConfigError(
+                    f"{env.id}: expected {name} {mine}, for which this team was trained, got {theirs} with "
+                    f"{dict(self.config.env.settings)}. Choose an environment or settings with the same width."
+                )
+        rigid = [name for name, part in self.policy.named_children() if isinstance(part, PerAgent)]
+        if rigid and env.num_agents != self.num_agents:
+            raise ConfigError(
+                f"{env.id}: expected num_agents {self.num_agents}, as the {rigid[0]} of this team tells them apart, "
+                f"got {env.num_agents}. Train with share='all' and without agent_id."
+            )
+        return env
 
 
 def default_config(env: str, **changes: Any) -> TrainConfig:
@@ -248,7 +283,7 @@ def load(path: str | Path, *, trust_env: bool = False, **parts: Unpack[Parts]) -
     found: list[CommPolicy] = []
     checkpoint, rejected = run.latest(lambda candidate: found.append(saved.policy_of(config, candidate, objects)))
     reasons = tuple(f"{path}: {reason}" for path, reason in rejected)
-    return Trained(config, found[-1], checkpoint.step, saved.num_agents(checkpoint), reasons, trust_env, objects)
+    return Trained(config, found[-1], checkpoint.step, saved.num_agents(checkpoint), reasons, trust_env, parts=objects)
 
 
 def _loggers(given: Sequence[Logger | str], out: str | Path | None) -> list[Logger]:

@@ -151,7 +151,7 @@ def go(
 def _look(out: str, episodes: int, seed: int, console: Console) -> None:
     """Measure and draw: both files are written before anything is shown, and a figure that fails loses nothing."""
     trained, folder = load(out, trust_env=True), safe_run_path(out)  # this very command trained in it
-    report = measure(trained, episodes, folder / "eval.json", console)
+    report = measure(trained, episodes, folder / "eval.json")
     drawn = _try_to_draw(trained, folder / "trajectories.png", seed)
     show(report, console)
     console.print(drawn, soft_wrap=True)

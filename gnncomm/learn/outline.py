@@ -1,4 +1,4 @@
-"""What a training is made of, before it is begun: parts and their shapes, the graph, and the memory that it will take."""
+"""What a training is made of, before it is begun: parts and their shapes, the graph, and the memory that it takes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Outline:
     """How many an agent hears, the mean."""
     updates: int
     memory: int
-    """Bytes that torch holds at the peak of an update. What the system's allocator keeps of freed memory is beside it."""
+    """Bytes that torch holds at the peak of an update. What the allocator keeps of freed memory comes on top."""
 
 
 def outline(config: TrainConfig) -> Outline:
