@@ -99,7 +99,7 @@ def test_a_file_says_what_differs_from_the_recipe(tmp_path: Path, capsys: pytest
         ({"learner": {"gama": 0.9}}, 78, "Unknown key 'gama' in learner. Did you mean 'gamma'?"),
         ({"learner": {"gamma": 1.5}}, 78, "learner.gamma must be within [0, 1], got 1.5"),
         ({"learner": {"name": "pppo"}}, 78, "Unknown learner 'pppo'"),
-        ({"learner": {"name": "os:system"}}, 78, "learner"),
+        ({"learner": {"name": "os:system"}}, 78, "Cannot read 'os:system'"),
         ({"topology": "ring", "wire": {"topology": "full"}}, 78, "Say it in one place"),
         ({"env": "realy"}, 78, "Did you mean 'relay'"),
         ({"wire": {"topology": "os:system"}}, 78, "Cannot read 'os:system'"),
