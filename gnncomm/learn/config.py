@@ -203,10 +203,9 @@ class TrainConfig:
         """
         tree = self.to_data()
         for section, values in _unfolded(data).items():
-            own = tree.get(section)
-            other = section == "learner" and isinstance(values, dict) and values.get("name", own["name"]) != own["name"]
-            inner = isinstance(own, dict) and isinstance(values, dict) and section != "given" and not other
-            tree[section] = {**own, **values} if inner else values
+            own = tree.get(section, {}) if section != "given" else {}
+            both = isinstance(values, dict) and values.get("name", own.get("name")) == own.get("name")
+            tree[section] = {**own, **values} if both else values
         return self.of_data(tree)
 
     def __getitem__(self, name: str) -> Any:

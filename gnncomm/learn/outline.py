@@ -120,7 +120,7 @@ class _Held(TorchDispatchMode):
     """Counts the bytes of all storages that come into being within, and of those that go."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # of torch
         self.now = self.most = 0
         self._known: set[int] = set()
 

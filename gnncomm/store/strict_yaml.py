@@ -46,7 +46,7 @@ def dump(value: Any) -> str:
     """YAML text of what ``to_json`` gives; ``parse`` is the inverse."""
     import yaml
 
-    class Dumper(yaml.SafeDumper):
+    class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # untyped
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
