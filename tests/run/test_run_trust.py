@@ -38,6 +38,9 @@ COMMANDS = {
     "eval": ["eval", "RUN", "--episodes", "2"],
     "replay": ["replay", "RUN"],
     "resume": ["train", "--out", "RUN", "--resume", "--episodes", "0"],
+    "resume RUN": ["resume", "RUN", "--episodes", "0"],
+    "from the file": ["train", "--config", "RUN/config.json", "--episodes", "0"],
+    "what the file would be": ["train", "--config", "RUN/config.json", "--dry-run"],
     "resume further": ["train", "--out", "RUN", "--resume", "--episodes", "0", "--steps", "99"],
 }
 
