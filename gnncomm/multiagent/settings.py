@@ -48,7 +48,7 @@ class TeamConfig:
     horizon: int
     segment: int
     settings: Mapping[str, bool | int | float | str]
-    ppo: PPOConfig
+    learner: LearnerConfig
     given: Mapping[str, Fingerprint] = field(default_factory=dict)
     """Parts that were given as objects without a name."""
     kind: Literal["gnncomm.multiagent"] = "gnncomm.multiagent"
@@ -64,7 +64,7 @@ class TeamConfig:
         for name in self.settings:
             if name not in _LEAVES:
                 raise ConfigError(f"Expected a setting of a team, got {name!r}. {did_you_mean(name, _LEAVES)}")
-        _require_constant(self.ppo)
+        _require_constant(self.learner)
 
     @property
     def segments(self) -> int:
@@ -73,9 +73,11 @@ class TeamConfig:
 
     def training(self) -> TrainConfig:
         """The same as a training of one update has it."""
-        ppo = replace(self.ppo, minibatches=min(self.ppo.minibatches, self.segments))
+        learner = self.learner
+        if isinstance(learner, PPOConfig):
+            learner = replace(learner, minibatches=min(learner.minibatches, self.segments))
         sizes = {"num_envs": self.segments, "rollout": self.segment, "steps": self.horizon}
-        return TrainConfig.of(**self.settings, **sizes, learner=ppo, given=self.given)
+        return TrainConfig.of(**self.settings, **sizes, learner=learner, given=self.given)
 
     def build(self, objects: Parts) -> tuple[CommPolicy, Learner, TeamConfig]:
         """Policy and learner, and this configuration as it is with ``objects``: by name what has one."""
@@ -124,7 +126,9 @@ def asked(
         )
     if isinstance(whole := parts.get("policy"), CommPolicy):
         own.setdefault("device", str(whole.like.device))
-    config = TrainConfig.of(integration="previous")
+    if ppo is not None and "learner" in parts:
+        raise ConfigError("Expected ppo or learner, got both. Leave one out.")
+    config = TrainConfig.of(integration="previous", learner=DEFAULT_PPO if ppo is None else ppo)
     if isinstance(name := parts.get("comm"), str) and name in methods.names():
         config = methods.resolve(name).config(config)
         del parts["comm"]
@@ -132,11 +136,11 @@ def asked(
         _require_layer(name)
     config, objects = taken(config.replace(**own, seed=seed), parts)
     leaves = {name: str(value) if isinstance(value := config[name], str) else value for name in _LEAVES}
-    return TeamConfig(team, horizon, segment, leaves, _ppo_of(ppo, config, parts)), objects
+    return TeamConfig(team, horizon, segment, leaves, config.learner), objects
 
 
-def _require_constant(ppo: PPOConfig) -> None:
-    if ppo.lr_schedule != "constant":
+def _require_constant(ppo: LearnerConfig) -> None:
+    if isinstance(ppo, PPOConfig) and ppo.lr_schedule != "constant":
         raise ConfigError(
             f"This learner has no last update: expected ppo.lr_schedule='constant', got {ppo.lr_schedule!r}."
         )
@@ -146,16 +150,6 @@ def _require_layer(name: str) -> None:
     known = sorted({*layers.REGISTRY.names(), *layers.LAYERS, layers.NONE, *methods.names()})
     if name not in known:
         raise ConfigError(f"comm: expected the name of a layer or a method, got {name!r}. {did_you_mean(name, known)}")
-
-
-def _ppo_of(ppo: PPOConfig | None, config: TrainConfig, parts: Mapping[str, Any]) -> PPOConfig:
-    if isinstance(parts.get("learner"), (str, LearnerConfig)):
-        if ppo is not None:
-            raise ConfigError("Expected ppo or learner, got both. Leave one out.")
-        if not isinstance(config.learner, PPOConfig):
-            raise ConfigError(f"learner: expected settings of PPO or an object, got {parts['learner']!r}. Give one.")
-        return config.learner
-    return DEFAULT_PPO if ppo is None else ppo
 
 
 def _require_known(parts: Mapping[str, Any]) -> None:

@@ -111,6 +111,7 @@ def test_parts_as_objects() -> None:
     play(own, 0, 14)
     named = learner(learner=PPOConfig(lr=0.5, lr_schedule="constant"))
     assert named.learner.config.lr == 0.5  # type: ignore[attr-defined]  # a PPO
+    assert learner(learner="ppo:lr=0.5,lr_schedule=constant").config == named.config
 
 
 @pytest.mark.parametrize(

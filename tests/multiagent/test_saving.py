@@ -96,7 +96,7 @@ def test_what_has_a_name_comes_back_by_name(tmp_path: Path) -> None:
     loaded = MultiAgentLearner.load(tmp_path / "team")
     assert loaded.policy.wire.topology == Ring(k=1)
     assert loaded.config.settings["channel"] == "loss:p=0.25"
-    assert (loaded.seed, loaded.config.ppo) == (3, FAST)
+    assert (loaded.seed, loaded.config.learner) == (3, FAST)
     with pytest.raises(ConfigError, match=r"keeps its parts.*topology"):
         MultiAgentLearner.load(tmp_path / "team", topology="full")
     with pytest.raises(ConfigError, match="comm: expected none"):
@@ -220,4 +220,4 @@ def test_the_default_settings_are_kept(tmp_path: Path) -> None:
     learner = MultiAgentLearner(2, env.state_dim, env.action_dim)
     learner.save(tmp_path / "team")
     assert MultiAgentLearner.load(tmp_path / "team").config == learner.config
-    assert learner.config.ppo == DEFAULT_PPO
+    assert learner.config.learner == DEFAULT_PPO
