@@ -48,9 +48,9 @@ TEXTS = [
     ("--steps", "9" * 30, "steps must be"),
     ("--rollout", "9" * 30, "rollout must be"),
     ("--save-every", "9" * 30, "save_every must be"),
-    ("--ppo.minibatches", "9" * 30, "ppo.minibatches must be"),
-    ("--ppo.epochs", "9" * 30, "ppo.epochs must be"),
-    ("--ppo.lr", "1e999", "ppo.lr must be"),
+    ("--learner.minibatches", "9" * 30, "learner.minibatches must be"),
+    ("--learner.epochs", "9" * 30, "learner.epochs must be"),
+    ("--learner.lr", "1e999", "learner.lr must be"),
     ("--threads", "100000", "threads must be"),
     ("--episodes", "1", "episodes must be"),
     ("--seed", "\u0663", "--seed"),
@@ -195,11 +195,10 @@ LONG = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("before", "code"), [("", 129), ("import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); ", 143)]
-)
-def test_a_hangup_saves_and_one_that_is_ignored_is_ignored(before: str, code: int, tmp_path: Path) -> None:
-    program = before + "import sys; from gnncomm.cli import main; sys.exit(main())"
+@pytest.mark.parametrize(("action", "code"), [("SIG_DFL", 129), ("SIG_IGN", 143)])
+def test_a_hangup_saves_and_one_that_is_ignored_is_ignored(action: str, code: int, tmp_path: Path) -> None:
+    program = f"import signal, sys; signal.signal(signal.SIGHUP, signal.{action}); "
+    program += "from gnncomm.cli import main; sys.exit(main())"
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", program, *LONG, "--out", "run"], cwd=tmp_path, stdout=subprocess.PIPE
     ) as process:

@@ -1,4 +1,4 @@
-"""Who may import whom (docs/contributing.md, "Direction of imports"), read off the syntax trees.
+"""Who may import whom (docs/architecture.md, "Rooms"), read off the syntax trees.
 
 Imports inside functions and under ``TYPE_CHECKING`` count like any other.
 """
@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 RANKS = (
     ("errors", "shapes", "deprecated"),
-    ("gradients", "random", "types", "checks"),
+    ("gradients", "random", "types", "checks", "config"),
     ("graph", "registry", "environments", "moment"),
     ("topology", "schedule", "codec", "channel"),
     ("wire",),
