@@ -342,7 +342,9 @@ class CommPolicy(nn.Module):
         return out.view(x_TBNH.shape)
 
     def _remembered(self, out_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
-        """What the memory gave out at the step before each step."""
+        """What the memory gave out at the step before each step; zeros where there is none, as ``output`` says."""
+        if not self.memory.state_dim:
+            return torch.zeros_like(out_TBNH)
         before_TBNH = torch.cat([self.memory.output(state.memory).unsqueeze(0), out_TBNH[:-1]])
         return torch.where(_forgetting(timestep).unsqueeze(-1), 0.0, before_TBNH)
 
