@@ -27,7 +27,7 @@ class GraphFilterComm(CommLayer):
     the sum.
 
     The released code has two teams with matrices of their own, and median and minimum in place of the sum; see
-    ``gnncomm.methods.reference``. On the wire: the signal, G numbers.
+    ``gnncomm.bench.reference``. On the wire: the signal, G numbers.
 
     Args:
         in_channels: F: G of the signal where ``first``, else F' of the sum so far and then G of the signal.

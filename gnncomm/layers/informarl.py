@@ -24,7 +24,7 @@ class EmbedComm(CommLayer):
 
     with :math:`f` two layers of (linear, relu, layer norm) and the edge features :math:`e_{ji}`, the distance in the
     paper (``relative_features(graph, pos, vector=False)``); 0 stands for that of an agent to itself. In the released
-    code the first term is absent (a quirk, see ``gnncomm.methods.reference``), both layers share one norm, and a
+    code the first term is absent (a quirk, see ``gnncomm.bench.reference``), both layers share one norm, and a
     learned embedding of the entity's type joins the row; here all are agents. On the wire: the row.
 
     Args:

@@ -121,6 +121,7 @@ def test_imports_point_one_way() -> None:
         ("gnncomm/topology/a.py", "from gnncomm.channel import Loss", "siblings"),
         ("gnncomm/schedule/a/b.py", "from ...topology import Full", "siblings"),
         ("gnncomm/policy/__init__.py", "from ..evaluate import evaluate", "evaluate stands above policy"),
+        ("gnncomm/methods/a.py", "from gnncomm.bench.reference import released", "bench stands above methods"),
         ("gnncomm/policy/a.py", "import gnncomm\nfrom gnncomm import PPO", "not a room"),
         ("gnncomm/cli/a.py", "def f():\n    import envs.relay", "never imports envs"),
         ("gnncomm/cli/b.py", "import importlib\nimportlib.import_module('envs')", "never imports envs"),

@@ -6,20 +6,20 @@ import pytest
 import torch
 from torch import nn
 
+from gnncomm.bench.reference.commformer import CommFormerNetwork, CommFormerSettings, Relations
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers.commformer import GraphFormerComm
-from gnncomm.methods.reference.commformer import CommFormerNetwork, CommFormerSettings, Relations
 from gnncomm.testing import check_layer
 
 EDGES = torch.tensor([[0, 1, 1, 0], [0, 0, 0, 1], [0, 1, 0, 0], [1, 0, 1, 0]], dtype=torch.bool)  # sender, receiver
 
 
 @pytest.mark.parametrize("relations", [False, True])
-def test_is_a_block_of_the_mended_released_encoder(relations: bool) -> None:
+def test_is_a_block_of_the_quirkless_released_encoder(relations: bool) -> None:
     torch.manual_seed(0)
     settings = CommFormerSettings(3, 2, 4, hidden=6, heads=2, relations=relations)
-    network = CommFormerNetwork(settings, mended=("twice_scaled",)).double()
+    network = CommFormerNetwork(settings, without_quirks=("twice_scaled",)).double()
     # Without self edges in the graph the learned embedding could only tell oneself from the others: let it not.
     network.edges_embed.weight.data[0] = network.edges_embed.weight.data[1]
     block = network.encoder.blocks[0]

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from gnncomm.bench.reference.dgn import DGNNetwork
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommStack
 from gnncomm.layers.dgn import RelationComm
-from gnncomm.methods.reference.dgn import DGNNetwork
 from gnncomm.methods.value_side import SkipHead
 from gnncomm.testing import check_layer
 
@@ -29,9 +29,9 @@ def test_hand_computed() -> None:
     assert out.flatten().tolist() == pytest.approx([(1 + 2 * math.e) / (1 + math.e), 2.0, 0.5])
 
 
-def test_a_round_is_that_of_the_mended_released_network() -> None:
+def test_a_round_is_that_of_the_quirkless_released_network() -> None:
     torch.manual_seed(0)
-    network = DGNNetwork(3, 2, hidden=6, mended=("unscaled", "no_output")).double()
+    network = DGNNetwork(3, 2, hidden=6, without_quirks=("unscaled", "no_output")).double()
     relation = network.get_submodule("att_1")
     layer = RelationComm(6, 6, heads=1, head_channels=6).double()
     layer.lin_send.weight.data = torch.cat([relation.fck.weight.data, relation.fcv.weight.data])

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from gnncomm.bench.reference.dicg import DICGNetwork
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommStack
 from gnncomm.layers.dicg import ImplicitComm
-from gnncomm.methods.reference.dicg import DICGNetwork
 from gnncomm.testing import check_layer
 from gnncomm.topology import Full
 

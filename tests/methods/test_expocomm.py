@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from gnncomm.bench.reference.expocomm import ExpoCommNetwork
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers.expocomm import PeerComm, SpreadComm
-from gnncomm.methods.reference.expocomm import ExpoCommNetwork
 from gnncomm.testing import check_layer
 from gnncomm.topology import Exponential, OnePeerExponential
 
@@ -60,9 +60,9 @@ def test_static_form_is_that_of_the_released_network() -> None:
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 3])
-def test_one_peer_form_is_that_of_the_mended_released_network(step: int) -> None:
+def test_one_peer_form_is_that_of_the_quirkless_released_network(step: int) -> None:
     torch.manual_seed(0)
-    network = ExpoCommNetwork(3, 2, hidden=6, slots=4, one_peer=True, mended=("own_turn",)).double()
+    network = ExpoCommNetwork(3, 2, hidden=6, slots=4, one_peer=True, without_quirks=("own_turn",)).double()
     layer = PeerComm(6).double()
     layer.lin_heard.load_state_dict(network.msg_processor[0].state_dict())
     layer.cell.load_state_dict(network.msg_rnn.state_dict())
@@ -74,8 +74,8 @@ def test_one_peer_form_is_that_of_the_mended_released_network(step: int) -> None
 
 def test_the_released_static_form_says_nothing_from_its_zero_start() -> None:
     torch.manual_seed(0)
-    for mended, spread in (((), 0.0), (("blind",), 1e-3)):
-        network = ExpoCommNetwork(3, 2, hidden=6, mended=mended)
+    for without_quirks, spread in (((), 0.0), (("blind",), 1e-3)):
+        network = ExpoCommNetwork(3, 2, hidden=6, without_quirks=without_quirks)
         h, msg = torch.zeros(1, 5, 6), torch.zeros(1, 5, 6)
         for step in range(3):
             _, h, msg, *_ = network(torch.randn(1, 5, 3), h, msg, step)

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from gnncomm import methods
+from gnncomm.bench.reference import released
+from gnncomm.bench.reference.hetgppo_matposconv import HetGPPONetwork
 from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import RelativeComm, relative_features
-from gnncomm.methods.reference.hetgppo_matposconv import HetGPPONetwork
 from gnncomm.testing import check_layer
 
 
@@ -96,6 +97,6 @@ def test_method() -> None:
     policy = methods.hetgppo(obs_dim=7, num_actions=3, num_agents=4, hidden=8)
     assert isinstance(policy.comm.rounds[0], RelativeComm)
     assert policy.memory.state_dim == 0
-    network = methods.hetgppo(7, 3, 4, hidden=8, faithful=True)
+    network = released("hetgppo", 7, 3, 4, hidden=8)
     x, pos = torch.randn(2, 4, 7), torch.randn(2, 4, 2)
     assert network(x, pos, pos, torch.tensor([[0], [1]])).shape == (2, 4, 3)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from gnncomm import methods
+from gnncomm.bench.reference import released
+from gnncomm.bench.reference.magat import MagatNetwork
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommStack, MagatComm
-from gnncomm.methods.reference.magat import MagatNetwork
 from gnncomm.testing import check_layer
 
 LOCAL = ("rows", "unscaled", "sparsity_only")
@@ -41,7 +42,7 @@ def shift_of(num_agents: int = 6) -> Tensor:
 @pytest.mark.parametrize(("taps", "heads"), [(2, 1), (3, 2), (4, 3)])
 def test_the_stack_is_the_released_filter_with_local_attention(taps: int, heads: int) -> None:
     torch.manual_seed(0)
-    network = MagatNetwork(5, 5, heads, taps, mended=LOCAL).double()
+    network = MagatNetwork(5, 5, heads, taps, without_quirks=LOCAL).double()
     x_BGN, shift_BNN = 2 * torch.randn(2, 5, 6, dtype=torch.float64), shift_of()
     graph = CommGraph.from_dense(shift_BNN != 0, weight=shift_BNN)
     got = copied(network, taps, heads)(x_BGN.transpose(1, 2), graph).relu()
@@ -85,5 +86,5 @@ def test_rows_that_do_not_fit_are_refused() -> None:
 def test_method() -> None:
     policy = methods.magat(obs_dim=7, num_actions=3, num_agents=4, hidden=8)
     assert [type(layer) for layer in policy.comm.rounds] == [MagatComm, MagatComm]
-    network = methods.magat(7, 3, 4, hidden=8, faithful=True, mended=["rows"])
+    network = released("magat", 7, 3, 4, hidden=8, without_quirks=["rows"])
     assert network(torch.randn(2, 8, 4), torch.ones(2, 4, 4)).shape == (2, 8, 4)

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
+from gnncomm.bench.reference.magic import GraphAttention, Loops, MAGICNetwork, MAGICSettings
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.layers import MagicComm
 from gnncomm.methods import METHODS
-from gnncomm.methods.reference.magic import GraphAttention, Loops, MAGICNetwork, MAGICSettings
 
 
 def simple(own: bool = False) -> MagicComm:

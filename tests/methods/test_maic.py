@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from gnncomm.bench.reference.maic import MAICNetwork
 from gnncomm.layers.maic import IncentiveComm
-from gnncomm.methods.reference.maic import MAICNetwork
 from gnncomm.testing import check_layer
 from gnncomm.topology import Empty, Full
 
@@ -35,7 +35,11 @@ def test_hand_computed() -> None:
 
 def test_is_the_released_network_where_all_have_one_model() -> None:
     torch.manual_seed(0)
-    network = MAICNetwork(2, 5, 3, hidden=6, width=7, latent=4, attention=3, mended=("over_receivers",)).double().eval()
+    network = (
+        MAICNetwork(2, 5, 3, hidden=6, width=7, latent=4, attention=3, without_quirks=("over_receivers",))
+        .double()
+        .eval()
+    )
     layer = IncentiveComm(6, 5, latent_channels=4, key_channels=3, width=7).double()
     mean = torch.randn(4, dtype=torch.float64)
     for last, value in ((network.embed_net[3], torch.cat([mean.repeat(3), torch.zeros(12)])), (layer.model[2], mean)):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gnncomm import methods
+from gnncomm.bench.reference import released
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AggregatorComm
@@ -66,5 +67,5 @@ def test_method() -> None:
     policy = methods.masia(obs_dim=7, num_actions=3, num_agents=4, hidden=8)
     assert isinstance(policy.comm.rounds[0], AggregatorComm)
     assert policy.comm.rounds[0].message_bits() == 32 * 32
-    with pytest.raises(ConfigError, match="no faithful form"):
-        methods.masia(7, 3, 4, faithful=True)
+    with pytest.raises(ConfigError, match="no released network"):
+        released("masia", 7, 3, 4)

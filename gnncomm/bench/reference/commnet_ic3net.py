@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.methods.reference.base import Case, Reference
+from gnncomm.bench.reference.base import Case, Reference
 
 
 class IC3NetNetwork(Reference):
@@ -35,7 +35,7 @@ class IC3NetNetwork(Reference):
         average: divide the sum, or not (D = 1).
         shared: one C, and without memory one F, for all passes.
         silent: nobody sends anything (``comm_mask_zero``).
-        mended: names of quirks to leave out.
+        without_quirks: names of quirks to leave out.
 
     Shapes:
         obs ``[B, N, D]``; h and cell ``[B, N, H]``, without memory not needed; alive and gate ``[N]`` or ``[B, N]``,
@@ -62,9 +62,9 @@ class IC3NetNetwork(Reference):
         average: bool = True,
         shared: bool = False,
         silent: bool = False,
-        mended: Collection[str] = (),
+        without_quirks: Collection[str] = (),
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         self.recurrent, self.average, self.silent = recurrent, average, silent
         self.encoder = nn.Linear(obs_dim, hidden)
         if recurrent:
@@ -136,12 +136,12 @@ class IC3NetNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(obs_dim, hidden, (num_actions, 2), mended=mended)
+        return cls(obs_dim, hidden, (num_actions, 2), without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         config = case.config
         network = cls(
             config["obs_size"],
@@ -152,13 +152,13 @@ class IC3NetNetwork(Reference):
             config.get("comm_mode", "avg") == "avg",
             config.get("share_weights", False),
             config["comm_mask_zero"],
-            mended,
+            without_quirks,
         )
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
-        network, replayed = cls.of_case(case, mended), {}
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+        network, replayed = cls.of_case(case, without_quirks), {}
         for step in range(case.num_steps):
             obs = case.arrays[f"t{step}/in/obs"]
             state = [case.arrays.get(f"t{step}/in/{name}") for name in ("h", "c")]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gnncomm.methods.reference.base import Case, Reference
+from gnncomm.bench.reference.base import Case, Reference
 
 Loops = Literal[0, 1, 2]
 """Self-loops of a graph: none, all, or as it was drawn. (Two comments in the released code swap 0 and 1.)"""
@@ -122,7 +122,7 @@ class MAGICNetwork(Reference):
         obs_dim: D.
         heads: actions of each head.
         settings: of the network; ``silent`` is ``comm_mask_zero``.
-        mended: names of quirks to leave out.
+        without_quirks: names of quirks to leave out.
 
     Shapes:
         obs ``[B, N, D]``, h and cell ``[B, N, H]``, alive ``[N]`` or ``[B, N]``, gumbel1 and gumbel2 ``[B, N, N, 2]``
@@ -144,9 +144,9 @@ class MAGICNetwork(Reference):
     }
 
     def __init__(
-        self, obs_dim: int, heads: Sequence[int], settings: MAGICSettings, mended: Collection[str] = ()
+        self, obs_dim: int, heads: Sequence[int], settings: MAGICSettings, without_quirks: Collection[str] = ()
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         self.settings = settings
         hidden, over_edges = settings.hidden, not self.has("denominator")
         self.obs_encoder = nn.Linear(obs_dim, hidden)
@@ -259,12 +259,12 @@ class MAGICNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(obs_dim, (num_actions,), MAGICSettings(hidden, hidden // 4), mended)
+        return cls(obs_dim, (num_actions,), MAGICSettings(hidden, hidden // 4), without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         config = case.config
         settings = MAGICSettings(
             hidden=config["hid_size"],
@@ -285,11 +285,11 @@ class MAGICNetwork(Reference):
             directed=config["directed"],
             silent=config["comm_mask_zero"],
         )
-        return cls(config["obs_size"], config["naction_heads"], settings, mended).load_recorded(case)
+        return cls(config["obs_size"], config["naction_heads"], settings, without_quirks).load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
-        network, replayed = cls.of_case(case, mended), {}
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+        network, replayed = cls.of_case(case, without_quirks), {}
         for step in range(case.num_steps):
             names = ("h", "c", "gumbel1", "gumbel2")
             given = [case.arrays.get(f"t{step}/in/{name}") for name in names]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import TransformerConv
 
-from gnncomm.methods.reference.base import Case, Reference
+from gnncomm.bench.reference.base import Case, Reference
 
 ENTITY_TYPES = 3
 ENTITY_WIDTH = 4
@@ -90,9 +90,9 @@ class InforMARLNetwork(Reference):
         conv_layers: int = 2,
         pool: str | None = None,
         max_edge_dist: float = 1.0,
-        mended: Collection[str] = (),
+        without_quirks: Collection[str] = (),
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         self.pool, self.max_edge_dist = pool, max_edge_dist
         self.activation: nn.Module = nn.ReLU() if relu else nn.Tanh()
         self.embed_layer = EmbedConvNetwork(features, embed_hidden, embed_layers, self.activation, layer_norm)
@@ -140,12 +140,12 @@ class InforMARLNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(obs_dim, hidden, hidden, mended=mended)
+        return cls(obs_dim, hidden, hidden, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         told = case.config
         network = cls(
             told["feat"],
@@ -159,13 +159,13 @@ class InforMARLNetwork(Reference):
             told["layer_N"],
             told["global_aggr_type"] if told["graph_aggr"] == "global" else None,
             told["max_edge_dist"],
-            mended,
+            without_quirks,
         )
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
-        network, nodes = cls.of_case(case, mended), case.arrays["in/node_obs"]
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+        network, nodes = cls.of_case(case, without_quirks), case.arrays["in/node_obs"]
         edge_index, edge_attr = network.edges(case.arrays["in/adj"])
         embedded = network.embed(nodes.flatten(0, 1), edge_index, edge_attr)
         first = network.gnn1(embedded, edge_index, edge_attr)

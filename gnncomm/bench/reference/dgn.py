@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.methods.reference.base import Case, Reference
+from gnncomm.bench.reference.base import Case, Reference
 
 ABSENT = -9e15
 """What is added to the score of an edge that does not exist."""
@@ -49,9 +49,9 @@ class DGNNetwork(Reference):
     }
 
     def __init__(
-        self, obs_dim: int, num_actions: int, hidden: int = 128, rounds: int = 2, mended: Collection[str] = ()
+        self, obs_dim: int, num_actions: int, hidden: int = 128, rounds: int = 2, without_quirks: Collection[str] = ()
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         self.encoder = _Named(obs_dim, hidden)
         names = ["att"] if rounds == 1 else [f"att_{number}" for number in range(1, rounds + 1)]
         for name in names:
@@ -84,21 +84,21 @@ class DGNNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(obs_dim, num_actions, hidden, mended=mended)
+        return cls(obs_dim, num_actions, hidden, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
         rounds = 2 if about["variant"] == "starcraft" else 1
-        network = cls(about["obs_size"], about["n_actions"], about["hidden_dim"], rounds, mended)
+        network = cls(about["obs_size"], about["n_actions"], about["hidden_dim"], rounds, without_quirks)
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         with torch.no_grad():
-            q, scores, attentions = cls.of_case(case, mended)(case.arrays["in/obs"], case.arrays["in/adj"])
+            q, scores, attentions = cls.of_case(case, without_quirks)(case.arrays["in/obs"], case.arrays["in/adj"])
         out = {f"mid/attention_{number}": attention for number, attention in enumerate(attentions)}
         out["out/q"] = q
         if case.config["variant"] == "surviving_r":

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from gnncomm.methods.reference.base import Case, Reference
+from gnncomm.bench.reference.base import Case, Reference
 from gnncomm.methods.value_side import attention_entropy, gaussian_kl
 
 
@@ -76,9 +76,9 @@ class MAICNetwork(Reference):
         latent: int = 8,
         attention: int = 32,
         floor: float = 0.002,
-        mended: Collection[str] = (),
+        without_quirks: Collection[str] = (),
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         self.num_actions, self.latent, self.floor = num_actions, latent, floor
         self.embed_net = _normed(hidden, width, 2 * num_agents * latent)
         self.inference_net = _normed(hidden + num_actions, width, 2 * latent)
@@ -139,12 +139,12 @@ class MAICNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(obs_dim, num_actions, num_agents, hidden, mended=mended)
+        return cls(obs_dim, num_actions, num_agents, hidden, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
         network = cls(
             about["obs_size"],
@@ -155,13 +155,13 @@ class MAICNetwork(Reference):
             about["latent_dim"],
             about["attention_dim"],
             about["var_floor"],
-            mended,
+            without_quirks,
         )
         return network.load_recorded(case).train(about["batchnorm_training"])
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
-        network, about = cls.of_case(case, mended), case.config
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+        network, about = cls.of_case(case, without_quirks), case.config
         team = (about["batch"], about["n_agents"], -1)
         out: dict[str, Tensor] = {}
         for t in range(case.num_steps):

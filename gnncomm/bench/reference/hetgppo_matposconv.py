@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.methods.reference.base import Case, Reference
+from gnncomm.bench.reference.base import Case, Reference
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 _REDUCE = {"add": "sum", "mean": "mean", "max": "amax"}
@@ -59,9 +59,9 @@ class HetGPPONetwork(Reference):
         aggregation: str = "add",
         activation: str = "tanh",
         space: int = 2,
-        mended: Collection[str] = (),
+        without_quirks: Collection[str] = (),
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         self.aggregation, self.hidden = aggregation, hidden
         phi, networks = _ACTIVATIONS[activation], range(num_agents or 1)
         self.gnns = nn.ModuleList(_Messages(obs_dim + 2 * space + 1, hidden, phi) for _ in networks)
@@ -108,12 +108,12 @@ class HetGPPONetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(obs_dim, hidden, num_actions, num_agents, mended=mended)
+        return cls(obs_dim, hidden, num_actions, num_agents, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         told = case.config
         network = cls(
             told["obs_size"],
@@ -123,13 +123,13 @@ class HetGPPONetwork(Reference):
             told["aggr"],
             told["activation"],
             case.arrays["in/pos"].shape[-1],
-            mended,
+            without_quirks,
         )
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
-        network = cls.of_case(case, mended)
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+        network = cls.of_case(case, without_quirks)
         x, pos, vel, edge_index = (case.arrays[f"in/{name}"] for name in ("obs", "pos", "vel", "edge_index"))
         edge_attr = network.edge_features(pos, vel, edge_index)
         inboxes = network.aggregates(x, edge_attr, edge_index).flatten(1, 2)

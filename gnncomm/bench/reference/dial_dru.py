@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from gnncomm.methods.reference.base import Case, Reference
+from gnncomm.bench.reference.base import Case, Reference
 
 
 class DRUNetwork(Reference):
@@ -42,9 +42,9 @@ class DRUNetwork(Reference):
     }
 
     def __init__(
-        self, sigma: float = 2.0, narrow: bool = True, hard: bool = False, mended: Collection[str] = ()
+        self, sigma: float = 2.0, narrow: bool = True, hard: bool = False, without_quirks: Collection[str] = ()
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         self.sigma, self.narrow, self.hard = sigma, narrow, hard
 
     def forward(self, m: Tensor, eps: Tensor | None = None) -> Tensor:
@@ -60,16 +60,16 @@ class DRUNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(mended=mended)
+        return cls(without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
-        return cls(about["sigma"], about["comm_narrow"], about["hard"], mended).eval()
+        return cls(about["sigma"], about["comm_narrow"], about["hard"], without_quirks).eval()
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         with torch.no_grad():
-            return {"out/m_hat": cls.of_case(case, mended)(case.arrays["in/m"], case.arrays.get("in/eps"))}
+            return {"out/m_hat": cls.of_case(case, without_quirks)(case.arrays["in/m"], case.arrays.get("in/eps"))}

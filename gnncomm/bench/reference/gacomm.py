@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.methods.reference.base import Case, Reference
+from gnncomm.bench.reference.base import Case, Reference
 
 
 class GACommNetwork(Reference):
@@ -37,7 +37,7 @@ class GACommNetwork(Reference):
         key_channels: d.
         complete: hear all the living instead of a learned graph (``comm_action_one``).
         silent: nothing is heard (``comm_mask_zero``).
-        mended: names of quirks to leave out.
+        without_quirks: names of quirks to leave out.
         passes, shared: how many ``C_modules`` there are, and whether they are one; none of them is ever used.
 
     Shapes:
@@ -63,11 +63,11 @@ class GACommNetwork(Reference):
         key_channels: int = 32,
         complete: bool = False,
         silent: bool = False,
-        mended: Collection[str] = (),
+        without_quirks: Collection[str] = (),
         passes: int = 1,
         shared: bool = False,
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         self.complete, self.silent = complete, silent
         self.encoder = nn.Linear(obs_dim, hidden)
         self.hidd_encoder = nn.Linear(hidden, hidden)
@@ -134,12 +134,12 @@ class GACommNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(obs_dim, hidden, (num_actions,), mended=mended)
+        return cls(obs_dim, hidden, (num_actions,), without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         config = case.config
         network = cls(
             config["obs_size"],
@@ -148,15 +148,15 @@ class GACommNetwork(Reference):
             config["qk_hid_size"],
             config["comm_action_one"],
             config["comm_mask_zero"],
-            mended,
+            without_quirks,
             config.get("comm_passes", 1),
             config.get("share_weights", False),
         )
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
-        network, replayed = cls.of_case(case, mended), {}
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+        network, replayed = cls.of_case(case, without_quirks), {}
         for step in range(case.num_steps):
             given = {name: case.arrays.get(f"t{step}/in/{name}") for name in ("obs", "h", "c", "gumbel")}
             h, cell = (None if value is None else value.unsqueeze(0) for value in (given["h"], given["c"]))

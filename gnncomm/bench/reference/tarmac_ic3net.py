@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from gnncomm.bench.reference.commnet_ic3net import IC3NetNetwork
 from gnncomm.errors import ConfigError
-from gnncomm.methods.reference.commnet_ic3net import IC3NetNetwork
 
 
 class TarMACNetwork(IC3NetNetwork):
@@ -34,7 +34,7 @@ class TarMACNetwork(IC3NetNetwork):
         average: True; there is nothing to divide here.
         shared: one C, and without memory one F, for all passes.
         silent: nobody says anything about its state (``comm_mask_zero``).
-        mended: names of quirks to leave out.
+        without_quirks: names of quirks to leave out.
 
     Shapes:
         As in ``IC3NetNetwork``; of every pass ``mid/query_p``, ``mid/key_p [B, N, 16]``, ``mid/value_p`` and
@@ -64,11 +64,13 @@ class TarMACNetwork(IC3NetNetwork):
         average: bool = True,
         shared: bool = False,
         silent: bool = False,
-        mended: Collection[str] = (),
+        without_quirks: Collection[str] = (),
     ) -> None:
         if not average:
             raise ConfigError("TarMACNetwork weighs by attention: expected average=True (comm_mode avg), got False.")
-        super().__init__(obs_dim, hidden, heads, passes, recurrent, shared=shared, silent=silent, mended=mended)
+        super().__init__(
+            obs_dim, hidden, heads, passes, recurrent, shared=shared, silent=silent, without_quirks=without_quirks
+        )
         self.state2query = nn.Linear(hidden, self.key_channels)
         self.state2key = nn.Linear(hidden, self.key_channels)
         self.state2value = nn.Linear(hidden, hidden)

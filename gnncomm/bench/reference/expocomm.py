@@ -8,8 +8,8 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
+from gnncomm.bench.reference.base import Case, Reference
 from gnncomm.errors import ConfigError
-from gnncomm.methods.reference.base import Case, Reference
 
 
 class Spread(NamedTuple):
@@ -75,9 +75,9 @@ class ExpoCommNetwork(Reference):
         state_dim: int = 1,
         one_peer: bool = False,
         contrastive: bool = False,
-        mended: Collection[str] = (),
+        without_quirks: Collection[str] = (),
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         if slots < 2:
             raise ConfigError(f"ExpoComm needs slots >= 2, one for itself and one for another agent; got {slots}.")
         self.slots, self.one_peer, self.contrastive = slots, one_peer, contrastive
@@ -132,12 +132,14 @@ class ExpoCommNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(obs_dim, num_actions, hidden, slots=max(2, 1 + (num_agents - 1).bit_length()), mended=mended)
+        return cls(
+            obs_dim, num_actions, hidden, slots=max(2, 1 + (num_agents - 1).bit_length()), without_quirks=without_quirks
+        )
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
         network = cls(
             about["obs_size"],
@@ -148,13 +150,13 @@ class ExpoCommNetwork(Reference):
             about["state_dim"],
             about["one_peer"],
             about["contrastive"],
-            mended,
+            without_quirks,
         )
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
-        network, (h, msg) = cls.of_case(case, mended), (case.arrays["in/h"], case.arrays["in/msg"])
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+        network, (h, msg) = cls.of_case(case, without_quirks), (case.arrays["in/h"], case.arrays["in/msg"])
         steps = []
         with torch.no_grad():
             for step, obs in enumerate(case.arrays["in/obs"]):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear, one_hot, relu
 
-from gnncomm.methods.reference.base import Case, Reference
+from gnncomm.bench.reference.base import Case, Reference
 
 STATE_DIM = 37
 """Width of a state that the network has weights for and does not read."""
@@ -78,8 +78,8 @@ class CommFormerNetwork(Reference):
         "edges; expected: a graph in which everyone hears everyone",
     }
 
-    def __init__(self, settings: CommFormerSettings, mended: Collection[str] = ()) -> None:
-        super().__init__(mended)
+    def __init__(self, settings: CommFormerSettings, without_quirks: Collection[str] = ()) -> None:
+        super().__init__(without_quirks)
         self.settings = settings
         self.edges = nn.Parameter(torch.ones(settings.num_agents, settings.num_agents))
         self.edges_embed = nn.Embedding(2, settings.hidden)
@@ -164,12 +164,12 @@ class CommFormerNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(CommFormerSettings(obs_dim, num_actions, num_agents, hidden), mended)
+        return cls(CommFormerSettings(obs_dim, num_actions, num_agents, hidden), without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
         settings = CommFormerSettings(
             about["obs_size"],
@@ -184,11 +184,11 @@ class CommFormerNetwork(Reference):
             about["self_loop_add"],
             not about["no_relation_enhanced"],
         )
-        return cls(settings, mended).load_recorded(case)
+        return cls(settings, without_quirks).load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
-        network, about = cls.of_case(case, mended), case.config
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+        network, about = cls.of_case(case, without_quirks), case.config
         obs, action, available = (case.arrays[f"in/{name}"] for name in ("obs", "action", "available"))
         with torch.no_grad():
             graph = network.relations(case.arrays.get("in/gumbel"), about["graph"] == "warmup")

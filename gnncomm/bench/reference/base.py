@@ -35,7 +35,11 @@ class Case:
         return len({name.split("/")[0] for name in self.arrays if name[0] == "t" and name[1].isdigit()})
 
 
-def load_cases(folder: str | Path, name: str) -> list[Case]:
+RECORDED = Path(__file__).parent / "recorded"
+"""The numbers, which come with the package; README.md there says how they were recorded."""
+
+
+def load_cases(name: str, folder: str | Path = RECORDED) -> list[Case]:
     """The cases of ``name.json`` and ``name.npz`` in ``folder``.
 
     Raises:
@@ -64,13 +68,13 @@ class Reference(nn.Module):
     """The network of a released code. Parameters carry the names that they have there, so its weights load.
 
     ``quirks`` names every place where the code does something else than its paper, or than clean mathematics would;
-    each can be mended by itself, which shows that it is there: a mended network does not give the recorded numbers.
+    each can be left out by itself, which shows that it is there: without it the recorded numbers do not come out.
 
     Args:
-        mended: names of quirks to leave out.
+        without_quirks: names of quirks to leave out.
 
     Raises:
-        ConfigError: ``mended`` names no quirk of this network.
+        ConfigError: ``without_quirks`` names no quirk of this network.
     """
 
     title: ClassVar[str]
@@ -80,34 +84,34 @@ class Reference(nn.Module):
     quirks: ClassVar[Mapping[str, str]] = {}
     """Name -> what is done here, and what would be expected."""
 
-    def __init__(self, mended: Collection[str] = ()) -> None:
+    def __init__(self, without_quirks: Collection[str] = ()) -> None:
         super().__init__()
-        for name in mended:
+        for name in without_quirks:
             if name not in self.quirks:
                 raise ConfigError(
-                    f"{type(self).__name__} has no quirk {name!r} to mend. {did_you_mean(name, list(self.quirks))}"
+                    f"{type(self).__name__} has no quirk {name!r} to leave out. {did_you_mean(name, list(self.quirks))}"
                 )
-        self._mended = frozenset(mended)
+        self._left_out = frozenset(without_quirks)
 
     def has(self, quirk: str) -> bool:
         """Whether the quirk is reproduced."""
         assert quirk in self.quirks, quirk
-        return quirk not in self._mended
+        return quirk not in self._left_out
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
         """The network in the sizes of a task, all else as its authors chose it."""
         raise NotImplementedError
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         """The network that ``case`` was recorded from, with its weights, in evaluation mode."""
         raise NotImplementedError
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         """Everything in ``case.recorded``, computed anew from weights and inputs, under the same names."""
         raise NotImplementedError
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from gnncomm.methods.reference.base import Case, Reference
+from gnncomm.bench.reference.base import Case, Reference
 
 _NO_EDGE = 1e12
 _SMALL = 1e-9
@@ -64,9 +64,9 @@ class MagatNetwork(Reference):
         mode: str = "KeyQuery",
         concatenate: bool = True,
         bias: bool = True,
-        mended: Collection[str] = (),
+        without_quirks: Collection[str] = (),
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         self.taps, self.key_query, self.concatenate = taps, mode == "KeyQuery", concatenate
         spread = (in_channels * heads) ** -0.5
         inner = in_channels if self.key_query else out_channels
@@ -114,19 +114,26 @@ class MagatNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(hidden, hidden, mended=mended)
+        return cls(hidden, hidden, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         told = case.config
         network = cls(
-            told["G"], told["F"], told["heads"], told["K"], told["mode"], told["concatenate"], told["bias"], mended
+            told["G"],
+            told["F"],
+            told["heads"],
+            told["K"],
+            told["mode"],
+            told["concatenate"],
+            told["bias"],
+            without_quirks,
         )
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
-        network, x, shift = cls.of_case(case, mended), case.arrays["in/x"], case.arrays["in/gso"]
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+        network, x, shift = cls.of_case(case, without_quirks), case.arrays["in/x"], case.arrays["in/gso"]
         return {"mid/attention": network.attention(x, shift), "out/y": network(x, shift)}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from gnncomm.methods.reference.base import Case, Reference
+from gnncomm.bench.reference.base import Case, Reference
 
 
 class Encoded(NamedTuple):
@@ -47,9 +47,9 @@ class NDQNetwork(Reference):
     source: ClassVar[str] = "https://github.com/TonghanWang/NDQ at 575f2e243b"
 
     def __init__(
-        self, obs_dim: int, num_actions: int, channels: int, hidden: int = 64, mended: Collection[str] = ()
+        self, obs_dim: int, num_actions: int, channels: int, hidden: int = 64, without_quirks: Collection[str] = ()
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         self.fc1, self.fc2 = nn.Linear(obs_dim, hidden), nn.Linear(hidden, 2 * channels)
         self.inference_model = nn.Sequential(
             nn.Linear(channels, 2 * channels),
@@ -67,19 +67,19 @@ class NDQNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(obs_dim, num_actions, 3 * max(1, num_agents - 1), hidden, mended)
+        return cls(obs_dim, num_actions, 3 * max(1, num_agents - 1), hidden, without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
-        return cls(about["obs_size"], about["atom"], about["comm_embed_dim"], about["hidden"], mended).load_recorded(
-            case
-        )
+        return cls(
+            about["obs_size"], about["atom"], about["comm_embed_dim"], about["hidden"], without_quirks
+        ).load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         with torch.no_grad():
-            out = cls.of_case(case, mended)(case.arrays["in/obs"], case.arrays["in/eps"])
+            out = cls.of_case(case, without_quirks)(case.arrays["in/obs"], case.arrays["in/eps"])
         return {"out/mu": out.mean, "out/sigma": out.sigma, "out/message": out.message, "out/logits": out.logits}

@@ -9,8 +9,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.methods.reference.base import Case, Reference
-from gnncomm.methods.reference.gacomm import others, paired
+from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.gacomm import others, paired
 
 
 class G2ANetNetwork(Reference):
@@ -37,7 +37,7 @@ class G2ANetNetwork(Reference):
         channels: d, of queries, keys and values.
         hard: whether there is hard attention.
         tau: temperature of the hard attention.
-        mended: names of quirks to leave out.
+        without_quirks: names of quirks to leave out.
 
     Shapes:
         obs ``[B, N, D]``, h ``[B, N, H]``, gumbel ``[B*N*(N-1), 2]`` (None: no noise). Returns what was recorded, by
@@ -61,9 +61,9 @@ class G2ANetNetwork(Reference):
         channels: int = 32,
         hard: bool = True,
         tau: float = 0.01,
-        mended: Collection[str] = (),
+        without_quirks: Collection[str] = (),
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         self.channels, self.tau = channels, tau
         self.encoding = nn.Linear(obs_dim, hidden)
         self.h = nn.GRUCell(hidden, hidden)
@@ -101,12 +101,12 @@ class G2ANetNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(obs_dim, num_actions, hidden, mended=mended)
+        return cls(obs_dim, num_actions, hidden, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         config = case.config
         network = cls(
             config["obs_size"],
@@ -115,13 +115,13 @@ class G2ANetNetwork(Reference):
             config["attention_dim"],
             config["hard"],
             config["tau"],
-            mended,
+            without_quirks,
         )
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
-        network, replayed = cls.of_case(case, mended), {}
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+        network, replayed = cls.of_case(case, without_quirks), {}
         rows = case.config["batch"], case.config["n_agents"], -1
         for step in range(case.num_steps):
             obs, h = (case.arrays[f"t{step}/in/{name}"].view(rows) for name in ("obs", "h"))

@@ -9,8 +9,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from gnncomm.bench.reference.base import Case, Reference
 from gnncomm.errors import ConfigError
-from gnncomm.methods.reference.base import Case, Reference
 
 ATTENTION = ("general", "dot", "diff", "identity", "uniform")
 
@@ -63,9 +63,9 @@ class DICGNetwork(Reference):
         rounds: int = 2,
         bias: bool = True,
         trained_graph: bool = False,
-        mended: Collection[str] = (),
+        without_quirks: Collection[str] = (),
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         if attention not in ATTENTION:
             raise ConfigError(f"Expected an attention of DICG, one of {', '.join(ATTENTION)}; got {attention!r}.")
         self.encoder = _Encoder(obs_dim, hidden, embedding)
@@ -95,12 +95,12 @@ class DICGNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(obs_dim, (2 * hidden,), hidden, mended=mended)
+        return cls(obs_dim, (2 * hidden,), hidden, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
         network = cls(
             about["obs_size"],
@@ -109,14 +109,14 @@ class DICGNetwork(Reference):
             about["attention_type"],
             about["n_gcn_layers"],
             about["gcn_bias"],
-            mended=mended,
+            without_quirks=without_quirks,
         )
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         with torch.no_grad():
-            attention, rows = cls.of_case(case, mended)(case.arrays["in/obs"])
+            attention, rows = cls.of_case(case, without_quirks)(case.arrays["in/obs"])
         embeddings = {f"mid/embedding_{number}": row for number, row in enumerate(rows)}
         return {**embeddings, "out/attention": attention, "out/residual": rows[0] + rows[-1]}
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
-from gnncomm.methods.reference.base import Case, Reference
+from gnncomm.bench.reference.base import Case, Reference
 from gnncomm.types import Batch
 
 
@@ -65,9 +65,9 @@ class TMCNetwork(Reference):
         delta: float = 0.1,
         transmit_limit: int = 4,
         fresh_limit: int = 2,
-        mended: Collection[str] = (),
+        without_quirks: Collection[str] = (),
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         self.delta, self.transmit_limit = delta, transmit_limit
         self.fresh_limit = 2 * fresh_limit if self.has("doubled") else fresh_limit
         self.fc1, self.rnn = nn.Linear(hidden, num_actions), nn.GRUCell(num_actions, num_actions)
@@ -99,19 +99,19 @@ class TMCNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(hidden, num_actions, mended=mended)
+        return cls(hidden, num_actions, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         about, hidden = case.config, case.weights["fc1.weight"].shape[1]
         limits = about["delta"], about["transmit_limit"], about["fresh_limit_doubled"] // 2
-        return cls(hidden, about["n_actions"], *limits, mended).load_recorded(case)
+        return cls(hidden, about["n_actions"], *limits, without_quirks).load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
-        network, (q, h, delivered) = cls.of_case(case, mended), (case.arrays[f"in/{name}"] for name in _INPUTS)
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+        network, (q, h, delivered) = cls.of_case(case, without_quirks), (case.arrays[f"in/{name}"] for name in _INPUTS)
         mail, outs, mails = network.start(q[0]), [], []
         with torch.no_grad():
             for t in range(len(q)):

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.methods.reference.base import Case, Reference
+from gnncomm.bench.reference.base import Case, Reference
 
 
 class GraphFilterNetwork(Reference):
@@ -56,9 +56,9 @@ class GraphFilterNetwork(Reference):
         first_team: int = 0,
         aggregation: str = "sum",
         bias: bool = True,
-        mended: Collection[str] = (),
+        without_quirks: Collection[str] = (),
     ) -> None:
-        super().__init__(mended)
+        super().__init__(without_quirks)
         self.taps, self.first_team, self.aggregation = taps, first_team, aggregation
         spread = (in_channels * taps) ** -0.5
         self.weight = nn.Parameter(torch.empty(out_channels, 1, taps, in_channels).uniform_(-spread, spread))
@@ -114,17 +114,17 @@ class GraphFilterNetwork(Reference):
 
     @classmethod
     def of_size(
-        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, mended: Collection[str] = ()
+        cls, obs_dim: int, num_actions: int, num_agents: int, hidden: int, without_quirks: Collection[str] = ()
     ) -> Self:
-        return cls(hidden, hidden, first_team=num_agents, mended=mended)
+        return cls(hidden, hidden, first_team=num_agents, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, mended: Collection[str] = ()) -> Self:
+    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
         told, width = case.config, case.config["features"]
-        network = cls(width, width, told["K"], told["N0"], told["aggregation"], told["bias"], mended)
+        network = cls(width, width, told["K"], told["N0"], told["aggregation"], told["bias"], without_quirks)
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, mended: Collection[str] = ()) -> dict[str, Tensor]:
-        network = cls.of_case(case, mended)
+    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+        network = cls.of_case(case, without_quirks)
         return {"out/y": network(case.arrays["in/x"], case.arrays["in/gso"])}
