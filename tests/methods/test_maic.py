@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from gnncomm.bench.reference.maic import MAICNetwork
+from gnncomm.bench.reference.maic import MAICNetwork, attention_entropy, gaussian_kl
 from gnncomm.layers.maic import IncentiveComm
 from gnncomm.testing import check_layer
 from gnncomm.topology import Empty, Full
@@ -72,3 +72,18 @@ def test_small_attention_is_cut_in_execution_only() -> None:
 
 def test_laws_hold_with_edge_weights() -> None:
     check_layer(IncentiveComm(4, 3, latent_channels=2, key_channels=2, width=5), weighted=True)
+
+
+def test_gaussian_kl() -> None:
+    one, two, zero = torch.ones(1, 1), torch.full((1, 1), 2.0), torch.zeros(1, 1)
+    assert gaussian_kl(zero, one, one, two).item() == pytest.approx(0.5 * math.log(2))
+    assert gaussian_kl(one, two, one, two).item() == 0.0
+    p, q = (torch.distributions.Normal(mean, variance.sqrt()) for mean, variance in ((two, two), (zero, one)))
+    want = torch.distributions.kl_divergence(p, q).item()
+    assert gaussian_kl(two, two, zero, one).item() == pytest.approx(want)
+
+
+def test_attention_entropy() -> None:
+    even, sure = attention_entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).tolist()
+    assert even == pytest.approx(1.0)
+    assert sure == pytest.approx(-1e-4 * math.log2(1e-4))

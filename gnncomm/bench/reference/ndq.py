@@ -31,7 +31,7 @@ class NDQNetwork(Reference):
         (\mu, \rho) = W_2 \mathrm{relu}(W_1 o), \qquad \sigma = \mathrm{softplus}(\rho), \qquad
         m = \mu + \sigma \epsilon, \qquad \text{logits} = \mathrm{MLP}(m)
 
-    Nothing here differs from the paper. Its loss terms are in ``gnncomm.methods.value_side``.
+    Nothing here differs from the paper.
 
     Args:
         obs_dim: D.
