@@ -1,5 +1,12 @@
 """gnncomm: agents that learn to talk. Message passing as a torch-geometric layer, inside multi-agent RL.
 
+Three ways in:
+
+* ``gnncomm.layers`` and ``gnncomm.topology``: a layer in a model of yours, as any other PyG layer.
+* ``MultiAgentLearner``: a loop of yours around one environment, in plain arrays (``Agent``, ``CommunicationGraph``).
+* ``gnncomm.train``, ``load``, ``evaluate``, ``record`` and the command line: hundreds of environments at once, with
+  run directories, metrics and controls.
+
 Names are loaded when they are first used, so ``import gnncomm`` costs nothing.
 """
 

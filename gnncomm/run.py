@@ -343,6 +343,11 @@ def _change_end(new: TrainConfig, training: Training, old: TrainConfig, run: Run
 
 
 def _config_of(run: RunDir) -> TrainConfig:
+    if (kind := run.config().get("kind")) is not None:
+        raise ConfigError(
+            f"{run.path}: expected a run of gnncomm.train, got a team of {str(kind)[:40]}. Load it with "
+            "MultiAgentLearner.load(path)."
+        )
     return run.config(TrainConfig)
 
 

@@ -68,7 +68,17 @@ def require_fit(config: TrainConfig, checkpoint: Checkpoint, parts: Parts) -> No
         ConfigError: one of ``parts`` is not what the run was trained with.
     """
     require_counters(config, checkpoint)
-    blank = _blank(config, _sizes(checkpoint), checkpoint, parts)
+    require_policy(config, _sizes(checkpoint), checkpoint, parts)
+
+
+def require_policy(config: TrainConfig, sizes: TeamSpec, checkpoint: Checkpoint, parts: Parts) -> None:
+    """Refuse a policy that is not that of ``config`` for ``sizes``, before anything of its size is built.
+
+    Raises:
+        CheckpointMismatchError: lists the tensors.
+        ConfigError: one of ``parts`` is not what the policy was made with.
+    """
+    blank = _blank(config, sizes, checkpoint, parts)
     require_same(config, fingerprints(parts, blank))
     require_match(blank.state_dict(), checkpoint.group("model"), f"{checkpoint.path}: the policy")
 

@@ -27,6 +27,7 @@ __all__ = [
     "Rated",
     "Scene",
     "Shown",
+    "Single",
     "SparseObs",
     "TeamSpec",
     "TimeStep",
@@ -351,4 +352,13 @@ class VectorEnv(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> TimeStep:
         """Continue from ``state``; returns the time step that was current then."""
+        ...
+
+
+@runtime_checkable
+class Single(Protocol):
+    """One environment in plain shapes, which knows how to be many: ``envs.MultiAgentEnv``."""
+
+    def vector(self, num_envs: int) -> VectorEnv:
+        """``num_envs`` environments of the same kind and settings, with episodes of their own."""
         ...

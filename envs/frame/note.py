@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from gnncomm import environments
+from gnncomm import checks, environments
 from gnncomm.errors import ActionError, ConfigError
 from gnncomm.shapes import Float
 from gnncomm.types import TimeStep, VectorEnv
+
+from .render import to_rgb, to_text
 
 _EASIER: Mapping[str, Mapping[str, Any]] = {"chemical": {"shaping": 3.0, "max_steps": 100}}
 """Settings with which a team learns from one environment in minutes."""
@@ -55,7 +59,8 @@ class MultiAgentEnv:
                     f"grid_size: expected None for {scenario!r}, which has no grid, got {grid_size!r}. Leave it out."
                 )
             chosen[name] = grid_size
-        self.env: VectorEnv = environments.make(scenario, num_envs=1, **chosen)
+        self._kind: tuple[str, dict[str, Any]] = scenario, chosen
+        self.env: VectorEnv = self.vector(1)
         self.success: bool | None = None
         """Whether the last episode that ended was a success; None before the first end."""
         self._timestep = self.env.reset(seed=0 if seed is None else seed)
@@ -81,9 +86,25 @@ class MultiAgentEnv:
         """The current time step of ``env``, with its axis of one environment."""
         return self._timestep
 
-    def reset(self) -> Float[Tensor, "N D"]:
-        """Begin the next episode (the first one, the first time) and return the observations."""
-        if not self._fresh:
+    @property
+    def truncated(self) -> bool:
+        """Whether the episode ended because its time was up."""
+        return bool(self._timestep.truncated)
+
+    def vector(self, num_envs: int) -> VectorEnv:
+        """``num_envs`` environments of this scenario and settings that advance together."""
+        scenario, chosen = self._kind
+        return environments.make(scenario, num_envs=num_envs, **chosen)
+
+    def reset(self, seed: int | None = None) -> Float[Tensor, "N D"]:
+        """Begin the next episode (the first one, the first time) and return the observations.
+
+        Args:
+            seed: Begin the sequence of episodes of this seed instead.
+        """
+        if seed is not None:
+            self._timestep = self.env.reset(seed=seed)
+        elif not self._fresh:
             self._timestep = self.env.reset()
         self._fresh = False
         return self._observations()
@@ -113,6 +134,20 @@ class MultiAgentEnv:
         if done:
             self.success = bool(self._timestep.success)
         return self._observations(), self._timestep.reward[0], done
+
+    def render(self, mode: str = "text", cell: int = 16) -> str | NDArray[np.uint8]:
+        """What there is to see now, see ``envs.frame.render``.
+
+        Args:
+            mode: ``"text"``, a character for each cell; or ``"array"``, uint8 ``[rows * cell, columns * cell, 3]``.
+            cell: Side of a grid cell in pixels.
+
+        Raises:
+            ConfigError: Another mode, or ``cell`` below 2.
+        """
+        checks.choice("mode", mode, ("text", "array"))
+        scene, alive = self.env.scene(), self._timestep.alive
+        return to_text(scene, alive=alive) if mode == "text" else to_rgb(scene, cell=cell, alive=alive)
 
     def _observations(self) -> Tensor:
         assert isinstance(self._timestep.obs, Tensor)  # made with the flat form

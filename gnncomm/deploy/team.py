@@ -85,10 +85,7 @@ def run_team(
     where = None if now.pos is None else now.pos[0]
     mailbox = Mailbox(reachable, wire.channel, episode, step, flight, where, now.alive[0])
     for _ in range(agents[0].num_rounds):
-        announced = torch.stack([agent.announce() for agent in agents])
-        mailbox.route(_joined([agent.gate(reachable, episode, step, key, announced) for agent in agents]))
-        for agent in agents:
-            mailbox.post(agent.index, _said(agent, agents[agent.index - 1], episode, step))
+        speak(agents, mailbox, reachable, key)
         for agent in agents:
             agent.hear(mailbox.collect(agent.index))
         mailbox.close_round()
@@ -97,6 +94,18 @@ def run_team(
         agent.decide(key, episode, step, None if masks is None or not now.alive[0, i] else masks[0, i])
         for i, agent in enumerate(agents)
     ]
+
+
+def speak(agents: Sequence[LocalAgent], mailbox: Mailbox, reachable: CommGraph, key: int | None = None) -> None:
+    """Half a round: everyone decides whether to talk over ``reachable``, and posts; what they say can be collected.
+
+    ``key`` names the draws of sampled decisions, None takes the most likely ones.
+    """
+    episode, step = mailbox.episode, mailbox.step
+    announced = torch.stack([agent.announce() for agent in agents])
+    mailbox.route(_joined([agent.gate(reachable, episode, step, key, announced) for agent in agents]))
+    for agent in agents:
+        mailbox.post(agent.index, _said(agent, agents[agent.index - 1], episode, step))
 
 
 def _said(agent: LocalAgent, listener: LocalAgent, episode: int, step: int) -> Tensor:

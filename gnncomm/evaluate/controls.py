@@ -15,17 +15,19 @@ from gnncomm.evaluate.traffic import Traffic
 from gnncomm.learn.resources import memory_of, size_of
 from gnncomm.policy import CommPolicy
 from gnncomm.topology import Empty
-from gnncomm.types import Rated, VectorEnv
+from gnncomm.types import Rated, Single, VectorEnv
 
 _OUTCOME = 17
 """Bytes that an episode leaves: its return, its length and its success."""
+_AT_ONCE = 100
+"""Environments side by side, where only one was given."""
 DEFAULT_SEED = 0
 """Of evaluations, in Python and on the command line. Whatever the seeds, their episodes occur in no training."""
 
 
 @torch.no_grad()
 def evaluate(
-    policy: CommPolicy, env: VectorEnv, episodes: int = 1000, seed: int = DEFAULT_SEED, greedy: bool = True
+    policy: CommPolicy, env: VectorEnv | Single, episodes: int = 1000, seed: int = DEFAULT_SEED, greedy: bool = True
 ) -> Report:
     """Play the same episodes with five policies and compare.
 
@@ -37,7 +39,7 @@ def evaluate(
 
     Args:
         policy: neither its weights nor its modes are changed.
-        env: its running episodes are given up.
+        env: its running episodes are given up; one ``MultiAgentEnv`` goes on where it is.
         episodes: E >= 2.
         seed: of the list of episodes; with ``greedy=False`` also the key of the action draws.
         greedy: whether the three teams take their most likely actions, or sample as in training.
@@ -47,6 +49,8 @@ def evaluate(
         ResourceError: more episodes than memory can hold the outcomes of.
         EnvContractError: an episode never ends. NonFiniteError: a return is NaN or infinite.
     """
+    if isinstance(env, Single):
+        env = env.vector(max(2, min(episodes, _AT_ONCE)))
     _check(policy, env, episodes)
     wire, partners = policy.wire, Partners()
     trained = policy.with_wire(replace(wire, channel=Overheard(partners, wire.channel)))

@@ -17,6 +17,7 @@ from gnncomm.errors import GraphError, ShapeError
 from gnncomm.graph import checks, interop, views
 from gnncomm.graph.build import BuiltGraph
 from gnncomm.graph.stored import Layout
+from gnncomm.graph.tracing import is_tracing
 
 if TYPE_CHECKING:
     import torch_geometric.data
@@ -215,7 +216,7 @@ class CommGraph(BuiltGraph):
             place = {"sender": (graph, j), "receiver": (graph, i), "pair": (graph, j, i)}[name]
             chosen = chosen & mask.expand(rows, *mask.shape[1:])[place]
         chosen = chosen | (j == i) if self_loops else chosen
-        return self.keep(chosen.expand(torch.broadcast_shapes(graph.shape, j.shape, i.shape)))
+        return self.keep(chosen.expand(self.places(rows)))
 
     def among(self, alive: Tensor) -> CommGraph:
         """The edges between two living agents; ``alive`` is bool ``[B, N]``. Unchanged when all are alive."""
@@ -226,7 +227,7 @@ class CommGraph(BuiltGraph):
             )
         checks.check_same_device(self._storage, alive=alive)
         checks.check_batch("alive", alive.shape[0], self.num_graphs)
-        if bool(alive.all()):
+        if not is_tracing() and bool(alive.all()):
             return self
         if alive.shape[0] == 1:
             alive = alive.expand(self.num_graphs, -1)
@@ -240,12 +241,12 @@ class CommGraph(BuiltGraph):
             raise ShapeError(f"on marks environments: expected bool [B], got {on.dtype} {checks.shape_of(on)}.")
         checks.check_same_device(self._storage, on=on)
         checks.check_batch("on", len(on), self.num_graphs)
-        if bool(on.all()):
+        if not is_tracing() and bool(on.all()):
             return self
         if len(on) == 1:
             on = on.expand(self.num_graphs)
-        graph, sender, receiver = self.endpoints(len(on))
-        return self.keep(on[graph].expand(torch.broadcast_shapes(graph.shape, sender.shape, receiver.shape)))
+        graph, _, _ = self.endpoints(len(on))
+        return self.keep(on[graph].expand(self.places(len(on))))
 
     def with_self_loops(self) -> CommGraph:
         """Every agent hears itself, too. New loops get weight 1; there is no rule for their ``attr`` (GraphError)."""

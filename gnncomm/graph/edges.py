@@ -28,7 +28,7 @@ class Edges:
         self.graph, self.moment = graph, moment
         self.num_envs = max(len(moment.key), graph.num_graphs) if len(moment.key) == 1 else len(moment.key)
         self.environment, self.sender, self.receiver = graph.endpoints(self.num_envs)
-        self.shape = torch.broadcast_shapes(self.environment.shape, self.sender.shape, self.receiver.shape)
+        self.shape = graph.places(self.num_envs)
         self.own = self.sender == self.receiver
 
     def of_env(self, values: Tensor) -> Tensor:

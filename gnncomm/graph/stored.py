@@ -208,6 +208,12 @@ class StoredGraph:
         sender_E, receiver_E = self.edge_index % self.num_agents
         return self.batch, sender_E, receiver_E
 
+    def places(self, num_graphs: int) -> torch.Size:
+        """What ``endpoints(num_graphs)`` broadcast to: the shape of a decision about every edge."""
+        if self.layout is Layout.SPARSE:
+            return torch.Size((num_graphs, *self.shape)) if self.num_graphs == 1 else self.shape
+        return torch.Size((num_graphs, *self.shape[1:]))
+
     def endpoints(self, num_graphs: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Graph, sender and receiver (agents ``0 .. N-1``) of each place of the native layout, as int64 that broadcast.
 

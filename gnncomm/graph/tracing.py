@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 _TRACING = torch._C._TorchDispatchModeKey.PROXY, torch._C._TorchDispatchModeKey.FAKE
 
@@ -16,6 +20,17 @@ def is_tracing() -> bool:
         return True
     # torch has no public name for: make_fx is tracing, tensors are made without values
     return any(torch._C._get_dispatch_mode(key) is not None for key in _TRACING)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """What is made here has values and outlives the mode of the caller: inference, or a program being recorded.
+
+    There it is a constant.
+    """
+    # torch has no public name for: leave the modes that record operations, as torch.export does for its own constants
+    with torch.inference_mode(False), _disable_current_modes():
+        yield
 
 
 def at_hand(*values: Tensor) -> bool:

@@ -24,11 +24,19 @@ Settings = dict[str, Any]
 
 def names_of(part: str, env: VectorEnv, policy: CommPolicy) -> Settings | None:
     """The settings that stand for a part, and of which the very same is made; None where there are none."""
+    if part != "env":
+        return names_within(part, policy, env.num_agents)
     try:
-        if part == "env":
-            return _env(env)
+        return _env(env)
+    except GnnCommError:
+        return None
+
+
+def names_within(part: str, policy: CommPolicy, num_agents: int) -> Settings | None:
+    """The same for a part of a policy."""
+    try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            return _comm(policy) if part == "comm" else _plain(part, policy, env.num_agents)
+            return _comm(policy) if part == "comm" else _plain(part, policy, num_agents)
     except GnnCommError:
         return None
 

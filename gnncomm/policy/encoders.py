@@ -38,7 +38,9 @@ def flat(obs: Observation, width: int, like: Tensor) -> Tensor:
 
 
 class MLPEncoder(Remembers, nn.Module):
-    """:math:`ReLU(W_L \\dots ReLU(W_1 o + b_1) \\dots + b_L)`; the first layer is an ``Encoder``.
+    r"""A perceptron of L layers, the first of which is an ``Encoder``.
+
+    .. math:: x = ReLU(W_L \dots ReLU(W_1 o + b_1) \dots + b_L)
 
     Args:
         obs_dim: D.
@@ -108,7 +110,9 @@ class GridEncoder(Remembers, nn.Module):
 
 
 class EntityEncoder(Remembers, nn.Module):
-    """A set of things that each agent sees: :math:`ReLU(W_o o_\\mathrm{rest} + W_e \\max_e ReLU(W_1 e + b_1) + b)`.
+    r"""A set of things that each agent sees: one perceptron for all of them, then their maximum.
+
+    .. math:: x = ReLU(W_o o_\mathrm{rest} + W_e \max_e ReLU(W_1 e + b_1) + b)
 
     All entities have the same weights and the maximum knows no order (Zaheer et al. 2017), so that none has a place of
     its own. An entity whose numbers are all zero is not there; where none is, the maximum is zero.

@@ -73,8 +73,9 @@ def _check_mode(policy: CommPolicy, env: VectorEnv, length: int | None, key: int
     check_silence(subject, now, state)
     if policy.wire.scheduler.decider is not Decider.TEAM:
         check_split_brain(subject, env, key=key, seed=seed)
-    check_ratio_one(subject, env, length, key, seed)
-    check_determinism(subject, env, key=key, seed=seed)
+    played = play_twice(subject, env, length, key, seed)
+    check_ratio_one(subject, env, length, key, seed, played)
+    check_determinism(subject, env, length, key, seed, played)
 
 
 def check_locality(policy: CommPolicy, env: VectorEnv, seed: int = 0) -> None:
@@ -161,62 +162,88 @@ def check_silence(policy: CommPolicy, now: TimeStep, state: PolicyState) -> None
 
 
 @dataclass(frozen=True)
-class _Collected:
-    rollouts: list[Rollout]
+class Played:
+    """Two rollouts, the second from where the first stopped, in the middle of episodes."""
+
+    rollouts: tuple[Rollout, ...]
     episodes: int
 
 
-def _collect(policy: CommPolicy, env: VectorEnv, length: int, key: int, seed: int) -> _Collected:
-    """Two rollouts: the second begins in the middle of episodes."""
-    carry, tally = begin(env, policy, seed)
+@torch.no_grad()
+def play_twice(policy: CommPolicy, env: VectorEnv, length: int | None = None, key: int = 0, seed: int = 0) -> Played:
+    """Two rollouts of ``length`` steps, beside other draws of torch; None takes ``env.max_steps + 2``."""
+    return _play(policy, env, length, key, seed, count=2, other_draws=1)
+
+
+def _play(
+    policy: CommPolicy, env: VectorEnv, length: int | None, key: int, seed: int, count: int, other_draws: int
+) -> Played:
+    length = env.max_steps + 2 if length is None else length
     rollouts = []
-    for _ in range(2):
-        rollout, carry = collect(env, policy, carry, length, key, tally)
-        rollouts.append(rollout)
-    return _Collected(rollouts, tally.episodes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(other_draws)
+        carry, tally = begin(env, policy, seed)
+        for _ in range(count):
+            rollout, carry = collect(env, policy, carry, length, key, tally)
+            rollouts.append(rollout)
+    return Played(tuple(rollouts), tally.episodes)
 
 
 @torch.no_grad()
-def check_ratio_one(policy: CommPolicy, env: VectorEnv, length: int | None = None, key: int = 0, seed: int = 0) -> None:
+def check_ratio_one(
+    policy: CommPolicy,
+    env: VectorEnv,
+    length: int | None = None,
+    key: int = 0,
+    seed: int = 0,
+    played: Played | None = None,
+) -> None:
     """Law 5: before any update ``unroll`` gives the log-probabilities and values that ``act`` recorded.
 
-    For the whole rollout, and for a minibatch of one environment. Episodes must end within the two rollouts.
+    For two whole rollouts, and for a minibatch of one environment of the second. Episodes must end within them.
+    ``played``: what ``play_twice`` gave with the same arguments, which is done here otherwise.
     """
-    length = env.max_steps + 2 if length is None else length
-    collected = _collect(policy, env, length, key, seed)
-    require(collected.episodes > 0, "ratio one", f"no episode ended within {2 * length} steps: give a larger length.")
-    for rollout in collected.rollouts:
-        for rows in (torch.arange(env.num_envs), torch.tensor([env.num_envs - 1])):
-            rows = rows.to(rollout.done.device)
-            mine = rollout.environments(rows)
-            alive = mine.timestep.alive
-            now = policy.unroll(mine.timestep, mine.action, mine.state, mine.choice)
-            why = f"nothing was learned since (unroll of {len(rows)} environment(s))"
-            for name in ("log_prob", "value"):
-                got, want = getattr(now, name), getattr(mine, name)
-                require_close("ratio one", name, torch.where(alive, got, want), want, _ROLLOUT, why)
-            for name in ("choice_log_prob", "baseline"):
-                got, want = getattr(now, name), getattr(mine, name)
-                got = torch.where(alive.unsqueeze(-1), got, want)
-                require_close("ratio one", name, got, want, (*_ROLLOUT, "round"), why)
-            entropy = torch.where(alive, now.entropy, 0.0)
-            require_finite("ratio one", "entropy", entropy, _ROLLOUT, "log-probabilities are finite")
+    played = play_twice(policy, env, length, key, seed) if played is None else played
+    steps = sum(len(rollout.done) for rollout in played.rollouts)
+    require(played.episodes > 0, "ratio one", f"no episode ended within {steps} steps: give a larger length.")
+    first, second = played.rollouts
+    last = torch.tensor([env.num_envs - 1], device=second.done.device)
+    for mine in (first, second, second.environments(last)):
+        alive = mine.timestep.alive
+        now = policy.unroll(mine.timestep, mine.action, mine.state, mine.choice)
+        why = f"nothing was learned since (unroll of {alive.shape[1]} environment(s))"
+        for name in ("log_prob", "value"):
+            got, want = getattr(now, name), getattr(mine, name)
+            require_close("ratio one", name, torch.where(alive, got, want), want, _ROLLOUT, why)
+        for name in ("choice_log_prob", "baseline"):
+            got, want = getattr(now, name), getattr(mine, name)
+            got = torch.where(alive.unsqueeze(-1), got, want)
+            require_close("ratio one", name, got, want, (*_ROLLOUT, "round"), why)
+        entropy = torch.where(alive, now.entropy, 0.0)
+        require_finite("ratio one", "entropy", entropy, _ROLLOUT, "log-probabilities are finite")
 
 
 @torch.no_grad()
-def check_determinism(policy: CommPolicy, env: VectorEnv, length: int = 4, key: int = 0, seed: int = 0) -> None:
-    """Law 6: the same seeds give the same bits, whatever the global generators say, and acting changes no weight."""
+def check_determinism(
+    policy: CommPolicy,
+    env: VectorEnv,
+    length: int | None = None,
+    key: int = 0,
+    seed: int = 0,
+    played: Played | None = None,
+) -> None:
+    """Law 6: the same seeds give the same bits, whatever the global generators say, and acting changes no weight.
+
+    For the first of two rollouts; ``played`` as in ``check_ratio_one``.
+    """
     before = {name: value.clone() for name, value in policy.state_dict().items()}
-    runs = []
-    for global_seed in (1, 2):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(global_seed)
-            runs.append(_collect(policy, env, length, key, seed).rollouts)
-    for first, second in zip(*runs, strict=True):
-        for name in ("action", "log_prob", "value", "reward"):
-            why = "the same seeds were played twice"
-            require_bits("determinism", name, getattr(second, name), getattr(first, name), _ROLLOUT, why)
-        same = ("time", "environment")
-        require_same_tensors("determinism", second.timestep.tensors(), first.timestep.tensors(), same, "as above")
+    played = play_twice(policy, env, length, key, seed) if played is None else played
+    first = played.rollouts[0]
+    (second,) = _play(policy, env, length, key, seed, count=1, other_draws=2).rollouts
+    for name in ("action", "log_prob", "value", "reward"):
+        why = "the same seeds were played twice"
+        require_bits("determinism", name, getattr(second, name), getattr(first, name), _ROLLOUT, why)
+    same = ("time", "environment")
+    require_same_tensors("determinism", second.timestep.tensors(), first.timestep.tensors(), same, "as above")
     weights = dict(policy.state_dict())
     require_same_tensors("determinism", weights, before, (), "acting must not change the policy")

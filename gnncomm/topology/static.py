@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.graph import CommGraph, Layout
+from gnncomm.graph.tracing import apart
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.topology.base import DENSE_UP_TO, Topology
 
@@ -40,7 +41,7 @@ def static_graph(topology: StaticTopology, num_agents: int, device: torch.device
     would be empty; else sparse.
     """
     # The cached graph outlives the caller's mode; tensors made in inference mode could not be used in training.
-    with torch.inference_mode(False):
+    with apart():
         edges_2E = torch.stack(topology.edges(num_agents))
         graph = CommGraph.from_edge_index(edges_2E.to(device), num_agents, coalesce=True)
         if num_agents <= DENSE_UP_TO or 4 * graph.num_edges >= num_agents**2:

@@ -195,11 +195,10 @@ LONG = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("before", "code"), [("", 129), ("import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); ", 143)]
-)
-def test_a_hangup_saves_and_one_that_is_ignored_is_ignored(before: str, code: int, tmp_path: Path) -> None:
-    program = before + "import sys; from gnncomm.cli import main; sys.exit(main())"
+@pytest.mark.parametrize(("action", "code"), [("SIG_DFL", 129), ("SIG_IGN", 143)])
+def test_a_hangup_saves_and_one_that_is_ignored_is_ignored(action: str, code: int, tmp_path: Path) -> None:
+    program = f"import signal, sys; signal.signal(signal.SIGHUP, signal.{action}); "
+    program += "from gnncomm.cli import main; sys.exit(main())"
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", program, *LONG, "--out", "run"], cwd=tmp_path, stdout=subprocess.PIPE
     ) as process:

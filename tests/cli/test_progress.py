@@ -28,7 +28,7 @@ def test_steps_and_time_left_stay_at_any_width(width: int, kept: list[str], gone
     metrics = {"success": 0.873, "return": -0.31, "length": 8.1}
     with TrainingProgress(console, 2_400_000) as progress:
         for steps in (1_200_000, 1_202_560, 1_205_120):
-            training = SimpleNamespace(env_steps=steps, config=SimpleNamespace(num_envs=256, rollout=10))
+            training = SimpleNamespace(env_steps=steps, steps_per_update=2560)
             progress(training, metrics)  # type: ignore[arg-type]  # as much of a training as it looks at
         screen.truncate(0)
         progress.bar.refresh()

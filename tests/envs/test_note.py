@@ -106,3 +106,55 @@ def test_a_reset_in_the_middle_begins_the_next_episode() -> None:
     assert not torch.equal(env.reset(), first)
     assert "Chemical" in repr(env)
     assert bool(env.timestep.first)
+
+
+def test_reset_by_seed() -> None:
+    """Episodes are those of an environment that was made with the seed, and go on from there."""
+    env, other = MultiAgentEnv(seed=1), MultiAgentEnv(seed=5)
+    env.reset()
+    env.step([4] * 5)
+    assert torch.equal(env.reset(seed=5), other.reset())
+    assert torch.equal(env.reset(), other.reset())
+    fresh = MultiAgentEnv()
+    assert torch.equal(fresh.reset(seed=1), MultiAgentEnv(seed=1).reset())
+
+
+def test_it_can_be_seen() -> None:
+    """In the 5 x 5 world of two blind predators each stands where its row of the picture says."""
+    env = MultiAgentEnv(2, 5, "predator_prey", seed=3)
+    env.reset()
+    text = env.render()
+    assert isinstance(text, str)
+    grid = [line for line in text.splitlines() if line][:5]
+    place = env.env.scene().agents[0].long().tolist()
+    symbols = [grid[row].replace(" ", "")[column] for row, column in place]
+    assert symbols == ["0", "1"] or place[0] == place[1]
+    picture = env.render("array", cell=8)
+    assert isinstance(picture, np.ndarray)
+    assert (picture.shape, picture.dtype) == ((40, 40, 3), np.uint8)
+    (row, column), (other_row, other_column) = place
+    middle = [picture[8 * y + 4, 8 * x + 4].tolist() for y, x in ((row, column), (other_row, other_column))]
+    assert middle == [[0, 114, 178], [213, 94, 0]], "the colours of agents 0 and 1"
+    with pytest.raises(ConfigError, match="mode"):
+        env.render("human")
+    with pytest.raises(ConfigError, match="cell"):
+        env.render("array", cell=1)
+
+
+def test_many_of_the_same() -> None:
+    env = MultiAgentEnv(3, 6, "predator_prey", vision=0)
+    many = env.vector(7)
+    assert (many.num_envs, many.num_agents) == (7, 3)
+    assert many.config == env.env.config  # type: ignore[attr-defined]
+
+
+def test_an_end_by_the_clock_is_told_from_one_by_the_rules() -> None:
+    env = MultiAgentEnv(2, 9, max_steps=3)
+    env.reset()
+    assert [(env.step([4, 4])[2], env.truncated) for _ in range(3)] == [(False, False), (False, False), (True, True)]
+    env.reset()
+    assert not env.truncated
+    relay = MultiAgentEnv(scenario="relay")
+    relay.reset()
+    assert relay.step([0] * 5)[2]
+    assert not relay.truncated

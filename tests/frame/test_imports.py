@@ -1,4 +1,4 @@
-"""Who may import whom (docs/contributing.md, "Direction of imports"), read off the syntax trees.
+"""Who may import whom (docs/architecture.md, "Rooms"), read off the syntax trees.
 
 Imports inside functions and under ``TYPE_CHECKING`` count like any other.
 """

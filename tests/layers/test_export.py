@@ -1,15 +1,22 @@
-"""One agent exported: a program that hears any number of messages, for every method; and plain PyG with any sizes."""
+"""Exported programs: one agent that hears any number of messages, plain PyG with any sizes, a step of a team."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from gnncomm import envs, topology
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.layers.names import LAYERS, make_layer
 from gnncomm.methods import METHODS
+from gnncomm.policy import GRU, CommPolicy, PolicyState
+from gnncomm.topology.static import static_graph
+from gnncomm.types import TimeStep
+from gnncomm.wire import Wire
 
 MOST = 1000
 
@@ -56,3 +63,36 @@ def test_over_plain_graphs_of_any_size(name: str) -> None:
     for nodes, edges in ((5, 9), (7, 3), (30, 90)):
         x, edge_index = graph(nodes, edges)
         torch.testing.assert_close(program(x, edge_index), layer(x, edge_index))
+
+
+class Act(nn.Module):
+    """A whole step of a team: encoder, rounds over the graph, memory, draws of actions."""
+
+    def __init__(self, policy: CommPolicy) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, now: TimeStep, state: PolicyState) -> tuple[Tensor, Tensor, Tensor, PolicyState]:
+        decision = self.policy.act(now, state, 3)
+        return decision.action, decision.logits, decision.value, decision.state
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "num_agents"),
+    [("ring", "attention", 4), ("star", "mean", 4), ("empty", "attention", 4), ("ring", "attention", 70)],
+)
+def test_a_step_of_a_team(name: str, layer: str, num_agents: int) -> None:
+    """Over a static graph, which is in the program; the dead are not. Products at 4 agents, edges at 70."""
+    torch.manual_seed(1)
+    env = envs.make("predator_prey", num_envs=3, num_agents=num_agents, dim=10)
+    wire = Wire(topology.resolve(name))
+    policy = CommPolicy(env.obs_dim, env.num_actions, make_layer(layer, 8), GRU(8), wire=wire).eval()
+    acts, now, state = Act(policy), env.reset(seed=0), policy.initial_state(3, num_agents)
+    static_graph.cache_clear()  # the graph is first asked for while the step is exported, and kept
+    program = torch.export.export(acts, (now, state)).module()
+    for step in range(3):
+        now = replace(now, alive=torch.arange(num_agents).expand(3, -1) != step)
+        want, got = acts(now, state), program(now, state)
+        torch.testing.assert_close(got[:3], want[:3])
+        torch.testing.assert_close(got[3].memory, want[3].memory)
+        now, state = env.step(want[0]), want[3]
