@@ -70,6 +70,7 @@ _ROOMS = (
     "checks",
     "cli",
     "codec",
+    "config",
     "deploy",
     "deprecated",
     "environments",

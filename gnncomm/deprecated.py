@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -23,6 +24,14 @@ def released(method: Any, sizes: tuple[int, ...], options: Mapping[str, Any]) ->
     if not told.pop("faithful"):
         return method(*sizes, **told)
     return importlib.import_module(place).released(method.name, *sizes, **told)
+
+
+def learner_options(words: list[str]) -> list[str]:
+    """``--ppo.lr`` as ``--learner.lr``: there was one learner."""
+    new = [re.sub(r"^--ppo\.", "--learner.", word) for word in words]
+    if new != words:
+        _warn("Settings of the learner are --learner.NAME, no longer --ppo.NAME.", 4)
+    return new
 
 
 def _warn(text: str, level: int) -> None:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -17,25 +17,26 @@ from gnncomm import schedule as schedulers
 from gnncomm import topology as topologies
 from gnncomm.channel import Channel
 from gnncomm.codec import Codec
+from gnncomm.config import from_json, leaves
 from gnncomm.errors import (
     CheckpointCorruptError,
     CheckpointError,
     CheckpointMismatchError,
     ConfigError,
-    did_you_mean,
 )
 from gnncomm.learn.build import make_env
-from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.config import EnvConfig, TrainConfig
 from gnncomm.learn.naming import name_of, of_environment
 from gnncomm.learn.parts import Parts, kept, require_given, require_same, taken
 from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
-from gnncomm.policy import CommPolicy
+from gnncomm.policy import CommPolicy, PerAgent
 from gnncomm.recipes import recipe_of
 from gnncomm.schedule import Scheduler
-from gnncomm.store import Checkpoint, Logger, RunDir, list_checkpoints, safe_run_path
+from gnncomm.store import Checkpoint, Logger, RunDir, list_checkpoints, read_data, safe_run_path
 from gnncomm.store.files import EX_NOINPUT, with_exit_code
 from gnncomm.store.loggers import LOGGERS
+from gnncomm.store.run import KIND as RUN
 from gnncomm.topology import Topology
 from gnncomm.types import VectorEnv
 
@@ -61,6 +62,8 @@ class Trained:
     """Why newer checkpoints were passed over, one line each."""
     trust_env: bool = False
     """Whether ``make_env`` may run code of another package that the configuration names."""
+    spoken: frozenset[str] = frozenset()
+    """Code of other packages that was named by the caller, see ``with_env``."""
     parts: Parts = field(default_factory=Parts)
     """Objects that were given for what the run cannot make by itself."""
 
@@ -82,7 +85,7 @@ class Trained:
         if topology is not None:
             wire = replace(wire, topology=topologies.resolve(topology))
         if scheduler is not None:
-            found = schedulers.resolve(scheduler, self.config.hidden, self.num_agents)
+            found = schedulers.resolve(scheduler, self.config.policy.hidden, self.num_agents)
             if any(True for _ in found.parameters()):
                 raise ConfigError(
                     f"scheduler: expected one without weights on a trained team, got {scheduler!r}, whose weights "
@@ -102,11 +105,27 @@ class Trained:
             for part, given in changed.items()
             if given is not None
         }
-        return replace(self, config=replace(self.config, **names), policy=policy)
+        return replace(self, config=self.config.replace(**names), policy=policy)
+
+    def with_env(self, env: str | None = None, **settings: Any) -> Trained:
+        """The same team in another environment, or in the same one with other ``settings``: ``num_agents=6``.
+
+        Whether it fits is seen when it is made, see ``make_env``. What is named here needs no ``trust_env``.
+        """
+        own = self.config.env
+        another = env is not None and env != own.id
+        name, kept = env or own.id, {} if another else dict(own.settings)
+        given = {part: mark for part, mark in self.config.given.items() if not (another and part == "env")}
+        changes = {"env.id": name, "env.settings": {**kept, **settings}, "given": given}
+        if environments.is_foreign(name):
+            changes["env.observation"] = "flat"
+        config = self.config.replace(**changes)
+        spoken = environments.named_code(name, settings) - (frozenset() if env else {name})
+        return replace(self, config=config, spoken=self.spoken | spoken)
 
     def evaluation_env(self, episodes: int) -> VectorEnv:
         """Environments for ``evaluate``: up to 1000 side by side, of other libraries as many as in training."""
-        most = self.config.num_envs if environments.is_foreign(self.config.env) else 1000
+        most = self.config.env.num_envs if environments.is_foreign(self.config.env.id) else 1000
         return self.make_env(max(2, min(episodes, most)))
 
     def make_env(self, num_envs: int) -> VectorEnv:
@@ -114,31 +133,45 @@ class Trained:
 
         Raises:
             TrustError: the run names an environment (or a function) of another package, and ``trust_env`` is False.
-            ConfigError: an own environment that ``load`` was not given, or another one.
+            ConfigError: an own environment that ``load`` was not given, or another one; observations or actions of
+                another width than the team was trained for.
             ResourceError: they cannot fit into memory.
         """
-        config = replace(self.config, num_envs=num_envs)
+        config = self.config.replace(num_envs=num_envs)
         if "env" in config.given:
-            require_given(replace(config, given={"env": config.given["env"]}), self.parts, every=True)
+            require_given(config.replace(given={"env": config.given["env"]}), self.parts, every=True)
             env = make_env(config, self.parts)
             require_same(config, {"env": of_environment(env)})
             return env
         if not self.trust_env:
-            environments.require_trust(config.env, config.env_settings)
-        require_memory(replace(config, rollout=1))
-        return make_env(config)
+            environments.require_trust(config.env.id, config.env.settings, self.spoken)
+        require_memory(config.replace(rollout=1))
+        return self._fitting(make_env(config))
+
+    def _fitting(self, env: VectorEnv) -> VectorEnv:
+        for name in ("obs_dim", "num_actions"):
+            mine, theirs = getattr(self.policy, name), getattr(env, name)
+            if mine != theirs:
+                raise ConfigError(
+                    f"{env.id}: expected {name} {mine}, for which this team was trained, got {theirs} with "
+                    f"{dict(self.config.env.settings)}. Choose an environment or settings with the same width."
+                )
+        rigid = [name for name, part in self.policy.named_children() if isinstance(part, PerAgent)]
+        if rigid and env.num_agents != self.num_agents:
+            raise ConfigError(
+                f"{env.id}: expected num_agents {self.num_agents}, as the {rigid[0]} of this team tells them apart, "
+                f"got {env.num_agents}. Train with share='all' and without agent_id."
+            )
+        return env
 
 
 def default_config(env: str, **changes: Any) -> TrainConfig:
-    """The settings that are known to work for ``env``, with ``changes``.
+    """The settings that are known to work for ``env``, with ``changes``, see ``TrainConfig.replace``.
 
     Raises:
         ConfigError: an unknown environment or setting, or a value out of range.
     """
-    known = [item.name for item in fields(TrainConfig)]
-    for name in changes.keys() - known:
-        raise ConfigError(f"Expected a setting of a training, got {name!r}. {did_you_mean(name, known)}")
-    return replace(recipe_of(env), env=env, **changes)
+    return recipe_of(env).replace(**{"env.id": env} | changes)
 
 
 def train(
@@ -183,8 +216,8 @@ def train(
     """
     if resume and overwrite:
         raise ConfigError("Expected resume or overwrite, got both: continue the run, or replace it.")
-    told = _loggers(loggers, out)
     config, objects = taken(config, parts)
+    told = _loggers([*config.run.loggers, *loggers], out)
     if "env" not in objects:
         require_memory(config)
     if out is None or not resume:
@@ -210,6 +243,23 @@ def config_of(path: str | Path) -> TrainConfig:
     return _config_of(RunDir.open(path))
 
 
+def read_config(path: str | Path) -> TrainConfig:
+    """The configuration in a file: JSON, or YAML (``.yaml``, ``.yml``; needs PyYAML).
+
+    A file of one's own says what differs from the recipe of its environment, as a tree (``{"wire": {"topology":
+    "ring"}}``) or by the names of leaves (``topology: ring``). ``config.json`` of a run says all of it.
+
+    Raises:
+        ConfigError: no such file, or one that is no configuration; names the dotted path.
+    """
+    data = read_data(path)
+    if data.get("kind") == RUN and isinstance(data.get("config"), dict):
+        return from_json(TrainConfig, data["config"])
+    env = data.get("env", {})
+    named = env.get("id", EnvConfig.id) if isinstance(env, dict) else env
+    return default_config(named if isinstance(named, str) else EnvConfig.id).merged(data)
+
+
 def load(path: str | Path, *, trust_env: bool = False, **parts: Unpack[Parts]) -> Trained:
     """The policy of the newest good checkpoint of a run, with its configuration.
 
@@ -233,7 +283,7 @@ def load(path: str | Path, *, trust_env: bool = False, **parts: Unpack[Parts]) -
     found: list[CommPolicy] = []
     checkpoint, rejected = run.latest(lambda candidate: found.append(saved.policy_of(config, candidate, objects)))
     reasons = tuple(f"{path}: {reason}" for path, reason in rejected)
-    return Trained(config, found[-1], checkpoint.step, saved.num_agents(checkpoint), reasons, trust_env, objects)
+    return Trained(config, found[-1], checkpoint.step, saved.num_agents(checkpoint), reasons, trust_env, parts=objects)
 
 
 def _loggers(given: Sequence[Logger | str], out: str | Path | None) -> list[Logger]:
@@ -263,7 +313,7 @@ def _run(
             stopping = stop()
             if run is not None:
                 run.log(metrics)
-                if stopping or training.finished or training.learner.updates % config.save_every == 0:
+                if stopping or training.finished or training.learner.updates % config.run.save_every == 0:
                     groups, counters = training.state()
                     run.save(training.env_steps, groups, counters | saved.facts(config, training))
             seconds = time.monotonic() - begun
@@ -282,7 +332,7 @@ def _run(
 def _resumed(config: TrainConfig, objects: Parts, old: TrainConfig, run: RunDir, notice: Notice) -> Training:
     """The training where the newest good checkpoint of ``run`` stands; the run is put there, too."""
     if not list_checkpoints(run.path):
-        _require_nothing_lost(run, max(config.save_every, old.save_every))
+        _require_nothing_lost(run, max(config.run.save_every, old.run.save_every))
         training = _begun(config, objects)
         run.rewind(None)
         return training
@@ -332,13 +382,13 @@ def _require_nothing_lost(run: RunDir, save_every: int) -> None:
 
 
 def _change_end(new: TrainConfig, training: Training, old: TrainConfig, run: RunDir, notice: Notice) -> None:
-    if new.steps < old.steps and training.finished:
+    if new.run.steps < old.run.steps and training.finished:
         raise ConfigError(
-            f"steps: expected more than the {training.env_steps:,} that {run.path} has already, got {new.steps:,}. "
-            "Leave steps out to go on as planned."
+            f"run.steps: expected more than the {training.env_steps:,} that {run.path} has already, got "
+            f"{new.run.steps:,}. Leave steps out to go on as planned."
         )
-    if new.steps != old.steps:
-        notice(f"planned for {old.steps:,} steps, goes on to {new.steps:,}; schedules follow the new end")
+    if new.run.steps != old.run.steps:
+        notice(f"planned for {old.run.steps:,} steps, goes on to {new.run.steps:,}; schedules follow the new end")
     run.amend(new)
 
 
@@ -352,16 +402,17 @@ def _config_of(run: RunDir) -> TrainConfig:
 
 
 def _check_same(old: TrainConfig, new: TrainConfig) -> None:
-    if old.version != new.version:
+    if old.run.version != new.run.version:
         raise CheckpointMismatchError(
-            f"This run has settings of version {old.version}, but this gnncomm trains version {new.version}: the same "
-            "settings now give another training, so it cannot go on as it began. Finish it with the gnncomm that wrote "
-            "it, or start a new run with another --out. It can be loaded and evaluated here."
+            f"This run has settings of version {old.run.version}, but this gnncomm trains version {new.run.version}: "
+            "the same settings now give another training, so it cannot go on as it began. Finish it with the gnncomm "
+            "that wrote it, or start a new run with another --out. It can be loaded and evaluated here."
         )
+    was, now = leaves(old), leaves(new)
     changed = [
-        f"{item.name}: {getattr(old, item.name)!r} -> {getattr(new, item.name)!r}"
-        for item in fields(TrainConfig)
-        if item.name not in saved.MAY_CHANGE and getattr(old, item.name) != getattr(new, item.name)
+        f"{path}: {was.get(path)!r} -> {now.get(path)!r}"
+        for path in dict.fromkeys([*was, *now])
+        if path not in saved.MAY_CHANGE and was.get(path) != now.get(path)
     ]
     if changed:
         raise CheckpointMismatchError(

@@ -8,7 +8,6 @@ and environments that show what was seen last. Sizes are compared before memory 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,14 +15,14 @@ from torch import Tensor
 
 from gnncomm.errors import CheckpointMismatchError, DeviceError, GnnCommError
 from gnncomm.learn.build import assemble
-from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.config import TrainConfig, folded
 from gnncomm.learn.parts import OF_THE_POLICY, Parts, fingerprints, require_same
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
 from gnncomm.store import Checkpoint, from_json, package_versions, require_finite, require_match, sealed, to_json
 from gnncomm.types import TeamSpec
 
-MAY_CHANGE = ("steps", "save_every")
+MAY_CHANGE = ("run.steps", "run.save_every", "run.loggers")
 """Settings that a resumed training may have otherwise."""
 
 
@@ -38,11 +37,7 @@ def facts(config: TrainConfig, training: Training) -> dict[str, Any]:
 
 def fingerprint(config: TrainConfig) -> str:
     """SHA-256 of the settings that a run keeps for its whole life."""
-    whole = to_json(from_json(TrainConfig, to_json(config)))  # so that 1 and 1.0 are one learning rate
-    kept = {name: value for name, value in whole.items() if name not in MAY_CHANGE}
-    if not config.given:
-        del kept["given"]  # as in runs from before there were any
-    return sealed.digest(kept)
+    return sealed.digest(folded(from_json(TrainConfig, to_json(config)), MAY_CHANGE))  # 1 and 1.0 are one learning rate
 
 
 def policy_of(config: TrainConfig, checkpoint: Checkpoint, parts: Parts) -> CommPolicy:
@@ -53,7 +48,7 @@ def policy_of(config: TrainConfig, checkpoint: Checkpoint, parts: Parts) -> Comm
             of their size was built. NonFiniteError: NaN or infinity in a weight.
     """
     require_fit(config, checkpoint, parts)
-    _require_device(config.device)
+    _require_device(config.run.device)
     sizes = _sizes(checkpoint)
     policy = assemble(config, sizes, parts)
     policy.load_state_dict(checkpoint.group("model"))
@@ -115,10 +110,10 @@ def require_rows(config: TrainConfig, checkpoint: Checkpoint) -> None:
         CheckpointMismatchError: gives both numbers.
     """
     rows = checkpoint.group("carry").get("running_return")
-    if rows is None or rows.shape != (config.num_envs,):
+    if rows is None or rows.shape != (config.env.num_envs,):
         got = "none" if rows is None else list(rows.shape)
         raise CheckpointMismatchError(
-            f"{checkpoint.path}: expected running_return [num_envs={config.num_envs}] in 'carry', got {got}."
+            f"{checkpoint.path}: expected running_return [num_envs={config.env.num_envs}] in 'carry', got {got}."
         )
 
 
@@ -145,7 +140,7 @@ def restore(config: TrainConfig, training: Training, checkpoint: Checkpoint) -> 
         raise
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointMismatchError(
-            f"{checkpoint.path}: expected a state of {config.env!r}, got one that it cannot continue "
+            f"{checkpoint.path}: expected a state of {config.env.id!r}, got one that it cannot continue "
             f"({type(error).__name__}: {str(error)[:200]})."
         ) from error
     seen = training.carry.timestep.tensors()
@@ -177,7 +172,7 @@ def _require_device(name: str) -> None:
 
 
 def _batch(config: TrainConfig) -> int:
-    return config.rollout * config.num_envs
+    return config.run.rollout * config.env.num_envs
 
 
 def _sizes(checkpoint: Checkpoint) -> TeamSpec:
@@ -197,12 +192,12 @@ def _blank(config: TrainConfig, sizes: TeamSpec, checkpoint: Checkpoint, parts: 
     copies: Parts = {name: copy.deepcopy(part) for name, part in parts.items() if name in OF_THE_POLICY}  # type: ignore[assignment]  # as above
     try:
         with torch.device("meta"):
-            return assemble(replace(config, device="meta"), sizes, copies)
+            return assemble(config.replace(device="meta"), sizes, copies)
     except GnnCommError:
         raise
     except (RuntimeError, OverflowError, TypeError) as error:  # torch cannot count so many bytes
         raise CheckpointMismatchError(
-            f"{checkpoint.path}: expected sizes that a policy can have, got {sizes} and hidden={config.hidden} "
+            f"{checkpoint.path}: expected sizes that a policy can have, got {sizes} and hidden={config.policy.hidden} "
             f"({str(error)[:200]})."
         ) from error
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ class Demanding(Relay):
 
 def demanding_recipe() -> TrainConfig:
     """Wide, and in a hurry."""
-    return TrainConfig(hidden=24, ppo=PPOConfig(lr=0.5, epochs=2))
+    return TrainConfig.of(hidden=24, learner=PPOConfig(lr=0.5, epochs=2))
 
 
 def wrong_recipe() -> dict[str, int]:
@@ -51,7 +50,7 @@ def test_a_plain_function_is_enough() -> None:
     assert environments.names() == ["demanding", "plain", "wrong"]
     env = environments.make("plain", num_envs=5, symbols=4)
     assert (env.id, env.num_envs, env.num_actions) == ("plain", 5, 4)
-    assert default_config("plain") == TrainConfig(env="plain")
+    assert default_config("plain") == TrainConfig.of(env="plain")
     assert environments.grid_setting("plain") is None
     assert environments.summaries()["plain"] == "A game of someone else's."
     with pytest.raises(ConfigError, match="Did you mean 'symbols'"):
@@ -60,12 +59,12 @@ def test_a_plain_function_is_enough() -> None:
 
 def test_it_trains_and_its_recipe_is_the_default() -> None:
     config = default_config("demanding")
-    assert config.env == "demanding"
-    assert (config.hidden, config.ppo.lr, config.ppo.epochs) == (24, 0.5, 2)
-    assert config.ppo.gamma == PPOConfig().gamma
-    assert default_config("demanding", hidden=16).hidden == 16
+    assert config.env.id == "demanding"
+    assert (config.policy.hidden, config.learner.lr, config.learner.epochs) == (24, 0.5, 2)
+    assert config.learner.gamma == PPOConfig().gamma
+    assert default_config("demanding", hidden=16).policy.hidden == 16
     small: dict[str, Any] = {"num_envs": 4, "rollout": 2, "steps": 8, "hidden": 8}
-    training = train(default_config("plain", env_settings={"symbols": 5}, ppo=PPOConfig(minibatches=2), **small))
+    training = train(default_config("plain", env_settings={"symbols": 5}, learner=PPOConfig(minibatches=2), **small))
     assert training.finished
     assert training.policy.num_actions == 5
 
@@ -77,7 +76,7 @@ def test_a_recipe_that_is_no_configuration_is_refused() -> None:
 
 def test_settings_reach_the_environment() -> None:
     config = default_config("plain", num_envs=8, env_settings={"symbols": 6})
-    env = make_env(replace(config, observation="flat"))
+    env = make_env(config.replace(observation="flat"))
     assert (env.num_envs, env.num_actions) == (8, 6)
     with pytest.raises(ConfigError):
-        make_env(replace(config, env_settings={"symbols": 1}))
+        make_env(config.replace(env_settings={"symbols": 1}))

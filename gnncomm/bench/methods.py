@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def config_of(method: Method, env: str, seed: int, steps: int = 0) -> TrainConfi
     """The parts of ``method``, with what the recipe of ``env`` says about learning."""
     task = TASKS.get(env, {})
     config = method.config(default_config(env, **task))
-    return replace(config, seed=seed, steps=steps or config.steps)
+    return config.replace(seed=seed, steps=steps or config.run.steps)
 
 
 def bench_methods(
@@ -73,7 +73,7 @@ def bench_speed(methods: Sequence[Method], env: str, repeats: int = 5) -> dict[s
 
     With one thread the seconds are those of the processor, so other programs do not change what is compared.
     """
-    endless = {method.name: replace(config_of(method, env, seed=0), steps=10**9) for method in methods}
+    endless = {method.name: config_of(method, env, seed=0).replace(steps=10**9) for method in methods}
     trainings = {name: Training.of(config) for name, config in endless.items()}
     seconds = interleaved({name: training.advance for name, training in trainings.items()}, repeats)
     return {name: trainings[name].steps_per_update / spent for name, spent in seconds.items()}
@@ -83,8 +83,8 @@ def _row(method: Method, config: TrainConfig, env_steps: int, report: Report, pa
     numbers = report.trained.to_dict()
     return MethodRow(
         method.name,
-        config.env,
-        config.seed,
+        config.env.id,
+        config.run.seed,
         env_steps,
         numbers["success"],
         numbers["length"],

@@ -37,9 +37,9 @@ from gnncomm.bench import (
 from gnncomm.bench.reference import RECORDED
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import most_threads, output_file, parse
+from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.learn import MAX_SEED, MAX_STEPS, Training
-from gnncomm.learn.settings import require_ranges
 from gnncomm.methods import METHODS, resolve
 from gnncomm.run import default_config
 
@@ -170,7 +170,7 @@ def _methods(args: BenchArgs, console: Console) -> dict[str, Any]:
 
 def bench_train(env: str, repeats: int) -> Table:
     """Medians over ``repeats`` updates after two to warm up."""
-    training = Training.of(replace(default_config(env), steps=10**9))
+    training = Training.of(default_config(env, steps=10**9))
     collects, updates = [], []
     flops = 0
     for number in range(repeats + 2):

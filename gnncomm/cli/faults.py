@@ -22,7 +22,12 @@ LONGEST = 1000
 """Letters of an error line; a longer one loses its middle."""
 
 _NO_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|bad_alloc", re.I)
-_DISTRIBUTIONS = {"PIL": "pillow", "torch_geometric": "torch-geometric", "imageio_ffmpeg": "imageio-ffmpeg"}
+_DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "torch_geometric": "torch-geometric",
+    "imageio_ffmpeg": "imageio-ffmpeg",
+    "yaml": "PyYAML",
+}
 
 
 def wants_debug() -> bool:

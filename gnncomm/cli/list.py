@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
@@ -11,7 +9,7 @@ import tyro
 from rich.table import Table
 
 from gnncomm.cli.console import make_console
-from gnncomm.cli.parse import parse
+from gnncomm.cli.parse import parse, print_json
 from gnncomm.registry import KINDS, Description, Parameter, describe, described, is_kind, kind_of_word
 
 TITLES = {
@@ -48,20 +46,15 @@ def run(words: list[str]) -> int:
         kind, name = kind_of_word(args.what[0]), args.what[1]
         one = describe(kind, name)
         if args.json:
-            return _write_json(asdict(one))
+            return print_json(asdict(one))
         make_console().print(*_page(kind, one), sep="\n", soft_wrap=True)
         return 0
     kinds = list(dict.fromkeys(map(kind_of_word, args.what))) or list(KINDS)
     if args.json:
-        return _write_json({KINDS[kind].plural: [asdict(one) for one in described(kind)] for kind in kinds})
+        return print_json({KINDS[kind].plural: [asdict(one) for one in described(kind)] for kind in kinds})
     console = make_console()
     for kind in kinds:
         console.print(_table(TITLES[kind], [_row(one) for one in described(kind)]))
-    return 0
-
-
-def _write_json(value: object) -> int:
-    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=True) + "\n")
     return 0
 
 

@@ -13,6 +13,7 @@ from gnncomm.errors import did_you_mean
 COMMANDS = {
     "list": "what there is to choose from, with its parameters",
     "train": "train a team and show whether it uses its messages",
+    "resume": "go on with a training that was stopped",
     "eval": "measure a trained team beside its controls",
     "replay": "record an episode of a trained team and draw it",
     "plot": "draw learning curves of runs side by side",

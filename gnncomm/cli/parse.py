@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import collections.abc
 import contextlib
 import io
+import json
 import os
 import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from gnncomm.cli.faults import one_line
 from gnncomm.errors import ConfigError, GnnCommError
-from gnncomm.registry import plain_number
+from gnncomm.registry import plain_number, scalar
 
 T = TypeVar("T")
 
-_NUMBERS = ConstructorRegistry()
+_RULES = ConstructorRegistry()
 
 
 def most_threads() -> int:
@@ -47,6 +49,12 @@ def output_file(name: str, *suffixes: str) -> Path:
     return path
 
 
+def print_json(value: object) -> int:
+    """To standard output; the exit code."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=True) + "\n")
+    return 0
+
+
 def parse(what: type[T] | Callable[[], T], words: list[str], prog: str, default: T | None = None) -> T:
     """``tyro.cli``; a usage error is written to stderr as one line, with exit code 2.
 
@@ -56,7 +64,7 @@ def parse(what: type[T] | Callable[[], T], words: list[str], prog: str, default:
     said = io.StringIO()
     options: dict[str, Any] = {} if default is None else {"default": default}
     try:
-        with _NUMBERS, contextlib.redirect_stderr(said):
+        with _RULES, contextlib.redirect_stderr(said):
             parsed: T = tyro.cli(what, args=words, prog=prog, **options)
             return parsed
     except SystemExit as stop:
@@ -87,7 +95,28 @@ def _text_of(box: str) -> str:
     return text.removeprefix("Value error ").removeprefix("Required options ").strip()
 
 
-@_NUMBERS.primitive_rule
+@_RULES.primitive_rule
+def _names_and_values(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """``--env-settings num_agents 6 steps 2``, whatever was there before."""
+    if info.type_origin is not collections.abc.Mapping:
+        return None
+    hint = get_args(info.type)[1]
+
+    def read(texts: list[str]) -> dict[str, Any]:
+        if len(texts) % 2:
+            raise ValueError(f"expected names, each with a value, got {texts[-1]!r} without one")
+        return {name: value if hint is str else scalar(value) for name, value in zip(*[iter(texts)] * 2, strict=True)}
+
+    return PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[NAME VALUE ...]",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, collections.abc.Mapping),
+        str_from_instance=lambda value: [str(word) for pair in value.items() for word in pair],
+    )
+
+
+@_RULES.primitive_rule
 def _plain_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     """Numbers as they are written in English: no digits of other scripts, no underscores."""
     kind = info.type

@@ -3,87 +3,139 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import tyro
 from rich.console import Console
 
-from gnncomm import environments, methods
-from gnncomm.cli import faults
+from gnncomm import deprecated, environments, methods
+from gnncomm.cli import dry_run, faults
 from gnncomm.cli.console import make_console
 from gnncomm.cli.eval import measure, show
-from gnncomm.cli.parse import most_threads, parse
+from gnncomm.cli.parse import most_threads, parse, print_json
 from gnncomm.cli.progress import TrainingProgress
 from gnncomm.cli.replay import draw
 from gnncomm.cli.signals import StopSignal
+from gnncomm.config import require_ranges, to_json
 from gnncomm.errors import ConfigError
-from gnncomm.learn import VERSION, TrainConfig
-from gnncomm.learn.fingerprint import Fingerprint
+from gnncomm.learn import VERSION, EnvConfig, LearnerConfig, PolicyConfig, PPOConfig, RunConfig, TrainConfig, WireConfig
+from gnncomm.learn.config import Setting
 from gnncomm.learn.parts import require_given
-from gnncomm.learn.settings import require_ranges
-from gnncomm.run import Trained, config_of, default_config, load, train
+from gnncomm.run import Trained, config_of, default_config, load, read_config, train
 from gnncomm.store import safe_run_path
 
 
 @dataclass(frozen=True)
-class TrainArgs(TrainConfig):
+class EnvArgs(EnvConfig):
+    """The environments."""
+
+    id: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")] = EnvConfig.id
+    """Environment, see ``gnncomm list``. Its own recommended settings become the defaults below."""
+    settings: Annotated[Mapping[str, Setting], tyro.conf.arg(name="env-settings")] = field(default_factory=dict)
+    """Settings of the environment that differ from its defaults."""
+
+
+@dataclass(frozen=True)
+class RunArgs(RunConfig):
+    """How long, where, and from which draws."""
+
+    version: tyro.conf.Suppress[tyro.conf.Fixed[int]] = VERSION
+
+
+@dataclass(frozen=True)
+class TrainArgs:
     """Train a team that talks, measure it beside its controls, and draw an episode."""
 
-    env: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")] = "predator_prey"
-    """Environment, see ``gnncomm list``. Its own recommended settings become the defaults below."""
+    env: tyro.conf.OmitArgPrefixes[EnvArgs] = field(default_factory=EnvArgs)
+    policy: tyro.conf.OmitArgPrefixes[PolicyConfig] = field(default_factory=PolicyConfig)
+    wire: tyro.conf.OmitArgPrefixes[WireConfig] = field(default_factory=WireConfig)
+    learner: LearnerConfig = field(default_factory=PPOConfig)
+    run: tyro.conf.OmitArgPrefixes[RunArgs] = field(default_factory=RunArgs)
+    config: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
+    """Configuration (JSON or YAML, whole or in part) that the other options change; or config.json of a run."""
     out: Annotated[str, tyro.conf.arg(metavar="RUN")] = ""
     """Run directory; default runs/ENV-COMM-SEED."""
     resume: bool = False
     """Continue the run in --out from its newest good checkpoint."""
     overwrite: bool = False
     """Replace the run in --out."""
-    loggers: tuple[str, ...] = ()
-    """Further places for the metrics, with times: csv."""
+    print_config: bool = False
+    """Print the configuration, as --config reads it, and do nothing else."""
+    dry_run: bool = False
+    """Show parts, shapes, graph and memory of the training, and do nothing else."""
     threads: int = 0
     """Threads of torch; 0 leaves its own choice."""
     episodes: int = 1000
     """Episodes of the evaluation afterwards; 0 for none."""
     trust_env: bool = False
-    """With --resume: run code of another package that the run names and the command does not."""
-    version: tyro.conf.Suppress[tyro.conf.Fixed[int]] = VERSION
-    given: tyro.conf.Suppress[tyro.conf.Fixed[Mapping[str, Fingerprint]]] = field(default_factory=dict)
+    """With --resume or --config: run code of another package that the file names and the command does not."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         require_ranges(self, {"threads": (0, most_threads()), "episodes": (0, 10**9)})
         if self.resume and self.overwrite:
             raise ConfigError("Expected --resume or --overwrite, got both: continue the run, or replace it.")
+        if self.resume and self.config:
+            raise ConfigError("Expected --resume or --config, got both: a run that is resumed has its own.")
         if self.episodes == 1:
             raise ConfigError("episodes must be 0, for no evaluation, or at least 2, for an interval, got 1.")
 
+    @property
+    def tree(self) -> TrainConfig:
+        env, run = EnvConfig(**vars(self.env)), RunConfig(**vars(self.run))
+        return TrainConfig(env, self.policy, self.wire, self.learner, run)
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> TrainArgs:
+        """The options that ``config`` would be typed as."""
+        own = EnvArgs(**vars(config.env)), config.policy, config.wire, config.learner, RunArgs(**vars(config.run))
+        return cls(*own)
+
 
 def run(words: list[str]) -> int:
-    args = _parse(words)
-    config = TrainConfig(**_settings(args))
-    console = make_console()
+    args = _parse(deprecated.learner_options(words))
+    config = args.tree
+    if args.print_config:
+        return print_json(to_json(config))
     if args.threads:
         torch.set_num_threads(args.threads)
-    out = args.out or run_name(config.env, config.comm, config.seed)
-    total = config.updates * config.num_envs * config.rollout
+    if args.dry_run:
+        return dry_run.run(config, make_console())
+    out = args.out or run_name(config.env.id, config.policy.comm, config.run.seed)
+    return go(config, out, args.episodes, resume=args.resume, overwrite=args.overwrite)
+
+
+def go(
+    config: TrainConfig,
+    out: str,
+    episodes: int,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    loggers: Sequence[str] = (),
+) -> int:
+    """Train into ``out``, then measure and draw; the exit code."""
+    console = make_console()
+    total = config.updates * config.env.num_envs * config.run.rollout
     with StopSignal() as stop:
         with TrainingProgress(console, total) as progress:
             training = train(
                 config,
                 out,
-                resume=args.resume,
-                overwrite=args.overwrite,
+                resume=resume,
+                overwrite=overwrite,
                 observer=progress,
                 stop=stop,
                 notice=progress.say,
-                loggers=args.loggers,
+                loggers=loggers,
             )
         if stop():
             console.print(
-                f"stopped; saved in {out} at {training.env_steps:,} steps; continue with --resume", soft_wrap=True
+                f"stopped; saved in {out} at {training.env_steps:,} steps; continue with: gnncomm resume {out}",
+                soft_wrap=True,
             )
             return stop.exit_code
     if progress.first_step is None:
@@ -91,15 +143,15 @@ def run(words: list[str]) -> int:
     else:
         speed = f"{progress.steps_per_second:,.0f} steps/s"
         console.print(f"{training.env_steps:,} steps, {speed}, kept in {out}", soft_wrap=True)
-    if args.episodes:
-        _look(out, args.episodes, config.seed, console)
+    if episodes:
+        _look(out, episodes, config.run.seed, console)
     return 0
 
 
 def _look(out: str, episodes: int, seed: int, console: Console) -> None:
     """Measure and draw: both files are written before anything is shown, and a figure that fails loses nothing."""
     trained, folder = load(out, trust_env=True), safe_run_path(out)  # this very command trained in it
-    report = measure(trained, episodes, folder / "eval.json", console)
+    report = measure(trained, episodes, folder / "eval.json")
     drawn = _try_to_draw(trained, folder / "trajectories.png", seed)
     show(report, console)
     console.print(drawn, soft_wrap=True)
@@ -117,33 +169,51 @@ def _try_to_draw(trained: Trained, figure: Path, seed: int) -> str:
 
 
 def _parse(words: list[str]) -> TrainArgs:
-    """Twice: environment and method first, then everything, with the recipe of both as default.
+    """Twice: environment, method and file first, then everything, with what these recommend or say as default.
 
-    A method stands for its parts: what is kept in the run names these. A run that is resumed has settings already:
-    they are the defaults then, and only what the command names may run code.
+    A method stands for its parts: what is kept in the run names these. Of what a file says, only what the command
+    names, too, may run code.
     """
-    first = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], "gnncomm train", _NOTHING_SAID)
-    env, method = first.env or TrainArgs.env, methods.resolve(first.comm) if first.comm in methods.names() else None
-    resumed = first.resume and not first.overwrite and not {"-h", "--help"} & set(words)
-    out = first.out or run_name(env, first.comm, first.seed)
-    known = config_of(out) if resumed else default_config(env)
+    learner, words = _learner(words)
+    asks = {"-h", "--help"} & set(words)
+    nothing_said = TrainArgs(env=EnvArgs(id=""), learner=learner or _of_file(words))
+    first = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], "gnncomm train", nothing_said)
+    env, comm = first.env.id or EnvConfig.id, first.policy.comm
+    method = methods.resolve(comm) if comm in methods.names() else None
+    resumed = first.resume and not asks
+    out = first.out or run_name(env, comm, first.run.seed)
+    known = config_of(out) if resumed else read_config(first.config) if first.config else default_config(env)
     require_given(known, {}, every=True)
     if method is not None:
         known = method.config(known)
-    args = parse(TrainArgs, words, "gnncomm train", TrainArgs(**_settings(known)))
-    if resumed and not args.trust_env:
-        spoken = environments.named_code(first.env, first.env_settings) if first.env else frozenset[str]()
-        environments.require_trust(args.env, args.env_settings, spoken)
-    if resumed or method is not None:
-        return replace(args, comm=args.comm if method is None else method.settings["comm"], out=out)
-    return args
+    if learner is not None:
+        known = known.replace(learner=learner)
+    args = parse(TrainArgs, words, "gnncomm train", TrainArgs.of(known))
+    if (resumed or first.config) and not args.trust_env:
+        spoken = environments.named_code(env, first.env.settings) if first.env.id else frozenset[str]()
+        environments.require_trust(args.env.id, args.env.settings, spoken)
+    if args.env.id == known.env.id:  # what the command says is added
+        both = [{**getattr(known.env, name), **getattr(args.env, name)} for name in ("settings", "curriculum")]
+        args = replace(args, env=replace(args.env, settings=both[0], curriculum=both[1]))
+    if method is not None:
+        args = replace(args, policy=replace(args.policy, comm=method.settings["comm"]))
+    return replace(args, out=out) if resumed or method is not None else args
 
 
-def _settings(config: TrainConfig) -> dict[str, Any]:
-    return {item.name: getattr(config, item.name) for item in fields(TrainConfig)}
+def _learner(words: list[str]) -> tuple[LearnerConfig | None, list[str]]:
+    """What ``--learner NAME`` names, whose settings are options then; and the other words."""
+    if "--learner" not in words[:-1]:
+        return None, words
+    place = words.index("--learner")
+    return LearnerConfig.of(words[place + 1]), words[:place] + words[place + 2 :]
 
 
-_NOTHING_SAID = TrainArgs(env="")
+def _of_file(words: list[str]) -> LearnerConfig:
+    """The learner whose settings are options because a file or a run names it."""
+    said = {name: words[words.index(name) + 1] for name in ("--config", "--out") if name in words[:-1]}
+    if "--config" in said:
+        return read_config(said["--config"]).learner
+    return config_of(said["--out"]).learner if "--resume" in words and "--out" in said else PPOConfig()
 
 
 def run_name(env: str, comm: str, seed: int) -> str:

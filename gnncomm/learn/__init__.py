@@ -1,9 +1,18 @@
 """Learners: rollouts, returns, losses, PPO and the training they make up."""
 
 from gnncomm.learn.build import build_policy
-from gnncomm.learn.config import MAX_SEED, MAX_STEPS, VERSION, TrainConfig
+from gnncomm.learn.config import (
+    MAX_SEED,
+    MAX_STEPS,
+    VERSION,
+    EnvConfig,
+    PolicyConfig,
+    RunConfig,
+    TrainConfig,
+    WireConfig,
+)
 from gnncomm.learn.fingerprint import Fingerprint
-from gnncomm.learn.learner import Experience, Learner, adam_slots, restore_adam
+from gnncomm.learn.learner import Experience, Learner, LearnerConfig, adam_slots, restore_adam
 from gnncomm.learn.losses import LossFunction, Term, masked_mean
 from gnncomm.learn.parts import Parts
 from gnncomm.learn.ppo import PPO, PPOConfig
@@ -17,19 +26,24 @@ __all__ = [
     "PPO",
     "VERSION",
     "Carry",
+    "EnvConfig",
     "EpisodeTally",
     "Experience",
     "Fingerprint",
     "Learner",
+    "LearnerConfig",
     "LossFunction",
     "PPOConfig",
     "Parts",
+    "PolicyConfig",
     "ReturnNorm",
     "Rollout",
+    "RunConfig",
     "Step",
     "Term",
     "TrainConfig",
     "Training",
+    "WireConfig",
     "adam_slots",
     "begin",
     "build_policy",

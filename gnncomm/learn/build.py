@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,9 +15,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.layers import NONE, CommLayer, CommStack, make_rounds
 from gnncomm.learn.config import VERSION, TrainConfig
 from gnncomm.learn.learner import Learner
-from gnncomm.learn.names import LEARNERS
 from gnncomm.learn.parts import NO_PARTS, Parts, is_made
-from gnncomm.learn.ppo import PPO
 from gnncomm.learn.rows import RowParts
 from gnncomm.policy import CommPolicy, Memory, with_state
 from gnncomm.schedule import Scheduler
@@ -33,15 +30,16 @@ def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, Comm
     Raises:
         ConfigError: settings of an earlier version, which meant another training, or that do not fit together.
     """
-    if config.version != VERSION:
+    if config.run.version != VERSION:
         raise ConfigError(
-            f"version: expected settings of version {VERSION}, got version {config.version}, with which the same "
-            f"settings gave another training. Set version={VERSION} to train anew, or use the gnncomm that wrote them."
+            f"run.version: expected settings of version {VERSION}, got version {config.run.version}, with which the "
+            f"same settings gave another training. Set version={VERSION} to train anew, or use the gnncomm that wrote "
+            "them."
         )
     if "learner" not in parts:
-        _require_minibatches(config)
+        config.learner.require_fit(config.env.num_envs)
     env = make_env(config, parts)
-    config = replace(config, num_envs=env.num_envs)
+    config = config.replace(num_envs=env.num_envs)
     policy = build_policy(config, env, parts)
     return env, policy, build_learner(config, policy, parts)
 
@@ -49,34 +47,32 @@ def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, Comm
 def make_env(config: TrainConfig, parts: Parts = NO_PARTS) -> VectorEnv:
     """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``gnncomm.load``."""
     env = _make_env(config, parts)
-    return with_state(env) if config.critic == "state" else env
+    return with_state(env) if config.policy.critic == "state" else env
 
 
 def _make_env(config: TrainConfig, parts: Parts) -> VectorEnv:
     if "env" in parts:
-        told = {"num_envs": config.num_envs, "device": config.device, "observation": config.observation}
-        env: VectorEnv = _made("env", parts["env"], VectorEnv, **told, **config.env_settings)
+        own = config.env
+        told = {"num_envs": own.num_envs, "device": config.run.device, "observation": own.observation}
+        env: VectorEnv = _made("env", parts["env"], VectorEnv, **told, **own.settings)
         return env
     return environments.make(
-        config.env, config.num_envs, config.device, config.observation, **dict(config.env_settings)
+        config.env.id, config.env.num_envs, config.run.device, config.env.observation, **dict(config.env.settings)
     )
 
 
 def build_learner(config: TrainConfig, policy: CommPolicy, parts: Parts = NO_PARTS) -> Learner:
     """The learner that ``config`` describes for ``policy``."""
-    told: dict[str, Any] = {"total_updates": config.updates, "seed": config.seed, "length": config.rollout}
+    told: dict[str, Any] = {"total_updates": config.updates, "seed": config.run.seed, "length": config.run.rollout}
     if "learner" in parts:
-        given = parts["learner"]
-        if isinstance(given, str):
-            given = LEARNERS.resolve(given, policy=policy, **told)
-        learner: Learner = _made("learner", given, Learner, policy, **told)
+        learner: Learner = _made("learner", parts["learner"], Learner, policy, **told)
         return learner
-    _require_minibatches(config)
-    return PPO(policy, config.ppo, **told, losses=parts.get("losses", ()))
+    config.learner.require_fit(config.env.num_envs)
+    return config.learner.learner(policy, losses=parts.get("losses", ()), **told)
 
 
 def build_policy(config: TrainConfig, env: VectorEnv, parts: Parts = NO_PARTS) -> CommPolicy:
-    """The policy that ``config`` describes for ``env``, with weights drawn from ``config.seed``."""
+    """The policy that ``config`` describes for ``env``, with weights drawn from ``config.run.seed``."""
     return assemble(config, TeamSpec.of(env), parts)
 
 
@@ -85,15 +81,15 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
 
     ``comm="none"`` keeps the layers and takes the topology ``Empty()``: the same capacity, nothing on the wire.
     """
-    silent = config.comm == NONE and "comm" not in parts
+    silent = config.policy.comm == NONE and "comm" not in parts
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.run.seed)
         if "policy" in parts:
             sizes = spec.obs_dim, spec.num_actions, spec.num_agents
             given: CommPolicy = _made("policy", parts["policy"], CommPolicy, *sizes)
-            return given.to(config.device)
-        comm = _comm(replace(config, comm="mean") if silent else config, parts)
-        hidden, num_agents = comm.in_channels, spec.num_agents
+            return given.to(config.run.device)
+        comm = _comm(config.replace(comm="mean") if silent else config, parts)
+        hidden, num_agents, wire = comm.in_channels, spec.num_agents, config.wire
         rows = RowParts(config, spec, hidden)
 
         def part(name: str, kind: type, named: Callable[[], Any], *told: Any) -> Any:
@@ -105,12 +101,12 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
             spec.num_actions,
             comm,
             part("memory", Memory, rows.memory, hidden),
-            config.integration,
+            config.policy.integration,
             Wire(
-                part("topology", Topology, lambda: Empty() if silent else topology.resolve(config.topology)),
-                part("scheduler", Scheduler, lambda: schedule.resolve(config.scheduler, hidden, num_agents), hidden),
-                part("codec", Codec, lambda: codec.resolve(config.codec)),
-                part("channel", Channel, lambda: channel.resolve(config.channel)),
+                part("topology", Topology, lambda: Empty() if silent else topology.resolve(wire.topology)),
+                part("scheduler", Scheduler, lambda: schedule.resolve(wire.scheduler, hidden, num_agents), hidden),
+                part("codec", Codec, lambda: codec.resolve(wire.codec)),
+                part("channel", Channel, lambda: channel.resolve(wire.channel)),
             ),
             critic,
             encoder=part("encoder", nn.Module, rows.encoder, spec.obs_dim, hidden),
@@ -118,7 +114,7 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
             actions=rows.actions,
             teams=rows.teams,
         )
-    return policy.to(config.device)
+    return policy.to(config.run.device)
 
 
 def _comm(config: TrainConfig, parts: Parts) -> CommStack:
@@ -126,19 +122,20 @@ def _comm(config: TrainConfig, parts: Parts) -> CommStack:
     given = parts.get("comm")
     if isinstance(given, CommStack):
         return given
-    rounds = config.rounds
+    own = config.policy
+    rounds = own.rounds
     if given is None or isinstance(given, str):
-        layers = make_rounds(given or config.comm, config.hidden, rounds, config.share_rounds)
+        layers = make_rounds(given or own.comm, own.hidden, rounds, own.share_rounds)
     elif isinstance(given, Sequence):
-        layers = [_made("comm", layer, CommLayer, config.hidden, config.hidden) for layer in given]
-    elif isinstance(given, CommLayer) and rounds > 1 and not config.share_rounds:
+        layers = [_made("comm", layer, CommLayer, own.hidden, own.hidden) for layer in given]
+    elif isinstance(given, CommLayer) and rounds > 1 and not own.share_rounds:
         raise ConfigError(
             f"comm: expected a layer for each of rounds={rounds}, got one. Give a list of layers, a class that makes "
             "them, or share_rounds=True."
         )
     else:
-        count = 1 if config.share_rounds else rounds
-        layers = [_made("comm", given, CommLayer, config.hidden, config.hidden) for _ in range(count)]
+        count = 1 if own.share_rounds else rounds
+        layers = [_made("comm", given, CommLayer, own.hidden, own.hidden) for _ in range(count)]
         layers *= rounds // count
     return CommStack(layers, nn.Tanh())
 
@@ -166,11 +163,3 @@ def _made(name: str, given: Any, kind: type, *told: Any, **settings: Any) -> Any
             f"{type(made).__name__}{lacks}."
         )
     return made
-
-
-def _require_minibatches(config: TrainConfig) -> None:
-    if config.ppo.minibatches > config.num_envs:
-        raise ConfigError(
-            f"ppo.minibatches={config.ppo.minibatches} is more than num_envs={config.num_envs}: a minibatch is a set "
-            "of environments."
-        )

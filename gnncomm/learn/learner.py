@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from gnncomm.errors import CheckpointMismatchError
+from gnncomm.config.data import decode_fields
+from gnncomm.errors import CheckpointMismatchError, ConfigError
 from gnncomm.learn.rollout import Rollout
 from gnncomm.policy import CommPolicy
+from gnncomm.registry import registry_of, scalar
 
 Groups = dict[str, dict[str, Tensor]]
 """Tensors by name, in groups: one file of a checkpoint each."""
@@ -65,6 +67,88 @@ class Learner(Protocol):
             CheckpointMismatchError: numbers that no such learner can have.
         """
         ...
+
+
+@dataclass(frozen=True)
+class LearnerConfig:
+    """Settings of a learner that has a name. As data: an object with its ``name`` (ppo, if it has none) and these."""
+
+    def learner(self, policy: CommPolicy, *, losses: Sequence[Any] = (), **told: Any) -> Learner:
+        """The learner for ``policy``, told ``total_updates``, ``seed`` and ``length``, with further ``losses``."""
+        raise NotImplementedError(f"{type(self).__name__}.learner")
+
+    def require_fit(self, num_envs: int) -> None:
+        """Refuse what so many environments do not allow."""
+
+    def at_once(self, rows: int) -> int:
+        """How many of so many rows of experience are in one backward pass."""
+        return rows
+
+    @property
+    def name(self) -> str:
+        """What it is called.
+
+        Raises:
+            ConfigError: nothing.
+        """
+        name: str | None = registry_of("learner").name_of(type(self))
+        if name is None:
+            raise ConfigError(
+                f"learner: expected settings of a learner that has a name, got {type(self).__name__}. Give it one: "
+                f'gnncomm.register("learner", "mine", {type(self).__name__}).'
+            )
+        return name
+
+    def to_data(self) -> dict[str, Any]:
+        return {"name": self.name, **{item.name: getattr(self, item.name) for item in fields(self)}}
+
+    @classmethod
+    def of_data(cls, data: Mapping[str, Any], path: str = "learner") -> LearnerConfig:
+        given = dict(data)
+        name = given.pop("name", "ppo")
+        if not isinstance(name, str):
+            raise ConfigError(f"{path}.name: expected the name of a learner, got {name!r}.")
+        known = registry_of("learner")
+        kind = known.find(name) if name in known.names() else None  # a policy can be loaded without its learner
+        if isinstance(kind, type) and issubclass(kind, LearnerConfig):
+            made: LearnerConfig = decode_fields(kind, given, path)
+            return made
+        return NamedLearner(name, given)
+
+    @classmethod
+    def of(cls, value: LearnerConfig | str) -> LearnerConfig:
+        """Settings as they are, or those that a text names: ``ppo:lr=1e-4``."""
+        if not isinstance(value, str):
+            return value
+        name, _, rest = value.partition(":")
+        kind = registry_of("learner").find(name)
+        if isinstance(kind, type) and issubclass(kind, LearnerConfig):
+            made: LearnerConfig = registry_of("learner").resolve(value)
+            return made
+        said = dict(part.partition("=")[::2] for part in filter(None, rest.split(",")))
+        return NamedLearner(name, {key: scalar(text) for key, text in said.items()})
+
+
+@dataclass(frozen=True)
+class NamedLearner(LearnerConfig):
+    """A registered learner without settings of a type of its own: a class or function that makes one."""
+
+    name: str = ""
+    settings: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+
+    def learner(self, policy: CommPolicy, *, losses: Sequence[Any] = (), **told: Any) -> Learner:
+        if losses:
+            raise ConfigError(f"losses: expected none with the learner {self.name!r}, got {len(losses)}.")
+        said = ",".join(
+            f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in self.settings.items()
+        )
+        made = registry_of("learner").resolve(f"{self.name}:{said}" if said else self.name, policy=policy, **told)
+        if not isinstance(made, Learner):
+            raise ConfigError(f"learner: expected {self.name!r} to be a learner, got {type(made).__name__}.")
+        return made
+
+    def to_data(self) -> dict[str, Any]:
+        return {"name": self.name, **self.settings}
 
 
 def adam_slots(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -85,7 +85,7 @@ def _env(env: VectorEnv) -> Settings:
         raise GnnCommError(f"{env.id} is not made by name.")
     if of_environment(environments.make(env.id, 1, **settings)) != of_environment(env):
         raise GnnCommError(f"{env.id} names another environment.")
-    return {"env": env.id, "env_settings": dict(settings)}
+    return {"env.id": env.id, "env.settings": dict(settings)}
 
 
 def of_environment(env: VectorEnv) -> Fingerprint:

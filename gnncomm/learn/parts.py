@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, TypedDict
 
 from torch import nn
@@ -14,10 +14,10 @@ from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.fingerprint import Fingerprint, said
-from gnncomm.learn.learner import Learner
+from gnncomm.learn.learner import Learner, LearnerConfig
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.naming import names_of, of_environment
-from gnncomm.learn.ppo import PPO, PPOConfig
+from gnncomm.learn.ppo import PPO
 from gnncomm.policy import CommPolicy, Critic, Memory
 from gnncomm.schedule import Scheduler
 from gnncomm.topology import Topology
@@ -35,13 +35,12 @@ class Parts(TypedDict, total=False):
     """Or a factory: ``env(num_envs=, device=, observation=, **env_settings)``."""
     policy: CommPolicy | Callable[[int, int, int], CommPolicy]
     """Or a factory: ``policy(obs_dim, num_actions, num_agents)``, as ``gnncomm.methods`` has them."""
-    learner: Learner | Callable[..., Learner] | PPOConfig | str
-    """Or a factory: ``learner(policy, total_updates=, seed=, length=)``, as ``PPO``; length is ``config.rollout``.
-    One by name is remembered as an object: no setting says it yet."""
+    learner: Learner | Callable[..., Learner] | LearnerConfig | str
+    """Or a factory: ``learner(policy, total_updates=, seed=, length=)``, as ``PPO``; length is ``run.rollout``."""
     losses: Sequence[LossFunction]
     """Terms beside those of PPO."""
     comm: CommStack | CommLayer | Sequence[CommLayer] | Callable[[int, int], CommLayer] | str
-    """Or a factory: ``comm(hidden, hidden)``, called for each of ``config.rounds``."""
+    """Or a factory: ``comm(hidden, hidden)``, called for each of ``policy.rounds``."""
     memory: Memory | Callable[[int], Memory] | str
     """Or a factory: ``memory(hidden)``."""
     encoder: nn.Module | Callable[[int, int], nn.Module] | str
@@ -75,12 +74,12 @@ OF_THE_POLICY: dict[str, Callable[[CommPolicy], Any]] = {
 """Part -> where a policy has it. What a run needs to be loaded; the others are needed to be trained on."""
 
 _DECIDES: dict[str, tuple[str, ...]] = {
-    "env": ("env", "env_settings", "num_envs"),
+    "env": ("env.id", "env.settings", "num_envs"),
     "policy": ("hidden", "rounds"),
     "comm": ("comm", "hidden", "rounds", "share_rounds"),
     "memory": ("memory",),
     "critic": ("algo",),
-    "learner": ("ppo", "rollout"),
+    "learner": ("learner", "rollout"),
     "topology": ("topology",),
     "scheduler": ("scheduler",),
     "codec": ("codec",),
@@ -99,16 +98,9 @@ def taken(config: TrainConfig, parts: Mapping[str, Any]) -> tuple[TrainConfig, P
     for name in parts:
         if name not in known:
             raise ConfigError(f"Expected a part of a training, got {name!r}. {did_you_mean(name, known)}")
-    settings = {item.name for item in fields(TrainConfig)}
-    names: dict[str, Any] = {
-        name: value for name, value in parts.items() if isinstance(value, str) and name in settings
-    }
-    if isinstance(parts.get("learner"), PPOConfig):
-        names["ppo"] = parts["learner"]
-    if isinstance(parts.get("critic"), str):
-        names["algo"] = parts["critic"]
-    said = {"critic": "algo", "learner": "ppo"}
-    objects = {name: value for name, value in parts.items() if not {name, said.get(name)} & names.keys()}
+    named = {name for name, value in parts.items() if isinstance(value, (str, LearnerConfig)) and name != "policy"}
+    names = {"algo" if name == "critic" else name: parts[name] for name in named}
+    objects = {name: value for name, value in parts.items() if name not in named}
     inner = sorted(objects.keys() & OF_THE_POLICY.keys() - {"policy"})
     learner = objects.get("learner")
     if isinstance(learner, Learner) and is_made(learner, Learner):
@@ -117,7 +109,7 @@ def taken(config: TrainConfig, parts: Mapping[str, Any]) -> tuple[TrainConfig, P
         raise ConfigError(f"Expected a policy or parts of one, got both: policy and {', '.join(inner)}. Leave one out.")
     if "learner" in objects and "losses" in objects:
         raise ConfigError("Expected a learner or losses for PPO, got both. Give the losses to your learner.")
-    return replace(config, **names), objects  # type: ignore[return-value]  # the keys were looked at
+    return config.replace(**names), objects  # type: ignore[return-value]  # the keys were looked at
 
 
 def described(config: TrainConfig, parts: Parts, env: VectorEnv, policy: CommPolicy, learner: Learner) -> TrainConfig:
@@ -130,13 +122,15 @@ def described(config: TrainConfig, parts: Parts, env: VectorEnv, policy: CommPol
         given["learner"] = Fingerprint.of(learner)
     if "losses" in parts:
         given["losses"] = Fingerprint.of(tuple(parts["losses"]))
-    now: dict[str, Any] = vars(config) | {
-        "env": env.id,
+    now: dict[str, Any] = {
+        "env.id": env.id,
+        "env.settings": config.env.settings,
+        "share_rounds": config.policy.share_rounds,
         "num_envs": env.num_envs,
         "hidden": policy.hidden,
         "rounds": len(policy.comm.rounds),
         "rollout": learner.experience.length,
-        "ppo": learner.config if isinstance(learner, PPO) else config.ppo,
+        "learner": learner.config if isinstance(learner, PPO) else config.learner,
         **{name: _kind(get(policy)) for name, get in OF_THE_POLICY.items()},
         "comm": " >> ".join(_kind(layer) for layer in policy.comm.rounds),
         "algo": _kind(policy.critic),
@@ -144,7 +138,7 @@ def described(config: TrainConfig, parts: Parts, env: VectorEnv, policy: CommPol
     for named in found.values():
         now |= named or {}
     changes: dict[str, Any] = {setting: now[setting] for name in parts for setting in _DECIDES.get(name, ())}
-    return replace(config, **changes, given=given)
+    return config.replace(**changes, given=given)
 
 
 def fingerprints(parts: Parts, policy: CommPolicy) -> dict[str, Fingerprint]:
@@ -157,8 +151,8 @@ def fingerprints(parts: Parts, policy: CommPolicy) -> dict[str, Fingerprint]:
 
 def kept(old: TrainConfig, config: TrainConfig, parts: Parts) -> TrainConfig:
     """``config`` with what its objects decide taken from the run ``old``, which they have to fit."""
-    theirs: dict[str, Any] = {setting: getattr(old, setting) for name in parts for setting in _DECIDES.get(name, ())}
-    return replace(config, given=old.given, **theirs)
+    theirs: dict[str, Any] = {setting: old[setting] for name in parts for setting in _DECIDES.get(name, ())}
+    return config.replace(given=old.given, **theirs)
 
 
 def require_given(config: TrainConfig, parts: Parts, every: bool = False) -> None:
@@ -200,7 +194,7 @@ def is_made(given: object, kind: type) -> bool:
 
 
 def _is_plain(learner: Learner) -> bool:
-    """Whether ``config.ppo`` says all of it."""
+    """Whether ``config.learner`` says all of it."""
     return type(learner) is PPO and not learner.extra
 
 

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm import random
+from gnncomm.config import require_ranges, require_types
 from gnncomm.errors import ConfigError, NonFiniteError
-from gnncomm.learn.learner import Experience, Groups, adam_slots, restore_adam
+from gnncomm.learn.learner import Experience, Groups, LearnerConfig, adam_slots, restore_adam
 from gnncomm.learn.losses import (
     LossFunction,
     Targets,
@@ -30,12 +31,11 @@ from gnncomm.learn.losses import (
 )
 from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, team_share
 from gnncomm.learn.rollout import Rollout
-from gnncomm.learn.settings import require_ranges, require_types
 from gnncomm.policy import CommPolicy, Evaluation
 
 
 @dataclass(frozen=True)
-class PPOConfig:
+class PPOConfig(LearnerConfig):
     """Settings of PPO."""
 
     lr: float = 1e-3
@@ -74,23 +74,36 @@ class PPOConfig:
     """Every n-th pass over a rollout trains the learned graph alone, the others the rest; 0 trains all together."""
 
     def __post_init__(self) -> None:
-        require_types(self, "ppo.")
+        require_types(self, "learner.")
         unit = {"gamma": self.gamma, "lam": self.lam, "shared_reward": self.shared_reward}
         for name, value in unit.items():
             if not 0.0 <= value <= 1.0:
-                raise ConfigError(f"ppo.{name} must be within [0, 1], got {value}.")
+                raise ConfigError(f"learner.{name} must be within [0, 1], got {value}.")
         positive = {"lr": self.lr, "clip": self.clip, "max_grad_norm": self.max_grad_norm}
         for name, value in positive.items():
             if not 0.0 < value < float("inf"):
-                raise ConfigError(f"ppo.{name} must be a positive finite number, got {value}.")
+                raise ConfigError(f"learner.{name} must be a positive finite number, got {value}.")
         for name, value in {
             "entropy": self.entropy,
             "entropy_end": self.entropy_end,
             "value_coef": self.value_coef,
         }.items():
             if not 0.0 <= value < float("inf"):
-                raise ConfigError(f"ppo.{name} must be a finite number >= 0, got {value}.")
-        require_ranges(self, {"graph_every": (0, 10**6), "epochs": (1, 10**6), "minibatches": (1, 2**24)}, "ppo.")
+                raise ConfigError(f"learner.{name} must be a finite number >= 0, got {value}.")
+        require_ranges(self, {"graph_every": (0, 10**6), "epochs": (1, 10**6), "minibatches": (1, 2**24)}, "learner.")
+
+    def learner(self, policy: CommPolicy, *, losses: Sequence[LossFunction] = (), **told: Any) -> PPO:
+        return PPO(policy, self, losses=losses, **told)
+
+    def at_once(self, rows: int) -> int:
+        return rows // self.minibatches
+
+    def require_fit(self, num_envs: int) -> None:
+        if self.minibatches > num_envs:
+            raise ConfigError(
+                f"learner.minibatches={self.minibatches} is more than num_envs={num_envs}: a minibatch is a set of "
+                "environments."
+            )
 
 
 class PPO:
@@ -129,13 +142,13 @@ class PPO:
         self.updates = 0
         if config.team_reward_after_death and policy.teams is not None:
             raise ConfigError(
-                f"ppo.team_reward_after_death: expected one team, got {list(policy.teams.names)}: set it to False."
+                f"learner.team_reward_after_death: expected one team, got {list(policy.teams.names)}: set it to False."
             )
         self._graph = {id(parameter) for parameter in policy.scheduler.graph_parameters()}
         if config.graph_every and not self._graph:
             raise ConfigError(
-                f"ppo.graph_every={config.graph_every} trains a learned graph in passes of its own, but the scheduler "
-                f"{type(policy.scheduler).__name__} has none: expected LearnedStatic, or ppo.graph_every=0."
+                f"learner.graph_every={config.graph_every} trains a learned graph in passes of its own, but the "
+                f"scheduler {type(policy.scheduler).__name__} has none: expected LearnedStatic, or 0."
             )
 
     def update(self, rollout: Rollout) -> dict[str, float]:

@@ -29,44 +29,48 @@ def require_memory(config: TrainConfig) -> None:
     Raises:
         ResourceError: says what the environments, the rollout and the weights need, and what there is.
     """
-    rows = config.num_envs * config.rollout * _agents(config)
-    if rows * config.hidden < _SMALL and config.hidden <= 4096:
+    rows = config.env.num_envs * config.run.rollout * _agents(config)
+    if rows * config.policy.hidden < _SMALL and config.policy.hidden <= 4096:
         return
-    need = {"weights": _weights(config), "rollout": rows * config.hidden * _ROWS * _FLOAT // config.ppo.minibatches}
-    have = memory_of(config.device)
-    if sum(need.values()) <= have and not environments.is_foreign(config.env):
+    need = {
+        "weights": _weights(config),
+        "rollout": config.learner.at_once(rows) * config.policy.hidden * _ROWS * _FLOAT,
+    }
+    have = memory_of(config.run.device)
+    if sum(need.values()) <= have and not environments.is_foreign(config.env.id):
         need |= _with_environments(config)
     total = sum(need.values())
     if total > have:
         parts = ", ".join(f"{name} {size_of(value)}" for name, value in need.items())
         raise ResourceError(
             f"Expected a training that fits into {size_of(have)} of memory, got one that needs at least "
-            f"{size_of(total)} ({parts}). Choose a smaller num_envs, rollout or hidden, or more ppo.minibatches."
+            f"{size_of(total)} ({parts}). Choose a smaller num_envs, rollout or hidden, or more learner.minibatches."
         )
 
 
 def _agents(config: TrainConfig) -> int:
     """As many as the settings ask for; one where they say nothing."""
-    asked = config.env_settings.get("num_agents", 1)
+    asked = config.env.settings.get("num_agents", 1)
     return max(asked, 1) if isinstance(asked, int) else 1
 
 
 def _weights(config: TrainConfig) -> int:
     """Those of the memory cell and of the layers, of which each has two matrices at least."""
-    matrices = {"none": 0, "gru": 6, "lstm": 8}[config.memory] + 2 * (1 if config.share_rounds else config.rounds)
-    return matrices * config.hidden**2 * _FLOAT * _COPIES
+    own = config.policy
+    matrices = {"gru": 6, "lstm": 8}.get(own.memory, 0) + 2 * (1 if own.share_rounds else own.rounds)
+    return matrices * own.hidden**2 * _FLOAT * _COPIES
 
 
 def _with_environments(config: TrainConfig) -> dict[str, int]:
     """Seen on a single environment: its state, and what a rollout keeps of each of its steps."""
-    env = environments.make(config.env, 1, "cpu", config.observation, **dict(config.env_settings))
+    env = environments.make(config.env.id, 1, "cpu", config.env.observation, **dict(config.env.settings))
     seen = sum(_bytes(value) for value in env.reset(seed=0).tensors().values())
     state = sum(_bytes(value) for value in env.state_dict().values())
-    rows = config.num_envs * config.rollout * env.num_agents
+    rows = config.env.num_envs * config.run.rollout * env.num_agents
     return {
-        "environments": config.num_envs * state,
-        "rollout": config.num_envs * config.rollout * seen
-        + rows * config.hidden * _ROWS * _FLOAT // config.ppo.minibatches,
+        "environments": config.env.num_envs * state,
+        "rollout": config.env.num_envs * config.run.rollout * seen
+        + config.learner.at_once(rows) * config.policy.hidden * _ROWS * _FLOAT,
     }
 
 

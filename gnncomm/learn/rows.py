@@ -30,8 +30,8 @@ class RowParts:
     """The parts that see one row each, and the critic: the same for all, or with weights for each group."""
 
     def __init__(self, config: TrainConfig, spec: TeamSpec, hidden: int) -> None:
-        self.config, self.spec, self.hidden = config, spec, hidden
-        self.groups, self.actions = groups_of(spec, config.share), actions_of(spec)
+        self.config, self.topology, self.spec, self.hidden = config.policy, config.wire.topology, spec, hidden
+        self.groups, self.actions = groups_of(spec, config.policy.share), actions_of(spec)
         self.teams = teams_of(spec.groups)
 
     def critic(self) -> Critic:
@@ -61,9 +61,12 @@ class RowParts:
         if reads != "graph":
             return TrunkCritic(encoder, head, state_dim=self.spec.state_dim if reads == "state" else 0)
         layers = make_rounds(
-            "mean" if config.comm == NONE else config.comm, self.hidden, config.rounds, config.share_rounds
+            "mean" if config.comm == NONE else config.comm,
+            self.hidden,
+            config.rounds,
+            config.share_rounds,
         )
-        return TrunkCritic(encoder, head, CommStack(layers, nn.Tanh()), topology.resolve(config.topology))
+        return TrunkCritic(encoder, head, CommStack(layers, nn.Tanh()), topology.resolve(self.topology))
 
     def memory(self) -> Memory:
         each = [MEMORIES.resolve(self.config.memory, hidden=self.hidden) for _ in self.groups or (None,)]

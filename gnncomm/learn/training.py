@@ -69,7 +69,9 @@ class Training:
         """The training of these objects, and what of it a file can say."""
         env, policy, learner = build(config, objects)
         config = described(config, objects, env, policy, learner)
-        training = cls(env, policy, learner, updates=config.updates, seed=config.seed, curriculum=config.curriculum)
+        training = cls(
+            env, policy, learner, updates=config.updates, seed=config.run.seed, curriculum=config.env.curriculum
+        )
         return training, config
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from gnncomm import deprecated
@@ -44,8 +44,9 @@ class Method:
 
     def config(self, base: TrainConfig | None = None) -> TrainConfig:
         """``base`` with the parts of this method; what the method does not say is as ``TrainConfig`` has it."""
-        plain = {name: getattr(TrainConfig(), name) for name in _PARTS if name != "algo"}
-        return replace(TrainConfig() if base is None else base, **plain | dict(self.settings))
+        own = TrainConfig()
+        plain = {name: own[name] for name in _PARTS if name != "algo"}
+        return (own if base is None else base).replace(**plain | dict(self.settings))
 
     def __call__(
         self, obs_dim: int, num_actions: int, num_agents: int, hidden: int = 64, seed: int = 0, **parts: Any
@@ -72,7 +73,7 @@ class Method:
         if unknown:
             raise ConfigError(f"{self.name} has no part {unknown[0]!r}. {did_you_mean(unknown[0], known)}")
         named: dict[str, Any] = {name: value for name, value in parts.items() if isinstance(value, (str, int))}
-        config = replace(self.config(), hidden=hidden, seed=seed, **named)
+        config = self.config().replace(hidden=hidden, seed=seed, **named)
         config, objects = taken(config, {name: value for name, value in parts.items() if name not in named})
         return assemble(config, TeamSpec(obs_dim, num_actions, num_agents), objects)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from gnncomm import methods
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.layers import names as layers
-from gnncomm.learn import PPO, Fingerprint, Learner, Parts, PPOConfig, TrainConfig
+from gnncomm.learn import PPO, Fingerprint, Learner, LearnerConfig, Parts, PPOConfig, TrainConfig
 from gnncomm.learn.build import assemble, build_learner
 from gnncomm.learn.naming import names_within
 from gnncomm.learn.parts import OF_THE_POLICY, fingerprints, taken
@@ -75,7 +75,7 @@ class TeamConfig:
         """The same as a training of one update has it."""
         ppo = replace(self.ppo, minibatches=min(self.ppo.minibatches, self.segments))
         sizes = {"num_envs": self.segments, "rollout": self.segment, "steps": self.horizon}
-        return _with(TrainConfig(), {**self.settings, **sizes, "ppo": ppo, "given": self.given})
+        return TrainConfig.of(**self.settings, **sizes, learner=ppo, given=self.given)
 
     def build(self, objects: Parts) -> tuple[CommPolicy, Learner, TeamConfig]:
         """Policy and learner, and this configuration as it is with ``objects``: by name what has one."""
@@ -124,15 +124,15 @@ def asked(
         )
     if isinstance(whole := parts.get("policy"), CommPolicy):
         own.setdefault("device", str(whole.like.device))
-    config = _with(TrainConfig(), {"integration": "previous"})
+    config = TrainConfig.of(integration="previous")
     if isinstance(name := parts.get("comm"), str) and name in methods.names():
         config = methods.resolve(name).config(config)
         del parts["comm"]
     elif isinstance(name, str) and name.isidentifier():
         _require_layer(name)
-    config, objects = taken(_with(config, {**own, "seed": seed}), parts)
-    leaves = {name: str(value) if isinstance(value, str) else value for name, value in _leaves(config).items()}
-    return TeamConfig(team, horizon, segment, leaves, _ppo_of(ppo, parts)), objects
+    config, objects = taken(config.replace(**own, seed=seed), parts)
+    leaves = {name: str(value) if isinstance(value := config[name], str) else value for name in _LEAVES}
+    return TeamConfig(team, horizon, segment, leaves, _ppo_of(ppo, config, parts)), objects
 
 
 def _require_constant(ppo: PPOConfig) -> None:
@@ -148,19 +148,13 @@ def _require_layer(name: str) -> None:
         raise ConfigError(f"comm: expected the name of a layer or a method, got {name!r}. {did_you_mean(name, known)}")
 
 
-def _with(config: TrainConfig, leaves: Mapping[str, Any]) -> TrainConfig:
-    return replace(config, **leaves)
-
-
-def _leaves(config: TrainConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in _LEAVES}
-
-
-def _ppo_of(ppo: PPOConfig | None, parts: Mapping[str, Any]) -> PPOConfig:
-    if isinstance(given := parts.get("learner"), PPOConfig):
+def _ppo_of(ppo: PPOConfig | None, config: TrainConfig, parts: Mapping[str, Any]) -> PPOConfig:
+    if isinstance(parts.get("learner"), (str, LearnerConfig)):
         if ppo is not None:
             raise ConfigError("Expected ppo or learner, got both. Leave one out.")
-        return given
+        if not isinstance(config.learner, PPOConfig):
+            raise ConfigError(f"learner: expected settings of PPO or an object, got {parts['learner']!r}. Give one.")
+        return config.learner
     return DEFAULT_PPO if ppo is None else ppo
 
 

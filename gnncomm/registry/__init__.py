@@ -10,7 +10,7 @@ from gnncomm.registry.describe import Description, Parameter, describe, describe
 from gnncomm.registry.kinds import KINDS, Kind, is_kind, kind_of_word
 from gnncomm.registry.registry import Registry, listed
 from gnncomm.registry.table import Added, added, make, register, registry_of, reread
-from gnncomm.registry.values import parameters_of, plain_number, snake_case
+from gnncomm.registry.values import parameters_of, plain_number, scalar, snake_case
 
 __all__ = [
     "KINDS",
@@ -32,5 +32,6 @@ __all__ = [
     "register",
     "registry_of",
     "reread",
+    "scalar",
     "snake_case",
 ]

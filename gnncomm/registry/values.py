@@ -61,6 +61,19 @@ def plain_number(text: str, kind: type[int] | type[float]) -> Any:
     raise ValueError(f"expected a {'whole number' if kind is int else 'number'} in plain digits, got {got}")
 
 
+def scalar(text: str) -> bool | int | float | str:
+    """What ``text`` says where nothing says of what type it is: true or false, a number, or itself."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            number: int | float = plain_number(text, kind)
+        except ValueError:
+            continue
+        return number
+    return text
+
+
 def _options(hint: Any) -> list[Any]:
     """The members of a union, or the hint alone."""
     return list(get_args(hint)) if get_origin(hint) in (Union, UnionType) else [hint]

@@ -1,5 +1,6 @@
 """Run directories, checkpoints and configurations: what is on disk is whole, verified, and never executed."""
 
+from gnncomm.config import from_json, to_json
 from gnncomm.store import sealed
 from gnncomm.store.checkpoint import (
     Checkpoint,
@@ -9,7 +10,7 @@ from gnncomm.store.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from gnncomm.store.config import from_json, read_json, to_json, write_json_atomic
+from gnncomm.store.config import read_data, read_json, write_json_atomic
 from gnncomm.store.loggers import CsvLogger, Logger
 from gnncomm.store.manifest import package_versions
 from gnncomm.store.metrics import MetricsLog
@@ -29,6 +30,7 @@ __all__ = [
     "list_checkpoints",
     "load_checkpoint",
     "package_versions",
+    "read_data",
     "read_json",
     "require_finite",
     "require_match",

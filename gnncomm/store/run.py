@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from torch import Tensor
 
+from gnncomm.config import from_json, to_json
 from gnncomm.errors import (
     CheckpointCorruptError,
     CheckpointError,
@@ -23,7 +24,6 @@ from gnncomm.errors import (
 from gnncomm.store import checkpoint as checkpoints
 from gnncomm.store import sealed, strict_json
 from gnncomm.store.checkpoint import CHECKPOINTS, Checkpoint, Rejected
-from gnncomm.store.config import from_json, to_json
 from gnncomm.store.files import (
     EX_IOERR,
     EX_NOINPUT,
@@ -48,8 +48,9 @@ CONFIG_NAME = "config.json"
 METRICS_NAME = "metrics.jsonl"
 LOCK_NAME = "run.lock"
 KIND = "gnncomm.run"
-FORMAT_VERSION = 2
-"""2: ``config.json`` and the lines of ``metrics.jsonl`` carry hashes; a checkpoint holds the sizes of its policy."""
+FORMAT_VERSION, READABLE = 3, (2, 3)
+"""2: ``config.json`` and the lines of ``metrics.jsonl`` carry hashes; a checkpoint holds the sizes of its policy.
+3: the configuration is a tree; that of version 2 is still read."""
 _POSITION = "metrics_position"
 _SELF = "config_sha256"
 _MAX_CONFIG_BYTES = 1 << 20
@@ -289,7 +290,7 @@ def _read_envelope(path: Path) -> dict[str, Any]:
     if not isinstance(envelope, dict) or not envelope.keys() & {_SELF, "kind"}:
         raise CheckpointVersionError(f"{file}: expected a run of gnncomm, got other JSON.")
     intact, version = sealed.is_sealed(raw, envelope, _SELF), envelope.get("format_version")
-    known = type(version) is int and version == FORMAT_VERSION and envelope.get("kind") == KIND
+    known = type(version) is int and version in READABLE and envelope.get("kind") == KIND
     if not known and (intact or _SELF not in envelope):
         raise CheckpointVersionError(
             f"{file}: expected {KIND!r} of format version {FORMAT_VERSION}, got {str(envelope.get('kind'))[:80]!r} of "

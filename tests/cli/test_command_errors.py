@@ -24,8 +24,8 @@ USAGE = [
     (["train", "relay", "--num-envs", "0"], 78, "num_envs must be"),
     (["train", "relay", "--seed", "-1"], 78, "seed must be"),
     (["train", "relay", "--seed", str(2**64)], 78, "seed must be"),
-    (["train", "relay", "--ppo.gamma", "1.5"], 78, "ppo.gamma must be"),
-    (["train", "relay", "--ppo.lr", "nan"], 78, "ppo.lr must be"),
+    (["train", "relay", "--learner.gamma", "1.5"], 78, "learner.gamma must be"),
+    (["train", "relay", "--learner.lr", "nan"], 78, "learner.lr must be"),
     (["train", "relay", "--algo", "ppo"], 78, "Did you mean 'ippo'"),
     (["train", "relay", "--threads", "-1"], 78, "threads must be"),
     (["train", "relay", "--episodes", "-1"], 78, "episodes must be"),
@@ -67,7 +67,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "finished"
-    train(TrainConfig(env="relay", num_envs=4, rollout=2, steps=8, hidden=8, ppo=PPOConfig(minibatches=2)), run)
+    train(TrainConfig.of(env="relay", num_envs=4, rollout=2, steps=8, hidden=8, learner=PPOConfig(minibatches=2)), run)
     return run
 
 

@@ -17,7 +17,7 @@ from gnncomm.cli.main import COMMANDS
 from gnncomm.layers import NONE
 from gnncomm.registry import KINDS, registry_of
 
-TINY = ["--num-envs", "8", "--rollout", "4", "--steps", "64", "--hidden", "8", "--ppo.minibatches", "2"]
+TINY = ["--num-envs", "8", "--rollout", "4", "--steps", "64", "--hidden", "8", "--learner.minibatches", "2"]
 ARMS = ("trained", "muted", "shuffled", "floor", "ceiling")
 
 
@@ -71,8 +71,8 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_help_of_train_shows_the_recipe_of_the_environment(capsys: pytest.CaptureFixture[str]) -> None:
-    rollout = gnncomm.default_config("relay").rollout
-    assert rollout != gnncomm.TrainConfig().rollout
+    rollout = gnncomm.default_config("relay").run.rollout
+    assert rollout != gnncomm.TrainConfig().run.rollout
     text = " ".join(says(["train", "relay", "--help"], capsys).replace("│", " ").split())
     assert f"Environment steps between updates. (default: {rollout})" in text
 
@@ -173,7 +173,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(capsys: pytest.Captu
     from gnncomm.learn import PPOConfig, TrainConfig
     from gnncomm.run import train
 
-    config = TrainConfig(env="relay", num_envs=4, rollout=2, steps=32, hidden=8, ppo=PPOConfig(minibatches=2))
+    config = TrainConfig.of(env="relay", num_envs=4, rollout=2, steps=32, hidden=8, learner=PPOConfig(minibatches=2))
     with TrainingProgress(Console(), 32) as progress:
 
         def observe(training: Any, metrics: dict[str, float]) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY = ["--num-envs", "8", "--rollout", "4", "--steps", "64", "--hidden", "8", "--ppo.minibatches", "2"]
+TINY = ["--num-envs", "8", "--rollout", "4", "--steps", "64", "--hidden", "8", "--learner.minibatches", "2"]
 PROGRAM = """
 import pathlib, sys
 from gnncomm.cli import main

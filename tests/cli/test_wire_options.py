@@ -12,7 +12,7 @@ from gnncomm.codec import Quantise
 from gnncomm.errors import ConfigError
 from gnncomm.run import load
 
-TINY = ["--num-envs", "8", "--rollout", "4", "--steps", "64", "--hidden", "8", "--ppo.minibatches", "2"]
+TINY = ["--num-envs", "8", "--rollout", "4", "--steps", "64", "--hidden", "8", "--learner.minibatches", "2"]
 
 
 @pytest.fixture(autouse=True)
@@ -53,10 +53,10 @@ def test_another_wire_shares_the_weights(capsys: pytest.CaptureFixture[str]) -> 
     trained = load("runs/shared")
     other = trained.with_wire(codec="int2", channel="burst:p=0.1")
     assert other.policy.actor is trained.policy.actor
-    assert (other.config.codec, other.config.channel, other.config.topology) == (
+    assert (other.config.wire.codec, other.config.wire.channel, other.config.wire.topology) == (
         "int2",
         "burst:p=0.1",
-        trained.config.topology,
+        trained.config.wire.topology,
     )
     assert not other.policy.codec.training
     assert not isinstance(trained.policy.codec, Quantise)
@@ -69,7 +69,7 @@ def test_a_gate_may_be_left_out_but_not_put_in_untrained(capsys: pytest.CaptureF
     assert "zero-shot, not trained on this wire: scheduler event:delta=0.1" in text
     assert json.loads((tmp_path / "open.json").read_text())["overrides"] == {"scheduler": "event:delta=0.1"}
     always = gated.with_wire(scheduler="always")
-    assert always.config.scheduler == "always"
+    assert always.config.wire.scheduler == "always"
     assert always.policy.actor is gated.policy.actor
     with pytest.raises(ConfigError, match="expected one without weights on a trained team"):
         gated.with_wire(scheduler="gate")

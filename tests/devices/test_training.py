@@ -12,7 +12,7 @@ from gnncomm.learn import TrainConfig, Training, collect
     "ignore:for .*copying from a non-meta parameter:UserWarning"
 )  # the device stands in for one
 def test_a_training_is_restored(device: torch.device) -> None:
-    config = TrainConfig(
+    config = TrainConfig.of(
         "relay",
         num_envs=4,
         rollout=2,
@@ -32,5 +32,5 @@ def test_a_training_is_restored(device: torch.device) -> None:
     held = {name: {key: value.cpu() for key, value in group.items()} for name, group in groups.items()}
     again.restore(held, counters)
     assert again.carry.timestep.obs.device == again.tally.running_return.device == device
-    rollout, _ = collect(again.env, again.policy, again.carry, 2, config.seed, again.tally)
+    rollout, _ = collect(again.env, again.policy, again.carry, 2, config.run.seed, again.tally)
     assert rollout.value.device == device

@@ -21,7 +21,7 @@ importlib.import_module("gnncomm.cli.train")
 
 STEPS_PER_UPDATE = 16 * 3
 OPTIONS = ["--num-envs", "16", "--rollout", "3", "--hidden", "8", "--save-every", "2", "--episodes", "0"]
-OPTIONS += ["--threads", "1", "--ppo.epochs", "1", "--ppo.minibatches", "2"]
+OPTIONS += ["--threads", "1", "--learner.epochs", "1", "--learner.minibatches", "2"]
 
 
 def begin(words: list[str]) -> int:

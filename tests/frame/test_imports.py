@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 RANKS = (
     ("errors", "shapes", "deprecated"),
-    ("gradients", "random", "types", "checks"),
+    ("gradients", "random", "types", "checks", "config"),
     ("graph", "registry", "environments", "moment"),
     ("topology", "schedule", "codec", "channel"),
     ("wire",),

@@ -23,7 +23,7 @@ TINY = [
     "4",
     "--hidden",
     "8",
-    "--ppo.minibatches",
+    "--learner.minibatches",
     "2",
     "--steps",
     "64",

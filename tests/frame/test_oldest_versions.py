@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-TINY = ["--num-envs", "8", "--rollout", "4", "--hidden", "8", "--ppo.minibatches", "2", "--episodes", "20"]
+TINY = ["--num-envs", "8", "--rollout", "4", "--hidden", "8", "--learner.minibatches", "2", "--episodes", "20"]
 TRAIN = ["train", "relay", *TINY, "--out", "first"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,16 +17,18 @@ from gnncomm.cli.bench import BenchArgs
 from gnncomm.cli.eval import EvalArgs
 from gnncomm.cli.plot import PlotArgs
 from gnncomm.cli.replay import ReplayArgs
+from gnncomm.cli.resume import ResumeArgs
 from gnncomm.cli.train import TrainArgs
+from gnncomm.config import leaves
 from gnncomm.evaluate import evaluate
-from gnncomm.learn import PPOConfig, TrainConfig
+from gnncomm.learn import TrainConfig
 from gnncomm.multiagent import DEFAULT_PPO
 from gnncomm.registry import KINDS, described, registry_of
 from gnncomm.run import make_env, train
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-LEFT_OUT = {"TrainConfig": {"ppo"}, "layers": {"CommLayer", "Attention"}, "topologies": {"from_function"}}
+LEFT_OUT = {"layers": {"CommLayer", "Attention"}, "topologies": {"from_function"}}
 """What is no row: a part with rows of its own, bases, what has no text form."""
 
 
@@ -53,7 +55,7 @@ def _is_head(cells: list[list[str]], number: int) -> bool:
 
 def said(value: Any) -> str:
     """A default as the tables write it."""
-    return "none" if isinstance(value, Mapping) and not value else str(value)
+    return "none" if isinstance(value, (Mapping, tuple)) and not value else str(value)
 
 
 def read(cell: str) -> str:
@@ -65,14 +67,6 @@ def read(cell: str) -> str:
         return text
 
 
-def settings_of(cls: type, prefix: str = "") -> dict[str, str]:
-    return {
-        f"{prefix}{item.name}": said(getattr(cls(), item.name))
-        for item in fields(cls)
-        if item.name not in LEFT_OUT.get(cls.__name__, ())
-    }
-
-
 def test_settings_of_a_training_and_their_defaults() -> None:
     told = {}
     for names, defaults, meaning in rows(section(page("training"), "Settings")):
@@ -81,7 +75,7 @@ def test_settings_of_a_training_and_their_defaults() -> None:
         assert len(found) == len(values), names
         assert meaning or "coef" in names, names
         told |= dict(zip(found, values, strict=True))
-    assert told == settings_of(TrainConfig) | settings_of(PPOConfig, "ppo.")
+    assert told == {path: said(value) for path, value in leaves(TrainConfig()).items() if path != "given"}
 
 
 def test_what_the_reader_of_defaults_reads() -> None:
@@ -95,13 +89,23 @@ def test_what_the_reader_of_defaults_reads() -> None:
     ]
 
 
-OPTIONS = {"train": TrainArgs, "eval": EvalArgs, "replay": ReplayArgs, "plot": PlotArgs, "bench": BenchArgs}
+OPTIONS = {
+    "train": TrainArgs,
+    "resume": ResumeArgs,
+    "eval": EvalArgs,
+    "replay": ReplayArgs,
+    "plot": PlotArgs,
+    "bench": BenchArgs,
+}
 
 
 @pytest.mark.parametrize("command", OPTIONS)
 def test_options_of_a_command(command: str) -> None:
-    inherited = {item.name for item in fields(TrainConfig)} if command == "train" else set()
-    positional = {"env", "run", "runs", "what"} - ({"env"} if command == "bench" else set())
+    inherited = (
+        {path.rpartition(".")[2] for path in leaves(TrainConfig())} | {"learner"} if command == "train" else set()
+    )
+    inherited |= {"env_settings", "policy", "wire", "run", "env", "ppo"} if command == "train" else set()
+    positional = {"run", "runs", "what"}
     expected = {item.name for item in fields(OPTIONS[command])} - inherited - positional
     text = section(page("command_line"), command)
     told = {name for row in rows(text) for name in re.findall(r"`--([a-z-]+)", row[0])}
@@ -117,7 +121,7 @@ def test_every_command_is_in_the_overview() -> None:
 
 @pytest.fixture(scope="module")
 def tiny() -> tuple[TrainConfig, list[dict[str, float]], Any]:
-    config = TrainConfig(env="relay", num_envs=4, rollout=2, steps=8, hidden=8)
+    config = TrainConfig.of(env="relay", num_envs=4, rollout=2, steps=8, hidden=8)
     logged: list[dict[str, float]] = []
     training = train(config, observer=lambda _, metrics: logged.append(metrics))
     return config, logged, training.policy
@@ -143,7 +147,7 @@ def test_metrics_of_a_training(tiny: tuple[TrainConfig, list[dict[str, float]], 
     told = set(re.findall(r"`(\w+)`", section(page("training"), "Metrics").replace("`metrics.jsonl`", "")))
     sampled: list[dict[str, float]] = []
     logger = Kept()
-    train(replace(tiny[0], scheduler="gate"), observer=lambda _, metrics: sampled.append(metrics), loggers=[logger])
+    train(tiny[0].replace(scheduler="gate"), observer=lambda _, metrics: sampled.append(metrics), loggers=[logger])
     assert set(sampled[0]) - set(tiny[1][0]) == {"choice_loss", "baseline_loss"}
     assert set(logger.rows[0]) - set(sampled[0]) == {"seconds", "env_steps_per_second"}
     assert told == set(logger.rows[0])

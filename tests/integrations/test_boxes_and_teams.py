@@ -79,9 +79,8 @@ def test_other_actions_are_refused(steered: ForeignEnv, action: Any, words: str)
 def test_a_team_learns_to_answer_in_numbers_through_the_command_line(tmp_path: Path) -> None:
     """0.8 times what the other sees. Without hearing it the best that one can do costs 2 * 0.64 / 3 = 0.43."""
     run = str(tmp_path / "aim")
-    options = (
-        f"--steps 9000 --hidden 32 --num-envs 16 --rollout 20 --ppo.lr 3e-3 --ppo.gamma 0.5 --memory none --out {run}"
-    )
+    options = "--steps 9000 --hidden 32 --num-envs 16 --rollout 20 --learner.lr 3e-3 --learner.gamma 0.5 "
+    options += f"--memory none --out {run}"
     code = main(["train", AIM, *options.split(), "--episodes", "0", "--env-settings", "num_workers", "1"])
     assert code == 0
     trained = load(run, trust_env=True)

@@ -96,7 +96,7 @@ CHOICES: dict[str, Callable[[VectorEnv], Choice]] = {
 def build(choice: Choice, env: VectorEnv) -> CommPolicy:
     settings = {"hidden": H, "rounds": 2, "scheduler": "gate", "channel": "loss:p=0.3", **choice.config}
     spec = replace(TeamSpec.of(env), groups=choice.groups)
-    return assemble(TrainConfig(**settings), spec)
+    return assemble(TrainConfig.of(**settings), spec)
 
 
 @pytest.mark.parametrize("actions", ["choices", "numbers"])

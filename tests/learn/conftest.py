@@ -109,11 +109,13 @@ def setup() -> Callable[..., Setup]:
     def make(env: str = "predator_prey", num_envs: int = 6, length: int = 5, **settings: Any) -> Setup:
         ppo = PPOConfig(**{"epochs": 2, "minibatches": 3, **settings.pop("ppo", {})})
         env_settings: Mapping[str, Any] = settings.pop("env_settings", {})
-        config = TrainConfig(env=env, num_envs=num_envs, hidden=8, env_settings=env_settings, ppo=ppo, **settings)
-        world = envs.make(env, num_envs=num_envs, observation=config.observation, **env_settings)
+        config = TrainConfig.of(
+            env=env, num_envs=num_envs, hidden=8, env_settings=env_settings, learner=ppo, **settings
+        )
+        world = envs.make(env, num_envs=num_envs, observation=config.env.observation, **env_settings)
         policy = build_policy(config, world)
-        carry, tally = begin(world, policy, config.seed)
-        rollout, carry = collect(world, policy, carry, length, config.seed, tally)
-        return Setup(PPO(policy, ppo, total_updates=4, seed=config.seed), rollout, carry, tally)
+        carry, tally = begin(world, policy, config.run.seed)
+        rollout, carry = collect(world, policy, carry, length, config.run.seed, tally)
+        return Setup(PPO(policy, ppo, total_updates=4, seed=config.run.seed), rollout, carry, tally)
 
     return make

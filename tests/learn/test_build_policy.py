@@ -18,11 +18,11 @@ from gnncomm.policy import GRU, LSTM, CentralCritic, CommPolicy, Integration, Lo
 from gnncomm.topology import Empty, Ring
 
 ENV = envs.make("relay", num_envs=3)
-CONFIG = TrainConfig(env="relay", hidden=8, observation="flat")
+CONFIG = TrainConfig.of(env="relay", hidden=8, observation="flat")
 
 
 def build(**changes: Any) -> CommPolicy:
-    return build_policy(replace(CONFIG, **changes), ENV)
+    return build_policy(CONFIG.replace(**changes), ENV)
 
 
 def size(policy: CommPolicy) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -119,14 +118,14 @@ def test_an_environment_is_told_only_of_changes() -> None:
 
 
 def test_a_training_follows_its_curriculum_also_when_resumed(tmp_path: Path) -> None:
-    config = TrainConfig(
+    config = TrainConfig.of(
         env="traffic_junction",
         curriculum={"add_rate": "linear:start=0.1,end=0.3"},
         num_envs=4,
         rollout=5,
         hidden=8,
         steps=4 * 5 * 4,
-        ppo=PPOConfig(minibatches=2, epochs=1),
+        learner=PPOConfig(minibatches=2, epochs=1),
     )
     seen = []
     whole = train(config, tmp_path / "whole", observer=lambda training, metrics: seen.append(metrics["add_rate"]))
@@ -136,5 +135,5 @@ def test_a_training_follows_its_curriculum_also_when_resumed(tmp_path: Path) -> 
     again = train(config, tmp_path / "half", resume=True)
     mine, theirs = again.state()[0], whole.state()[0]
     assert all(torch.equal(value, theirs[group][name]) for group in mine for name, value in mine[group].items())
-    constant = replace(config, curriculum={})
+    constant = config.replace(curriculum={})
     assert isinstance(Training.of(constant).carry.timestep, TimeStep)

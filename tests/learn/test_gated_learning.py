@@ -97,7 +97,7 @@ def test_numbers_of_choices_that_are_none_are_named(setup: Setup, name: str) -> 
 
 def test_gated_runs_from_before_the_baselines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their critics judged gates by what the gates had done: nothing that one would go on with in silence."""
-    config = TrainConfig(env="relay", num_envs=4, rollout=2, hidden=4, steps=8, scheduler="gate", comm="mean")
+    config = TrainConfig.of(env="relay", num_envs=4, rollout=2, hidden=4, steps=8, scheduler="gate", comm="mean")
     state = Training.state
 
     def as_before(self: Training) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,14 +10,14 @@ from gnncomm.errors import ResourceError
 from gnncomm.learn import PPOConfig, TrainConfig, resources
 from gnncomm.run import train
 
-SMALL = TrainConfig(env="relay", num_envs=8, rollout=2, hidden=8, ppo=PPOConfig(minibatches=2))
+SMALL = TrainConfig.of(env="relay", num_envs=8, rollout=2, hidden=8, learner=PPOConfig(minibatches=2))
 
 
 def test_weights_by_hand() -> None:
     """GRU and two rounds of two matrices: 6 + 4 squares of 5,000, 4 bytes, 7 copies."""
-    config = replace(SMALL, hidden=5_000, rounds=2)
+    config = SMALL.replace(hidden=5_000, rounds=2)
     assert resources._weights(config) == 10 * 5_000**2 * 4 * 7
-    assert resources._weights(replace(config, share_rounds=True, memory="none")) == 2 * 5_000**2 * 4 * 7
+    assert resources._weights(config.replace(share_rounds=True, memory="none")) == 2 * 5_000**2 * 4 * 7
 
 
 @pytest.mark.parametrize(
@@ -34,13 +33,13 @@ def test_weights_by_hand() -> None:
 def test_what_cannot_fit_is_refused(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "memory_of", lambda _: 2 * 2**30)
     with pytest.raises(ResourceError, match=r"fits into 2\.0 GiB of memory, got one that needs at least .* \(weights"):
-        train(replace(SMALL, **changes))
+        train(SMALL.replace(**changes))
 
 
 def test_the_environments_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "memory_of", lambda _: 2**62)
-    config = replace(SMALL, num_envs=2**20, hidden=64)
-    one, two = (resources._with_environments(replace(config, num_envs=n))["environments"] for n in (2, 2000))
+    config = SMALL.replace(num_envs=2**20, hidden=64)
+    one, two = (resources._with_environments(config.replace(num_envs=n))["environments"] for n in (2, 2000))
     assert one > 0
     assert two == 1000 * one
     resources.require_memory(config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -46,7 +45,7 @@ BAD: list[tuple[str, list[Any]]] = [
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD_PPO for value in values])
 def test_ppo_settings_out_of_range(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"^ppo\.{name}\b") as caught:
+    with pytest.raises(ConfigError, match=rf"^learner\.{name}\b") as caught:
         PPOConfig(**{name: value})
     assert isinstance(caught.value, GnnCommError)
     assert isinstance(caught.value, ValueError)
@@ -54,28 +53,28 @@ def test_ppo_settings_out_of_range(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in BAD for value in values])
 def test_settings_out_of_range(name: str, value: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"^{name}\b"):
-        TrainConfig(**{name: value})
+    with pytest.raises(ConfigError, match=rf"^\w+\.{name}\b"):
+        TrainConfig.of(**{name: value})
 
 
 def test_the_nearest_choice_is_suggested() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'before'"):
-        TrainConfig(integration="befor")  # type: ignore[arg-type]
+        TrainConfig.of(integration="befor")  # type: ignore[arg-type]
 
 
 def test_more_minibatches_than_environments() -> None:
     with pytest.raises(ConfigError, match=r"minibatches=4 is more than num_envs=3"):
-        train(TrainConfig(num_envs=3, hidden=8))
-    one = TrainConfig(num_envs=1)
+        train(TrainConfig.of(num_envs=3, hidden=8))
+    one = TrainConfig.of(num_envs=1)
     assert make_env(one).num_envs == 1, "whoever wants one environment says nothing about the learner"
 
 
 def test_limits_are_accepted() -> None:
     PPOConfig(gamma=0, lam=1, shared_reward=0, entropy=0, entropy_end=0, value_coef=0, epochs=1, minibatches=1)
-    TrainConfig(seed=2**62 - 1)
+    TrainConfig.of(seed=2**62 - 1)
 
 
 @pytest.mark.parametrize(("steps", "updates"), [(1, 1), (20, 1), (21, 2), (40, 2)])
 def test_the_last_rollout_is_complete(steps: int, updates: int) -> None:
-    config = replace(TrainConfig(), num_envs=4, rollout=5, steps=steps)
+    config = TrainConfig().replace(num_envs=4, rollout=5, steps=steps)
     assert config.updates == updates

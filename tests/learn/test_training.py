@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -23,10 +22,10 @@ from gnncomm.learn import MAX_SEED, VERSION, PPOConfig, TrainConfig, Training
 from gnncomm.run import make_env, train
 from gnncomm.types import TimeStep, VectorEnv
 
-TINY = TrainConfig(
-    env="predator_prey", num_envs=8, rollout=5, hidden=8, steps=120, ppo=PPOConfig(epochs=2, minibatches=2)
+TINY = TrainConfig.of(
+    env="predator_prey", num_envs=8, rollout=5, hidden=8, steps=120, learner=PPOConfig(epochs=2, minibatches=2)
 )
-BANDIT = TrainConfig(
+BANDIT = TrainConfig.of(
     env="relay",
     env_settings={"num_agents": 2, "num_symbols": 2},
     comm="mean",
@@ -35,7 +34,7 @@ BANDIT = TrainConfig(
     num_envs=64,
     rollout=4,
     steps=64 * 4 * 40,
-    ppo=PPOConfig(lr=1e-2, entropy=0.0, entropy_end=0.0),
+    learner=PPOConfig(lr=1e-2, entropy=0.0, entropy_end=0.0),
 )
 """Agent 0 sees which of two arms pays, agent 1 must pull it."""
 
@@ -54,12 +53,12 @@ def test_trainings_and_evaluations_share_no_episode() -> None:
     """Seeds next to each other once shared all but one of their environments, and ``evaluate`` those of training."""
     seen: dict[str, set[int]] = {}
     for seed in (0, 1, 4, MAX_SEED - 1):
-        training = Training.of(replace(TINY, env="relay", seed=seed))
+        training = Training.of(TINY.replace(env="relay", seed=seed))
         keys = [training.carry.timestep.key, *(_episode_after(training) for _ in range(3))]
         seen[f"train {seed}"] = set(torch.cat(keys).tolist())
     for seed in (0, 1, 10**6):
         played: list[torch.Tensor] = []
-        env = make_env(replace(TINY, env="relay"))
+        env = make_env(TINY.replace(env="relay"))
         play(env, partial(_note, played, env), episodes=32, seed=seed)
         seen[f"evaluate {seed}"] = set(torch.cat(played).tolist())
     assert all(len(keys) == 32 for keys in seen.values())
@@ -78,21 +77,21 @@ def _note(played: list[torch.Tensor], env: VectorEnv, now: TimeStep, episode: to
 
 def test_settings_of_another_version_are_not_trained() -> None:
     with pytest.raises(ConfigError, match=f"expected settings of version {VERSION}, got version 1"):
-        train(replace(TINY, version=1))
+        train(TINY.replace(version=1))
     for version in (0, VERSION + 1):
         with pytest.raises(ConfigError, match=f"version: expected 1 to {VERSION}"):
-            replace(TINY, version=version)
+            TINY.replace(version=version)
 
 
 def success(config: TrainConfig) -> float:
-    env = make_env(replace(config, num_envs=500))
+    env = make_env(config.replace(num_envs=500))
     return float(evaluate(train(config).policy, env, episodes=500, seed=10**6).trained.success.mean)
 
 
 @pytest.mark.parametrize("algo", ["ippo", "mappo"])
 def test_two_arms_are_learned_with_messages_and_not_without(algo: Any) -> None:
-    assert success(replace(BANDIT, algo=algo)) == 1.0
-    assert abs(success(replace(BANDIT, algo=algo, comm="none")) - 0.5) < 4 * (0.25 / 500) ** 0.5
+    assert success(BANDIT.replace(algo=algo)) == 1.0
+    assert abs(success(BANDIT.replace(algo=algo, comm="none")) - 0.5) < 4 * (0.25 / 500) ** 0.5
 
 
 @pytest.mark.parametrize(
@@ -104,11 +103,11 @@ def test_two_arms_are_learned_with_messages_and_not_without(algo: Any) -> None:
     ],
 )
 def test_the_same_seed_gives_the_same_bits(changes: dict[str, Any]) -> None:
-    config = replace(TINY, **changes)
+    config = TINY.replace(**changes)
     first = fingerprint(train(config))
     torch.rand(3), random.random(), np.random.rand()  # the global generators play no part
     assert fingerprint(train(config)) == first
-    assert fingerprint(train(replace(config, seed=1))) != first
+    assert fingerprint(train(config.replace(seed=1))) != first
 
 
 def test_the_order_of_hashes_plays_no_part() -> None:
@@ -116,7 +115,8 @@ def test_the_order_of_hashes_plays_no_part() -> None:
         "import hashlib, json\n"
         "from gnncomm.learn import PPOConfig, TrainConfig\n"
         "from gnncomm.run import train\n"
-        "config = TrainConfig(env='relay', num_envs=4, rollout=3, hidden=8, steps=24, ppo=PPOConfig(minibatches=2))\n"
+        "config = TrainConfig.of(env='relay', num_envs=4, rollout=3, hidden=8, steps=24,"
+        " learner=PPOConfig(minibatches=2))\n"
         "groups, counters = train(config).state()\n"
         "numbers = {g: {n: v.double().tolist() for n, v in t.items()} for g, t in groups.items()}\n"
         "print(hash('x'), hashlib.sha256(json.dumps([numbers, counters]).encode()).hexdigest())\n"
@@ -155,6 +155,6 @@ def test_metrics_count_updates_and_steps() -> None:
 
 def test_form_of_the_observations_changes_only_speed() -> None:
     """Flat and sparse observations are the same vectors; sums may differ in their order."""
-    flat, sparse = (train(replace(TINY, observation=form)).policy.state_dict() for form in ("flat", "sparse"))
+    flat, sparse = (train(TINY.replace(observation=form)).policy.state_dict() for form in ("flat", "sparse"))
     for name, value in flat.items():
         torch.testing.assert_close(sparse[name], value, rtol=1e-2, atol=1e-4)

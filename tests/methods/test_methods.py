@@ -74,16 +74,21 @@ def test_a_part_can_be_exchanged() -> None:
 
 def test_what_a_method_does_not_say_is_not_inherited() -> None:
     """A recipe may ask for three rounds on a line: those are no parts of CommNet."""
-    config = METHODS["commnet"].config(TrainConfig(rounds=3, topology="line", hidden=32, scheduler="topk:k=1"))
-    assert (config.rounds, config.topology, config.scheduler, config.hidden) == (1, "full", "always", 32)
+    config = METHODS["commnet"].config(TrainConfig.of(rounds=3, topology="line", hidden=32, scheduler="topk:k=1"))
+    assert (config.policy.rounds, config.wire.topology, config.wire.scheduler, config.policy.hidden) == (
+        1,
+        "full",
+        "always",
+        32,
+    )
 
 
 def test_the_command_line_takes_a_method_for_its_parts() -> None:
     args = _parse(["relay", "--comm", "ic3net", "--hidden", "32", "--topology", "ring"])
-    assert (args.comm, args.integration, args.memory) == ("mean", "previous", "lstm")
-    assert args.scheduler.startswith("gate")
-    assert (args.topology, args.hidden, args.out) == ("ring", 32, "runs/relay-ic3net-0")
-    assert _parse(["relay", "--comm", "mean"]).integration == "after"
+    assert (args.policy.comm, args.policy.integration, args.policy.memory) == ("mean", "previous", "lstm")
+    assert args.wire.scheduler.startswith("gate")
+    assert (args.wire.topology, args.policy.hidden, args.out) == ("ring", 32, "runs/relay-ic3net-0")
+    assert _parse(["relay", "--comm", "mean"]).policy.integration == "after"
 
 
 def test_the_released_network_with_and_without_a_quirk() -> None:
@@ -123,5 +128,5 @@ def test_the_bench_trains_once_and_measures_again(tmp_path: Path) -> None:
     (first,) = bench_methods(ways, "relay", tmp_path, steps=4_096, episodes=64)
     (again,) = bench_methods(ways, "relay", tmp_path, steps=4_096, episodes=64)
     assert first == again
-    assert RunDir.open(tmp_path / "relay-commnet-0").config(TrainConfig).memory == "lstm"
+    assert RunDir.open(tmp_path / "relay-commnet-0").config(TrainConfig).policy.memory == "lstm"
     assert first.bits == 2048  # a row of 64 numbers in float32

@@ -104,7 +104,7 @@ def test_the_state_is_in_every_time_step_and_only_there() -> None:
 
 def test_no_actor_reads_the_state() -> None:
     env = with_state(envs.make("relay", num_envs=3, steps=2))
-    policy = assemble(TrainConfig(critic="state", hidden=8), TeamSpec.of(env))
+    policy = assemble(TrainConfig.of(critic="state", hidden=8), TeamSpec.of(env))
     now, state = env.reset(seed=0), policy.initial_state(3, env.num_agents)
     assert now.state is not None
     other = policy.act(replace(now, state=now.state + 1.0), state)
@@ -131,7 +131,7 @@ def test_a_training_with_it_learns(critic: str, tmp_path: Path) -> None:
 
 
 def relay(critic: str, run: Path, steps: int) -> Trained:
-    options = f"--critic {critic} --algo mappo --hidden 32 --num-envs 128 --rollout 5 --ppo.lr 3e-3 --episodes 0"
+    options = f"--critic {critic} --algo mappo --hidden 32 --num-envs 128 --rollout 5 --learner.lr 3e-3 --episodes 0"
     settings = ["--env-settings", "steps", "2", "num_agents", "2"]
     assert main(["train", "relay", *settings, *options.split(), "--steps", str(steps), "--out", str(run)]) == 0
     return load(run)

@@ -30,7 +30,18 @@ SAID = {
     "memory": "leaky:keep=0.5",
     "algo": "wide:times=3",
 }
-TRAIN = ["train", "whisper/loud-v0", "--steps", "64", "--ppo.minibatches", "2", "--episodes", "0", "--out", "runs/loud"]
+TRAIN = [
+    "train",
+    "whisper/loud-v0",
+    "--steps",
+    "64",
+    "--learner.minibatches",
+    "2",
+    "--episodes",
+    "0",
+    "--out",
+    "runs/loud",
+]
 TRAIN += ["--loggers", "steps:file=done.txt", "--env-settings", "num_symbols", "4"]
 TRAIN += [word for name, text in SAID.items() for word in (f"--{name}", text)]
 NAMES = {
@@ -68,8 +79,8 @@ def test_it_trains_and_plays(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(TRAIN) == 0
     assert Path("runs/loud/done.txt").read_text().split() == ["32", "64"]
     config = config_of("runs/loud")
-    assert {name: getattr(config, name) for name in SAID} == SAID
-    assert config.hidden == 8, "the recipe of their environment"
+    assert {name: config[name] for name in SAID} == SAID
+    assert config.policy.hidden == 8, "the recipe of their environment"
     policy = gnncomm.load("runs/loud").policy
     parts = [*policy.comm.rounds[:1], policy.wire.topology.left, policy.scheduler, policy.wire.codec]
     parts += [policy.wire.channel.right, policy.memory]

@@ -16,13 +16,16 @@ from torch import Tensor
 from gnncomm import saved
 from gnncomm.errors import GnnCommError
 from gnncomm.learn import PPOConfig, TrainConfig
+from gnncomm.learn.config import path_of
 from gnncomm.store import RunDir, sealed
 from gnncomm.store.manifest import FileEntry, Manifest
 
 
 def tiny(**changes: Any) -> TrainConfig:
     ppo = PPOConfig(epochs=2, minibatches=2)
-    return TrainConfig(**{"num_envs": 4, "rollout": 3, "hidden": 8, "steps": 48, "save_every": 1, "ppo": ppo} | changes)
+    return TrainConfig.of(
+        **{"num_envs": 4, "rollout": 3, "hidden": 8, "steps": 48, "save_every": 1, "learner": ppo} | changes
+    )
 
 
 def state_of(run: Path) -> dict[str, str]:
@@ -50,7 +53,9 @@ class Forger:
         file = run / "config.json"
         envelope = json.loads(file.read_text())
         del envelope["config_sha256"]
-        envelope["config"] |= changes
+        for name, value in changes.items():
+            section, _, leaf = path_of("env.id" if name == "env" else name).partition(".")
+            envelope["config"][section][leaf] = value
         file.write_bytes(sealed.seal(envelope, "config_sha256"))
         try:
             fingerprint = saved.fingerprint(RunDir.open(run).config(TrainConfig))

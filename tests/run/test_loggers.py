@@ -122,6 +122,6 @@ def test_loggers_that_are_none(tiny: Tiny, tmp_path: Path) -> None:
 
 def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    small = ["--num-envs", "4", "--rollout", "3", "--steps", "24", "--hidden", "8", "--ppo.minibatches", "2"]
+    small = ["--num-envs", "4", "--rollout", "3", "--steps", "24", "--hidden", "8", "--learner.minibatches", "2"]
     assert main(["train", "relay", *small, "--episodes", "0", "--out", "run", "--loggers", "csv"]) == 0
     assert [row["update"] for row in table(tmp_path / "runs" / "run" / "metrics.csv")] == ["1", "2"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ def test_another_configuration_is_refused(
     with pytest.raises(CheckpointMismatchError) as caught:
         train(tiny(**changes), tmp_path / "run", resume=True)
     (name,) = changes
-    assert f"{name}: {old} -> {new}" in str(caught.value)
+    assert f".{name.removeprefix('env_')}: {old} -> {new}" in str(caught.value)
     assert state_of(tmp_path / "run") == before
 
 
@@ -72,7 +71,7 @@ def test_a_run_in_the_first_format_is_refused_by_its_version_and_not_touched(
     run = tmp_path / "run"
     train(tiny(steps=24), run)
     envelope = json.loads((run / "config.json").read_text())
-    del envelope["config_sha256"], envelope["config"]["version"]
+    del envelope["config_sha256"], envelope["config"]["run"]["version"]
     (run / "config.json").write_text(json.dumps(envelope | {"format_version": 1}))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     for line in lines:
@@ -82,7 +81,7 @@ def test_a_run_in_the_first_format_is_refused_by_its_version_and_not_touched(
     for command in (["eval"], ["replay"], ["plot"], ["train", "--resume", "--out"], ["train", "--overwrite", "--out"]):
         assert main([*command, str(run)]) == 65
         said = capsys.readouterr().err
-        assert "expected 'gnncomm.run' of format version 2, got 'gnncomm.run' of version 1" in said
+        assert "expected 'gnncomm.run' of format version 3, got 'gnncomm.run' of version 1" in said
         assert "with the version of gnncomm that wrote it" in said
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
@@ -100,7 +99,7 @@ def test_settings_of_an_earlier_version_are_loaded_but_not_resumed(
     assert "another --out" in str(caught.value)
     assert before == (state_of(tmp_path / "run"), file.read_bytes())
     trained = load(tmp_path / "run")
-    assert trained.config == replace(config, version=1)
+    assert trained.config == config.replace(version=1)
     assert evaluate(trained.policy, trained.evaluation_env(4), episodes=4).episodes == 4
 
 
@@ -108,8 +107,8 @@ def test_another_learning_rate_is_refused(tiny: Tiny, tmp_path: Path) -> None:
     from gnncomm.learn import PPOConfig
 
     train(tiny(), tmp_path / "run")
-    with pytest.raises(CheckpointMismatchError, match="ppo: "):
-        train(tiny(ppo=PPOConfig(lr=0.5, epochs=2, minibatches=2)), tmp_path / "run", resume=True)
+    with pytest.raises(CheckpointMismatchError, match=r"learner\.lr: 0\.001 -> 0\.5"):
+        train(tiny(learner=PPOConfig(lr=0.5, epochs=2, minibatches=2)), tmp_path / "run", resume=True)
 
 
 def test_a_central_critic_is_bound_to_its_team(tiny: Tiny, tmp_path: Path, forge: Any) -> None:
@@ -282,8 +281,8 @@ def test_loading_gives_the_policy_that_was_saved(tiny: Tiny, tmp_path: Path) -> 
 
 def test_default_config_takes_the_recipe_of_the_environment_and_then_the_changes() -> None:
     config = default_config("predator_prey/10x10-5-v0", seed=3)
-    assert config == replace(recipes.predator_prey(), env="predator_prey/10x10-5-v0", seed=3)
-    assert (config.steps, config.ppo.lr) == (2_400_000, 3e-3)
+    assert config == recipes.predator_prey().replace(env="predator_prey/10x10-5-v0", seed=3)
+    assert (config.run.steps, config.learner.lr) == (2_400_000, 3e-3)
     with pytest.raises(ConfigError):
         default_config("predator_pray")
     with pytest.raises(ConfigError, match="Did you mean 'seed'"):

@@ -207,11 +207,11 @@ def test_another_end_is_told_and_kept(tiny: Tiny, run: Path) -> None:
     heard: list[str] = []
     assert train(tiny(steps=60), run, resume=True, notice=heard.append).env_steps == 60
     assert heard == ["planned for 36 steps, goes on to 60; schedules follow the new end"]
-    assert config_of(run).steps == 60
+    assert config_of(run).run.steps == 60
     assert load(run).env_steps == 60, "the checkpoints from before are of the same run"
     with pytest.raises(ConfigError, match=r"more than the 60 .* got 24"):
         train(tiny(steps=24), run, resume=True)
-    assert config_of(run).steps == 60
+    assert config_of(run).run.steps == 60
 
 
 def test_resume_or_overwrite(tiny: Tiny, run: Path, state_of: StateOf) -> None:

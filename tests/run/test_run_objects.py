@@ -16,6 +16,7 @@ from gnncomm import environments, evaluate, methods, record
 from gnncomm.channel import Loss
 from gnncomm.cli import main
 from gnncomm.codec import Quantise
+from gnncomm.config import to_json
 from gnncomm.errors import ConfigError
 from gnncomm.layers import AttentionComm, MeanComm
 from gnncomm.learn import PPO, PPOConfig, TrainConfig, Training
@@ -74,7 +75,9 @@ def test_objects_train_resume_and_load(
 
 def test_what_has_a_name_is_kept_by_name(tiny: Tiny, tmp_path: Path, state_of: StateOf) -> None:
     """The same run as of the names, to the bit."""
-    train(tiny(topology="ring:k=2", channel="loss:p=0.2", ppo=PPOConfig(epochs=1, minibatches=2)), tmp_path / "names")
+    train(
+        tiny(topology="ring:k=2", channel="loss:p=0.2", learner=PPOConfig(epochs=1, minibatches=2)), tmp_path / "names"
+    )
     parts: dict[str, Any] = {"topology": Ring(2), "channel": Loss(0.2), "learner": PPOConfig(epochs=1, minibatches=2)}
     train(tiny(), tmp_path / "objects", **parts)
     assert state_of(tmp_path / "names") == state_of(tmp_path / "objects")
@@ -98,10 +101,14 @@ def test_what_ships_is_found_again_by_itself(tiny: Tiny, tmp_path: Path) -> None
     straight = train(tiny(rounds=2), tmp_path / "run", **parts)
     config = config_of(tmp_path / "run")
     assert config.given == {}
-    assert config.comm == "mean >> attention:heads=2"
-    assert config.algo == "central"
-    assert (config.memory, config.scheduler, config.codec) == ("lstm", "gate:price=0.25", "quantise:bits=4")
-    assert (config.topology, config.env, config.env_settings["num_agents"]) == ("ring | line", "relay", 3)
+    assert config.policy.comm == "mean >> attention:heads=2"
+    assert config.policy.algo == "central"
+    assert (config.policy.memory, config.wire.scheduler, config.wire.codec) == (
+        "lstm",
+        "gate:price=0.25",
+        "quantise:bits=4",
+    )
+    assert (config.wire.topology, config.env.id, config.env.settings["num_agents"]) == ("ring | line", "relay", 3)
     trained = load(tmp_path / "run")
     now = trained.make_env(4).reset(seed=0)
     state = trained.policy.initial_state(4, 3)
@@ -115,8 +122,8 @@ def test_a_name_of_ones_own_is_a_name(tiny: Tiny, tmp_path: Path, monkeypatch: p
         gnncomm.register("layer", "gated_sum", GatedSum)
         gnncomm.register("learner", "reinforce", Reinforce)
         straight = train(tiny(), tmp_path / "run", comm=GatedSum(8, 8, temperature=0.5), learner="reinforce:gamma=0.5")
-        assert config_of(tmp_path / "run").comm == "gated_sum:temperature=0.5"
-        assert str(config_of(tmp_path / "run").given["learner"]) == "Reinforce(gamma=0.5)"
+        assert config_of(tmp_path / "run").policy.comm == "gated_sum:temperature=0.5"
+        assert to_json(config_of(tmp_path / "run"))["learner"] == {"name": "reinforce", "gamma": 0.5}
         policy = load(tmp_path / "run").policy
         assert all(p.equal(q) for p, q in zip(policy.parameters(), straight.policy.parameters(), strict=True))
     table.reread()
@@ -140,7 +147,7 @@ def test_parts_by_hand_are_the_training_of_the_configuration(tiny: Tiny) -> None
     config = tiny(env="relay")
     named, env = Training.of(config), Secret(num_envs=4, observation="sparse")
     policy = Training.of(config).policy
-    learner = PPO(policy, config.ppo, config.updates, config.seed, length=3)
+    learner = PPO(policy, config.learner, config.updates, config.run.seed, length=3)
     by_hand = Training(env, policy, learner, updates=config.updates)
     for _ in range(3):
         assert named.advance() == by_hand.advance() or named.advance  # NaN where no episode ended
@@ -155,7 +162,7 @@ def test_the_object_says_how_many_environments_and_how_wide(tiny: Tiny, tmp_path
     learner = Reinforce(policy, 5, length=7)
     training = train(tiny(steps=84), tmp_path / "run", env=env, learner=learner)
     config = config_of(tmp_path / "run")
-    assert (config.num_envs, config.hidden, config.rollout, config.env) == (6, 12, 7, "secret")
+    assert (config.env.num_envs, config.policy.hidden, config.run.rollout, config.env.id) == (6, 12, 7, "secret")
     assert (training.env_steps, training.policy, training.env) == (84, policy, env)
 
 

@@ -55,7 +55,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "learned graph": {
         "scheduler": "learned_static:k=1",
         "comm": "mean",
-        "ppo": PPOConfig(minibatches=2, graph_every=2),
+        "learner": PPOConfig(minibatches=2, graph_every=2),
     },
 }
 
@@ -245,8 +245,8 @@ def test_a_longer_training_may_follow(tiny: Tiny, state_of: StateOf, tmp_path: P
     ppo = {"lr_schedule": "constant", "entropy": 0.01, "entropy_end": 0.01, "epochs": 1, "minibatches": 2}
     from gnncomm.learn import PPOConfig
 
-    config = tiny(steps=24, ppo=PPOConfig(**ppo))
-    longer = tiny(steps=48, ppo=PPOConfig(**ppo))
+    config = tiny(steps=24, learner=PPOConfig(**ppo))
+    longer = tiny(steps=48, learner=PPOConfig(**ppo))
     train(config, tmp_path / "run")
     train(longer, tmp_path / "run", resume=True)
     train(longer, tmp_path / "straight")

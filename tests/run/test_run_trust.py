@@ -38,6 +38,9 @@ COMMANDS = {
     "eval": ["eval", "RUN", "--episodes", "2"],
     "replay": ["replay", "RUN"],
     "resume": ["train", "--out", "RUN", "--resume", "--episodes", "0"],
+    "resume RUN": ["resume", "RUN", "--episodes", "0"],
+    "from the file": ["train", "--config", "RUN/config.json", "--episodes", "0"],
+    "what the file would be": ["train", "--config", "RUN/config.json", "--dry-run"],
     "resume further": ["train", "--out", "RUN", "--resume", "--episodes", "0", "--steps", "99"],
 }
 
@@ -76,12 +79,12 @@ def test_what_the_command_names_needs_no_trust(tiny: Tiny, tmp_path: Path, capsy
     """The id on the command line is the user's word for it, and for nothing else that the run names."""
     pytest.importorskip("mpe2")
     env, out = "pettingzoo:mpe2.simple_spread_v3", str(tmp_path / "run")
-    small = ["--num-envs", "2", "--rollout", "2", "--hidden", "8", "--ppo.minibatches", "1", "--episodes", "0"]
+    small = ["--num-envs", "2", "--rollout", "2", "--hidden", "8", "--learner.minibatches", "1", "--episodes", "0"]
     pos = ["--env-settings", "pos", "os:getcwd", "num_workers", "1"]
     assert main(["train", env, "--out", out, "--steps", "4", *small, *pos]) == 78, "a function of no environment"
     plain = ["--env-settings", "pos", "observation[2:4]", "num_workers", "1"]
     assert main(["train", env, "--out", out, "--steps", "4", *small, *plain]) == 0
-    assert config_of(out).env_settings == {"pos": "observation[2:4]", "num_workers": 1}
+    assert config_of(out).env.settings == {"pos": "observation[2:4]", "num_workers": 1}
     assert main(["train", "--out", out, "--resume", "--episodes", "0"]) == 77
     assert main(["train", env, "--out", out, "--resume", "--episodes", "0"]) == 0
     assert "already complete" in words_of(capsys)
@@ -118,14 +121,14 @@ def test_an_entry_point_vouches_for_its_environment(
 
 @pytest.mark.parametrize("name", ["num_envs", "device", "observation", "id"])
 def test_settings_that_are_not_the_environments(tiny: Tiny, name: str) -> None:
-    with pytest.raises(ConfigError, match=f"env_settings: .* got '{name}', which is one of the training"):
+    with pytest.raises(ConfigError, match=f"env.settings: .* got '{name}', which is one of the training"):
         tiny(env_settings={name: 5})
 
 
 def test_resuming_needs_nothing_said_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Settings that are not given come from the run, not from the recipe; so a finished run is finished."""
     out = str(tmp_path / "run")
-    small = ["--num-envs", "4", "--rollout", "3", "--hidden", "8", "--ppo.minibatches", "2", "--topology", "ring"]
+    small = ["--num-envs", "4", "--rollout", "3", "--hidden", "8", "--learner.minibatches", "2", "--topology", "ring"]
     assert main(["train", "relay", "--out", out, "--steps", "24", *small, "--episodes", "0"]) == 0
     before = config_of(out)
     capsys.readouterr()
@@ -135,7 +138,7 @@ def test_resuming_needs_nothing_said_again(tmp_path: Path, capsys: pytest.Captur
         assert config_of(out) == before
     assert main(["train", "--out", out, "--resume", "--steps", "48", "--episodes", "0"]) == 0
     assert "planned for 24 steps, goes on to 48" in words_of(capsys)
-    assert config_of(out).steps == 48
+    assert config_of(out).run.steps == 48
     assert main(["train", "--out", out, "--resume", "--episodes", "0"]) == 0
     assert "already complete: 48 steps" in words_of(capsys)
     assert main(["train", "--out", out, "--resume", "--hidden", "16"]) == 65

@@ -59,7 +59,7 @@ def test_bad_names_are_refused_with_a_hint(text: str, what: str) -> None:
 @pytest.mark.parametrize("name", schedule.names())
 def test_a_configuration_names_its_scheduler(name: str) -> None:
     env = envs.make("predator_prey", num_envs=2)
-    config = TrainConfig(env="predator_prey", comm="mean", scheduler=name, hidden=8, num_envs=4)
+    config = TrainConfig.of(env="predator_prey", comm="mean", scheduler=name, hidden=8, num_envs=4)
     policy = build_policy(config, env)
     assert type(policy.scheduler) is schedule.listing()[name]
     decision = policy.act(env.reset(seed=0), policy.initial_state(2, 3), 0)
@@ -76,7 +76,7 @@ def test_weights_follow_the_seed() -> None:
     env = envs.make("predator_prey", num_envs=2)
     weights = []
     for seed in (0, 0, 1):
-        config = TrainConfig(env="predator_prey", scheduler="gate", hidden=8, num_envs=4, seed=seed)
+        config = TrainConfig.of(env="predator_prey", scheduler="gate", hidden=8, num_envs=4, seed=seed)
         weights.append(build_policy(config, env).scheduler.lin.weight)
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])

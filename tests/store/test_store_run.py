@@ -157,10 +157,10 @@ def test_configs_that_are_links_or_damaged(tmp_path: Path) -> None:
     with pytest.raises(UnsafePathError, match="symbolic link"):
         RunDir.open(tmp_path / "run")
     file.unlink()
-    newer = json.loads((tmp_path / "copy").read_bytes()) | {"format_version": 3}
+    newer = json.loads((tmp_path / "copy").read_bytes()) | {"format_version": 4}
     del newer["config_sha256"]
     file.write_bytes(seal(newer, "config_sha256"))
-    with pytest.raises(CheckpointVersionError, match=r"expected 'gnncomm.run' of format version 2.*version 3"):
+    with pytest.raises(CheckpointVersionError, match=r"expected 'gnncomm.run' of format version 3.*version 4"):
         RunDir.open(tmp_path / "run")
     file.write_text(json.dumps({"kind": "gnncomm.run", "format_version": 1, "versions": {}, "config": {}}))
     with pytest.raises(CheckpointVersionError, match=r"version 1\. Load it with the version of gnncomm that wrote it"):

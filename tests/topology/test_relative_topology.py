@@ -61,7 +61,7 @@ def test_a_layer_reads_where_others_are(comm: str) -> None:
     """What an agent does depends on where the sender is seen, not only on what it says."""
     env = envs.make("predator_prey", num_envs=2)
     torch.manual_seed(0)
-    policy = build_policy(TrainConfig(comm=comm, topology="full.relative()", observation="flat", num_envs=4), env)
+    policy = build_policy(TrainConfig.of(comm=comm, topology="full.relative()", observation="flat", num_envs=4), env)
     now = env.reset(seed=0)
     state = policy.initial_state(2, env.num_agents)
     moved = now.map(torch.clone)

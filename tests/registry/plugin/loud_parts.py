@@ -37,7 +37,7 @@ whisper.protocols = {"loud-v0": {"num_symbols": 3}}  # type: ignore[attr-defined
 
 def quiet() -> TrainConfig:
     """A small training for whisper."""
-    return TrainConfig(hidden=8, num_envs=8, rollout=4, rounds=2)
+    return TrainConfig.of(hidden=8, num_envs=8, rollout=4, rounds=2)
 
 
 class GatedSum(CommLayer):
