@@ -10,7 +10,7 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from gnncomm.bench.reference import RECORDED, REFERENCES, Case, Reference, load_cases
+from gnncomm.bench.reference import RECORDED, REFERENCES, RecordedCase, Reference, load_cases
 from gnncomm.errors import GnnCommError
 
 
@@ -44,7 +44,7 @@ def bench_parity(folder: str | Path = RECORDED) -> Iterable[ParityRow]:
         yield parity(network, load_cases(name, folder))
 
 
-def parity(network: type[Reference], cases: Sequence[Case]) -> ParityRow:
+def parity(network: type[Reference], cases: Sequence[RecordedCase]) -> ParityRow:
     """Compare everything that the cases hold; then take out one quirk at a time."""
     double = all(value.dtype != torch.float32 for case in cases for value in case.recorded.values())
     return ParityRow(
@@ -57,7 +57,7 @@ def parity(network: type[Reference], cases: Sequence[Case]) -> ParityRow:
     )
 
 
-def gap(network: type[Reference], case: Case, without_quirks: Sequence[str] = ()) -> float:
+def gap(network: type[Reference], case: RecordedCase, without_quirks: Sequence[str] = ()) -> float:
     """The largest difference from what was recorded, relative to max(1, |recorded|).
 
     Raises:

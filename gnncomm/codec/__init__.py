@@ -8,10 +8,10 @@ from gnncomm.codec.bottleneck import Bottleneck
 from gnncomm.codec.dithered import Dithered
 from gnncomm.codec.dru import DRU
 from gnncomm.codec.floats import Bfloat16, Float16, Float32
+from gnncomm.codec.keep_largest import KeepLargest
 from gnncomm.codec.packet import Field, Fixed, Flagged, Gamma, Packet
 from gnncomm.codec.quantise import Quantise
 from gnncomm.codec.symbols import GumbelSymbols
-from gnncomm.codec.top_k import TopK
 from gnncomm.registry import Registry, listed
 
 __all__ = [
@@ -28,9 +28,9 @@ __all__ = [
     "Float32",
     "Gamma",
     "GumbelSymbols",
+    "KeepLargest",
     "Packet",
     "Quantise",
-    "TopK",
     "listing",
     "names",
     "resolve",

@@ -67,7 +67,7 @@ class GraphFilterComm(CommLayer):
     def send(self, h: Tensor) -> Tensor:
         return h if self.first else h[..., -self.msg_channels :]
 
-    def listen(self, h: Tensor) -> Tensor:
+    def query(self, h: Tensor) -> Tensor:
         return h[..., :0]
 
     def message(self, msg_j: Tensor, edge_weight: OptTensor) -> Tensor:

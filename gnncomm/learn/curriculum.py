@@ -17,7 +17,7 @@ from gnncomm.registry import Registry, listed
 from gnncomm.types import VectorEnv
 
 
-class Schedule(ABC):
+class Curve(ABC):
     """A number for each share of the training that is done, in [0, 1]."""
 
     @abstractmethod
@@ -26,7 +26,7 @@ class Schedule(ABC):
 
 
 @dataclass(frozen=True)
-class Linear(Schedule):
+class Linear(Curve):
     """From ``start`` to ``end`` while the share goes from ``begin`` to ``finish``, in steps of ``step`` (0: none).
 
     ``start + (end - start) * clip((share - begin) / (finish - begin), 0, 1)``, the way gone rounded down to a multiple
@@ -60,7 +60,7 @@ class Linear(Schedule):
 
 
 @dataclass(frozen=True)
-class Switch(Schedule):
+class Jump(Curve):
     """``before`` until the share ``at``, then ``after``."""
 
     before: float
@@ -69,16 +69,16 @@ class Switch(Schedule):
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.before) and math.isfinite(self.after) and 0 <= self.at <= 1):
-            raise ConfigError(f"switch: expected finite numbers and at in [0, 1], got {self}.")
+            raise ConfigError(f"jump: expected finite numbers and at in [0, 1], got {self}.")
 
     def value(self, share: float) -> float:
         return self.before if share < self.at else self.after
 
 
-REGISTRY: Registry[Schedule] = Registry(
+REGISTRY: Registry[Curve] = Registry(
     "curriculum",
-    Schedule,  # type: ignore[type-abstract]  # only its subclasses are built
-    listed(__name__, Schedule),
+    Curve,  # type: ignore[type-abstract]  # only its subclasses are built
+    listed(__name__, Curve),
 )
 listing, names, resolve, spec_of = REGISTRY.listing, REGISTRY.names, REGISTRY.resolve, REGISTRY.spec_of
 
@@ -94,14 +94,14 @@ class Adjustable(Protocol):
 
 
 class Curriculum:
-    """The schedules of one training, applied to its environments.
+    """The curves of one training, applied to its environments.
 
     Raises:
-        ConfigError: the environment has no such adjustable setting, or the text is no schedule.
+        ConfigError: the environment has no such adjustable setting, or the text is no curve.
     """
 
     def __init__(self, specs: Mapping[str, str], env: VectorEnv) -> None:
-        self._schedules = {name: resolve(spec) for name, spec in specs.items()}
+        self._curves = {name: resolve(spec) for name, spec in specs.items()}
         for name in specs:
             if not isinstance(env, Adjustable) or name not in env.adjustable:
                 known = list(env.adjustable) if isinstance(env, Adjustable) else []
@@ -112,10 +112,10 @@ class Curriculum:
 
     def apply(self, env: VectorEnv, share: float) -> dict[str, float]:
         """Set what is due after ``share`` of the training; returns the values in force."""
-        if not self._schedules:
+        if not self._curves:
             return {}
         assert isinstance(env, Adjustable)  # checked when the curriculum was made
-        due = {name: schedule.value(share) for name, schedule in self._schedules.items()}
+        due = {name: curve.value(share) for name, curve in self._curves.items()}
         due = {name: round(value) if isinstance(env.config[name], int) else value for name, value in due.items()}
         if any(env.config[name] != value for name, value in due.items()):
             env.adjust(**due)

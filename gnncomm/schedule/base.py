@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph, Edges
-from gnncomm.moment import Moment
 from gnncomm.registry import Remembers
-from gnncomm.types import Batch
+from gnncomm.types import Batch, Moment
 
 
 class Decider(StrEnum):
@@ -112,7 +111,7 @@ class Scheduler(Remembers, nn.Module, ABC):
         """Whether nothing but its two ends decides on an edge, so that the law of locality holds."""
         return self.decider in (Decider.NOBODY, Decider.SENDER, Decider.RECEIVER)
 
-    def state_dim(self, msg_channels: int) -> int:
+    def carried_dim(self, msg_channels: int) -> int:
         """Z, numbers that each agent carries from step to step; zeros at the beginning of an episode."""
         return 0
 

@@ -18,14 +18,14 @@ ROOT = Path(__file__).resolve().parents[2]
 RANKS = (
     ("errors", "shapes", "deprecated"),
     ("gradients", "random", "types", "checks", "config"),
-    ("graph", "registry", "environments", "moment"),
+    ("graph", "registry", "environments"),
     ("topology", "schedule", "codec", "channel"),
     ("wire",),
     ("layers",),
     ("policy",),
     ("learn",),
     ("methods", "recipes"),
-    ("evaluate", "record", "store", "deploy"),
+    ("evaluation", "recording", "store", "deploy"),
     ("saved", "run", "multiagent"),
     ("integrations", "testing", "bench"),
     ("cli",),
@@ -120,7 +120,7 @@ def test_imports_point_one_way() -> None:
         ),
         ("gnncomm/topology/a.py", "from gnncomm.channel import Loss", "siblings"),
         ("gnncomm/schedule/a/b.py", "from ...topology import Full", "siblings"),
-        ("gnncomm/policy/__init__.py", "from ..evaluate import evaluate", "evaluate stands above policy"),
+        ("gnncomm/policy/__init__.py", "from ..evaluation import evaluate", "evaluation stands above policy"),
         ("gnncomm/methods/a.py", "from gnncomm.bench.reference import released", "bench stands above methods"),
         ("gnncomm/policy/a.py", "import gnncomm\nfrom gnncomm import PPO", "not a room"),
         ("gnncomm/cli/a.py", "def f():\n    import envs.relay", "never imports envs"),
@@ -142,7 +142,7 @@ def test_planted_violation_is_found(tmp_path: Path, file: str, text: str, words:
 
 
 def test_a_circle_of_rooms_is_found(tmp_path: Path) -> None:
-    for room, other in (("store", "record"), ("record", "store")):
+    for room, other in (("store", "recording"), ("recording", "store")):
         path = tmp_path / "gnncomm" / room / "__init__.py"
         path.parent.mkdir(parents=True)
         path.write_text(f"from gnncomm.{other} import x", encoding="utf-8")

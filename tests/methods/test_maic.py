@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gnncomm.bench.reference.maic import MAICNetwork, attention_entropy, gaussian_kl
-from gnncomm.layers.maic import IncentiveComm
+from gnncomm.layers.maic import MAICComm
 from gnncomm.testing import check_layer
 from gnncomm.topology import Empty, Full
 
@@ -17,7 +17,7 @@ ALIVE = torch.ones(1, 3, dtype=torch.bool)
 
 
 def test_hand_computed() -> None:
-    layer = IncentiveComm(1, 1, latent_channels=1, key_channels=1)
+    layer = MAICComm(1, 1, latent_channels=1, key_channels=1)
     layer.model, layer.incentive = nn.Linear(1, 1), nn.Linear(2, 1)
     for name, parameter in layer.named_parameters():
         nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
@@ -40,7 +40,7 @@ def test_is_the_released_network_where_all_have_one_model() -> None:
         .double()
         .eval()
     )
-    layer = IncentiveComm(6, 5, latent_channels=4, key_channels=3, width=7).double()
+    layer = MAICComm(6, 5, latent_channels=4, key_channels=3, width=7).double()
     mean = torch.randn(4, dtype=torch.float64)
     for last, value in ((network.embed_net[3], torch.cat([mean.repeat(3), torch.zeros(12)])), (layer.model[2], mean)):
         nn.init.zeros_(last.weight)
@@ -71,7 +71,7 @@ def test_small_attention_is_cut_in_execution_only() -> None:
 
 
 def test_laws_hold_with_edge_weights() -> None:
-    check_layer(IncentiveComm(4, 3, latent_channels=2, key_channels=2, width=5), weighted=True)
+    check_layer(MAICComm(4, 3, latent_channels=2, key_channels=2, width=5), weighted=True)
 
 
 def test_gaussian_kl() -> None:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from gnncomm.bench.parity import gap
-from gnncomm.bench.reference import RECORDED, REFERENCES, Case, load_cases
+from gnncomm.bench.reference import RECORDED, REFERENCES, RecordedCase, load_cases
 
 CASES = [(name, case) for name in REFERENCES for case in load_cases(name)]
 
 QUIRKS = [(name, quirk) for name, network in REFERENCES.items() for quirk in network.quirks]
 
 
-def tolerance(case: Case) -> float:
+def tolerance(case: RecordedCase) -> float:
     return 1e-10 if all(str(value.dtype) != "torch.float32" for value in case.recorded.values()) else 1e-6
 
 
 @pytest.mark.parametrize(("name", "case"), CASES, ids=[f"{name}-{case.name}" for name, case in CASES])
-def test_every_recorded_number_comes_out(name: str, case: Case) -> None:
+def test_every_recorded_number_comes_out(name: str, case: RecordedCase) -> None:
     assert gap(REFERENCES[name], case) <= tolerance(case)
 
 

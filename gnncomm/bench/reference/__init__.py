@@ -11,7 +11,7 @@ from collections.abc import Collection
 import torch
 
 from gnncomm.bench.reference.adversarial_comms_graph_filter import GraphFilterNetwork
-from gnncomm.bench.reference.base import RECORDED, Case, Reference, load_cases
+from gnncomm.bench.reference.base import RECORDED, RecordedCase, Reference, load_cases
 from gnncomm.bench.reference.commformer import CommFormerNetwork
 from gnncomm.bench.reference.commnet_ic3net import IC3NetNetwork
 from gnncomm.bench.reference.dgn import DGNNetwork
@@ -52,7 +52,7 @@ REFERENCES: dict[str, type[Reference]] = {
 }
 """Name of the recorded file -> network."""
 
-__all__ = ["RECORDED", "REFERENCES", "Case", "Reference", "load_cases", "released"]
+__all__ = ["RECORDED", "REFERENCES", "RecordedCase", "Reference", "load_cases", "released"]
 
 
 def released(

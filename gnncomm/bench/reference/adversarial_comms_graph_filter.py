@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 
 
 class GraphFilterNetwork(Reference):
@@ -119,12 +119,12 @@ class GraphFilterNetwork(Reference):
         return cls(hidden, hidden, first_team=num_agents, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         told, width = case.config, case.config["features"]
         network = cls(width, width, told["K"], told["N0"], told["aggregation"], told["bias"], without_quirks)
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         network = cls.of_case(case, without_quirks)
         return {"out/y": network(case.arrays["in/x"], case.arrays["in/gso"])}

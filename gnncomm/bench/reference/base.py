@@ -16,7 +16,7 @@ from gnncomm.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
-class Case:
+class RecordedCase:
     """One recorded case of a released code."""
 
     name: str
@@ -39,7 +39,7 @@ RECORDED = Path(__file__).parent / "recorded"
 """The numbers, which come with the package; README.md there says how they were recorded."""
 
 
-def load_cases(name: str, folder: str | Path = RECORDED) -> list[Case]:
+def load_cases(name: str, folder: str | Path = RECORDED) -> list[RecordedCase]:
     """The cases of ``name.json`` and ``name.npz`` in ``folder``.
 
     Raises:
@@ -53,7 +53,7 @@ def load_cases(name: str, folder: str | Path = RECORDED) -> list[Case]:
     with np.load(stored, allow_pickle=False) as archive:
         arrays = {key: torch.from_numpy(archive[key]) for key in archive.files}
     return [
-        Case(case, about["config"], _below(arrays, about["weights"]), _below(arrays, case))
+        RecordedCase(case, about["config"], _below(arrays, about["weights"]), _below(arrays, case))
         for case, about in cases.items()
     ]
 
@@ -106,16 +106,16 @@ class Reference(nn.Module):
         raise NotImplementedError
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         """The network that ``case`` was recorded from, with its weights, in evaluation mode."""
         raise NotImplementedError
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         """Everything in ``case.recorded``, computed anew from weights and inputs, under the same names."""
         raise NotImplementedError
 
-    def load_recorded(self, case: Case) -> Self:
+    def load_recorded(self, case: RecordedCase) -> Self:
         """Take over the weights of ``case`` in their type; every name must fit."""
         dtype = next((value.dtype for value in case.weights.values() if value.is_floating_point()), torch.float64)
         self.to(dtype).load_state_dict(dict(case.weights))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear, one_hot, relu
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 
 STATE_DIM = 37
 """Width of a state that the network has weights for and does not read."""
@@ -169,7 +169,7 @@ class CommFormerNetwork(Reference):
         return cls(CommFormerSettings(obs_dim, num_actions, num_agents, hidden), without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
         settings = CommFormerSettings(
             about["obs_size"],
@@ -187,7 +187,7 @@ class CommFormerNetwork(Reference):
         return cls(settings, without_quirks).load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         network, about = cls.of_case(case, without_quirks), case.config
         obs, action, available = (case.arrays[f"in/{name}"] for name in ("obs", "action", "available"))
         with torch.no_grad():

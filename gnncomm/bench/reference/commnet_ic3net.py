@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 
 
 class IC3NetNetwork(Reference):
@@ -141,7 +141,7 @@ class IC3NetNetwork(Reference):
         return cls(obs_dim, hidden, (num_actions, 2), without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         config = case.config
         network = cls(
             config["obs_size"],
@@ -157,7 +157,7 @@ class IC3NetNetwork(Reference):
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         network, replayed = cls.of_case(case, without_quirks), {}
         for step in range(case.num_steps):
             obs = case.arrays[f"t{step}/in/obs"]

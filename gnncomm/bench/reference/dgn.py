@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 
 ABSENT = -9e15
 """What is added to the score of an edge that does not exist."""
@@ -89,14 +89,14 @@ class DGNNetwork(Reference):
         return cls(obs_dim, num_actions, hidden, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
         rounds = 2 if about["variant"] == "starcraft" else 1
         network = cls(about["obs_size"], about["n_actions"], about["hidden_dim"], rounds, without_quirks)
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         with torch.no_grad():
             q, scores, attentions = cls.of_case(case, without_quirks)(case.arrays["in/obs"], case.arrays["in/adj"])
         out = {f"mid/attention_{number}": attention for number, attention in enumerate(attentions)}

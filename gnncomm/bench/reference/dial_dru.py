@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 
 
 class DRUNetwork(Reference):
@@ -65,11 +65,11 @@ class DRUNetwork(Reference):
         return cls(without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
         return cls(about["sigma"], about["comm_narrow"], about["hard"], without_quirks).eval()
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         with torch.no_grad():
             return {"out/m_hat": cls.of_case(case, without_quirks)(case.arrays["in/m"], case.arrays.get("in/eps"))}

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 from gnncomm.errors import ConfigError
 
 ATTENTION = ("general", "dot", "diff", "identity", "uniform")
@@ -100,7 +100,7 @@ class DICGNetwork(Reference):
         return cls(obs_dim, (2 * hidden,), hidden, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
         network = cls(
             about["obs_size"],
@@ -114,7 +114,7 @@ class DICGNetwork(Reference):
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         with torch.no_grad():
             attention, rows = cls.of_case(case, without_quirks)(case.arrays["in/obs"])
         embeddings = {f"mid/embedding_{number}": row for number, row in enumerate(rows)}

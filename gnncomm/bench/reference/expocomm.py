@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 from gnncomm.errors import ConfigError
 
 
@@ -139,7 +139,7 @@ class ExpoCommNetwork(Reference):
         )
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
         network = cls(
             about["obs_size"],
@@ -155,7 +155,7 @@ class ExpoCommNetwork(Reference):
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         network, (h, msg) = cls.of_case(case, without_quirks), (case.arrays["in/h"], case.arrays["in/msg"])
         steps = []
         with torch.no_grad():

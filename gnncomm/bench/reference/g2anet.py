@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 from gnncomm.bench.reference.gacomm import others, paired
 
 
@@ -106,7 +106,7 @@ class G2ANetNetwork(Reference):
         return cls(obs_dim, num_actions, hidden, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         config = case.config
         network = cls(
             config["obs_size"],
@@ -120,7 +120,7 @@ class G2ANetNetwork(Reference):
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         network, replayed = cls.of_case(case, without_quirks), {}
         rows = case.config["batch"], case.config["n_agents"], -1
         for step in range(case.num_steps):

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 
 
 class GACommNetwork(Reference):
@@ -139,7 +139,7 @@ class GACommNetwork(Reference):
         return cls(obs_dim, hidden, (num_actions,), without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         config = case.config
         network = cls(
             config["obs_size"],
@@ -155,7 +155,7 @@ class GACommNetwork(Reference):
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         network, replayed = cls.of_case(case, without_quirks), {}
         for step in range(case.num_steps):
             given = {name: case.arrays.get(f"t{step}/in/{name}") for name in ("obs", "h", "c", "gumbel")}

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"tanh": nn.Tanh, "relu": nn.ReLU}
 _REDUCE = {"add": "sum", "mean": "mean", "max": "amax"}
@@ -113,7 +113,7 @@ class HetGPPONetwork(Reference):
         return cls(obs_dim, hidden, num_actions, num_agents, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         told = case.config
         network = cls(
             told["obs_size"],
@@ -128,7 +128,7 @@ class HetGPPONetwork(Reference):
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         network = cls.of_case(case, without_quirks)
         x, pos, vel, edge_index = (case.arrays[f"in/{name}"] for name in ("obs", "pos", "vel", "edge_index"))
         edge_attr = network.edge_features(pos, vel, edge_index)

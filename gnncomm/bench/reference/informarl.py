@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import TransformerConv
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 
 ENTITY_TYPES = 3
 ENTITY_WIDTH = 4
@@ -145,7 +145,7 @@ class InforMARLNetwork(Reference):
         return cls(obs_dim, hidden, hidden, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         told = case.config
         network = cls(
             told["feat"],
@@ -164,7 +164,7 @@ class InforMARLNetwork(Reference):
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         network, nodes = cls.of_case(case, without_quirks), case.arrays["in/node_obs"]
         edge_index, edge_attr = network.edges(case.arrays["in/adj"])
         embedded = network.embed(nodes.flatten(0, 1), edge_index, edge_attr)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 
 _NO_EDGE = 1e12
 _SMALL = 1e-9
@@ -119,7 +119,7 @@ class MagatNetwork(Reference):
         return cls(hidden, hidden, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         told = case.config
         network = cls(
             told["G"],
@@ -134,6 +134,6 @@ class MagatNetwork(Reference):
         return network.load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         network, x, shift = cls.of_case(case, without_quirks), case.arrays["in/x"], case.arrays["in/gso"]
         return {"mid/attention": network.attention(x, shift), "out/y": network(x, shift)}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 
 Loops = Literal[0, 1, 2]
 """Self-loops of a graph: none, all, or as it was drawn. (Two comments in the released code swap 0 and 1.)"""
@@ -264,7 +264,7 @@ class MAGICNetwork(Reference):
         return cls(obs_dim, (num_actions,), MAGICSettings(hidden, hidden // 4), without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         config = case.config
         settings = MAGICSettings(
             hidden=config["hid_size"],
@@ -288,7 +288,7 @@ class MAGICNetwork(Reference):
         return cls(config["obs_size"], config["naction_heads"], settings, without_quirks).load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         network, replayed = cls.of_case(case, without_quirks), {}
         for step in range(case.num_steps):
             names = ("h", "c", "gumbel1", "gumbel2")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 from gnncomm.shapes import Float
 
 
@@ -144,7 +144,7 @@ class MAICNetwork(Reference):
         return cls(obs_dim, num_actions, num_agents, hidden, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
         network = cls(
             about["obs_size"],
@@ -160,7 +160,7 @@ class MAICNetwork(Reference):
         return network.load_recorded(case).train(about["batchnorm_training"])
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         network, about = cls.of_case(case, without_quirks), case.config
         team = (about["batch"], about["n_agents"], -1)
         out: dict[str, Tensor] = {}

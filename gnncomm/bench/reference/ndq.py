@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 
 
 class Encoded(NamedTuple):
@@ -72,14 +72,14 @@ class NDQNetwork(Reference):
         return cls(obs_dim, num_actions, 3 * max(1, num_agents - 1), hidden, without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         about = case.config
         return cls(
             about["obs_size"], about["atom"], about["comm_embed_dim"], about["hidden"], without_quirks
         ).load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         with torch.no_grad():
             out = cls.of_case(case, without_quirks)(case.arrays["in/obs"], case.arrays["in/eps"])
         return {"out/mu": out.mean, "out/sigma": out.sigma, "out/message": out.message, "out/logits": out.logits}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import elu
 
-from gnncomm.bench.reference.base import Case, Reference
+from gnncomm.bench.reference.base import RecordedCase, Reference
 from gnncomm.types import Batch
 
 
@@ -104,13 +104,13 @@ class TMCNetwork(Reference):
         return cls(hidden, num_actions, without_quirks=without_quirks)
 
     @classmethod
-    def of_case(cls, case: Case, without_quirks: Collection[str] = ()) -> Self:
+    def of_case(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> Self:
         about, hidden = case.config, case.weights["fc1.weight"].shape[1]
         limits = about["delta"], about["transmit_limit"], about["fresh_limit_doubled"] // 2
         return cls(hidden, about["n_actions"], *limits, without_quirks).load_recorded(case)
 
     @classmethod
-    def replay(cls, case: Case, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
+    def replay(cls, case: RecordedCase, without_quirks: Collection[str] = ()) -> dict[str, Tensor]:
         network, (q, h, delivered) = cls.of_case(case, without_quirks), (case.arrays[f"in/{name}"] for name in _INPUTS)
         mail, outs, mails = network.start(q[0]), [], []
         with torch.no_grad():
