@@ -4,9 +4,65 @@ from __future__ import annotations
 
 import importlib
 import re
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+NAMES: dict[str, dict[str, str]] = {
+    "gnncomm.codec": {"TopK": "gnncomm.codec:KeepLargest"},
+    "gnncomm.layers": {
+        "AggregatorComm": "gnncomm.layers:MASIAComm",
+        "CellComm": "gnncomm.layers:DCCComm",
+        "GraphFormerComm": "gnncomm.layers:CommFormerComm",
+        "ImplicitComm": "gnncomm.layers:DICGComm",
+        "IncentiveComm": "gnncomm.layers:MAICComm",
+        "MagatComm": "gnncomm.layers:MAGATComm",
+        "MagicComm": "gnncomm.layers:MAGICComm",
+        "PeerComm": "gnncomm.layers:ExpoOnePeerComm",
+        "RelationComm": "gnncomm.layers:DGNComm",
+        "RelativeComm": "gnncomm.layers:HetGPPOComm",
+        "SpreadComm": "gnncomm.layers:ExpoComm",
+    },
+    "gnncomm.learn.curriculum": {
+        "Schedule": "gnncomm.learn.curriculum:Curve",
+        "Switch": "gnncomm.learn.curriculum:Jump",
+    },
+}
+"""Module -> old name -> ``module:attribute`` of what it is called now."""
+
+
+def names(module: str) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a module with old names. Each is told once, and is an attribute from then on."""
+
+    def found(name: str) -> Any:
+        if name not in NAMES[module]:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        place, _, new = NAMES[module][name].partition(":")
+        _warn(f"{module}.{name} is {place}.{new} now.", 3)
+        thing = getattr(importlib.import_module(place), new)
+        setattr(sys.modules[module], name, thing)
+        return thing
+
+    return found
+
+
+def overridden(cls: type, **renamed: str) -> None:
+    """Take what a subclass calls by an old name (``listen="query"``) for the method of the new name."""
+    for old, new in renamed.items():
+        if old in vars(cls) and new not in vars(cls):
+            _warn(f"{cls.__name__}.{old} is called {new} now: rename it.", 4)
+            setattr(cls, new, vars(cls)[old])
+
+
+def method(old: str, new: str) -> Any:
+    """The method ``new`` under its ``old`` name."""
+
+    def renamed(self: Any, *args: Any) -> Any:
+        _warn(f"{type(self).__name__}.{old} is called {new} now.", 3)
+        return getattr(self, new)(*args)
+
+    return renamed
 
 
 def plus_for_rounds(text: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from gnncomm import deprecated
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.random import bits, stream
@@ -56,9 +57,15 @@ class Channel:
         """How many steps a message is under way at most: the largest ``age`` that ``pass_on`` gives."""
         return 0
 
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        deprecated.overridden(cls, state_dim="carried_dim")
+
     def carried_dim(self, msg_channels: int, num_agents: int) -> int:
         """Q, numbers in flight for each sender and round; zeros at the beginning of an episode."""
         return 0
+
+    state_dim = deprecated.method("state_dim", "carried_dim")
 
     def deliver(self, graph: CommGraph, moment: Moment) -> CommGraph:
         """The edges of ``graph`` over which messages arrive at once."""

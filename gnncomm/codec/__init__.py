@@ -3,6 +3,9 @@
 ``int4`` is short for ``quantise:bits=4``, and so on, also with parameters: ``int4:limit=2``.
 """
 
+from typing import TYPE_CHECKING
+
+from gnncomm import deprecated
 from gnncomm.codec.base import Codec, Coded
 from gnncomm.codec.bottleneck import Bottleneck
 from gnncomm.codec.dithered import Dithered
@@ -44,3 +47,6 @@ REGISTRY: Registry[Codec] = Registry(
     shorts={r"int(\d+)": r"quantise:bits=\1"},
 )
 listing, names, resolve, spec_of = REGISTRY.listing, REGISTRY.names, REGISTRY.resolve, REGISTRY.spec_of
+
+if not TYPE_CHECKING:  # so that no name is everything to a type checker
+    __getattr__ = deprecated.names(__name__)

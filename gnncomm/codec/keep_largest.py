@@ -27,7 +27,7 @@ class KeepLargest(Codec):
         ConfigError: ``k`` out of range.
     """
 
-    aliases: ClassVar[tuple[str, ...]] = ("top_k",)
+    aliases: ClassVar[tuple[str, ...]] = ("topk", "top_k")
 
     def __init__(self, k: int) -> None:
         super().__init__()

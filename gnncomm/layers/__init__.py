@@ -1,5 +1,8 @@
 """Communication layers: one paper, one file."""
 
+from typing import TYPE_CHECKING
+
+from gnncomm import deprecated
 from gnncomm.layers.attention import AttentionComm
 from gnncomm.layers.base import CommLayer
 from gnncomm.layers.commformer import CommFormerComm
@@ -52,3 +55,6 @@ __all__ = [
     "relative_features",
     "symmetric_weights",
 ]
+
+if not TYPE_CHECKING:  # so that no name is everything to a type checker
+    __getattr__ = deprecated.names(__name__)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptPairTensor, OptTensor  # noqa: F401  PyG compiles `propagate` with them
 
+from gnncomm import deprecated
 from gnncomm.errors import ConfigError, DeviceError, DtypeError, GraphError, ShapeError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.graph.checks import as_tensor
@@ -65,6 +66,7 @@ class CommLayer(Remembers, MessagePassing):
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
+        deprecated.overridden(cls, listen="query")
         if "__init__" in vars(cls):
             cls.__init__ = lazily(cls.__init__)  # type: ignore[method-assign]
         record(cls)
@@ -101,6 +103,8 @@ class CommLayer(Remembers, MessagePassing):
     def query(self, h: Tensor) -> Tensor:
         """What each receiver brings to its inbox: ``[..., F] -> [..., Q]``, row by row."""
         return h
+
+    listen = deprecated.method("listen", "query")
 
     def message(self, msg_j: Tensor) -> Tensor:
         return msg_j

@@ -10,8 +10,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from gnncomm import deprecated
 from gnncomm.errors import ConfigError
 from gnncomm.registry import Registry, listed
 from gnncomm.types import VectorEnv
@@ -63,6 +64,7 @@ class Linear(Curve):
 class Jump(Curve):
     """``before`` until the share ``at``, then ``after``."""
 
+    aliases: ClassVar[tuple[str, ...]] = ("switch",)
     before: float
     after: float
     at: float = 0.5
@@ -120,3 +122,7 @@ class Curriculum:
         if any(env.config[name] != value for name, value in due.items()):
             env.adjust(**due)
         return due
+
+
+if not TYPE_CHECKING:  # so that no name is everything to a type checker
+    __getattr__ = deprecated.names(__name__)
