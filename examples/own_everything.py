@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from gnncomm import channel, codec, default_config, envs, evaluate, graph, layers, load, random, topology, train, types
-from gnncomm.record import record, trajectory_figure
+from gnncomm.recording import record, trajectory_figure
 
 
 # fmt: off

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     )
     from gnncomm.deploy import LocalAgent
     from gnncomm.errors import GnnCommError
-    from gnncomm.evaluate import Report, evaluate
+    from gnncomm.evaluation import Report, evaluate
     from gnncomm.graph import CommGraph
     from gnncomm.learn import PPO, PPOConfig, TrainConfig
     from gnncomm.multiagent import Agent, CommunicationGraph, MultiAgentLearner
     from gnncomm.policy import CommPolicy
-    from gnncomm.record import Episode, record
+    from gnncomm.recording import Episode, record
     from gnncomm.registry import make, register
     from gnncomm.run import Trained, default_config, load, train
     from gnncomm.wire import Wire
@@ -48,19 +48,21 @@ _HOME = {
     "CommGraph": "gnncomm.graph",
     "CommPolicy": "gnncomm.policy",
     "CommunicationGraph": "gnncomm.multiagent",
-    "Episode": "gnncomm.record",
+    "Episode": "gnncomm.recording",
     "GnnCommError": "gnncomm.errors",
     "LocalAgent": "gnncomm.deploy",
     "MultiAgentLearner": "gnncomm.multiagent",
     "PPO": "gnncomm.learn",
     "PPOConfig": "gnncomm.learn",
-    "Report": "gnncomm.evaluate",
+    "Report": "gnncomm.evaluation",
     "TrainConfig": "gnncomm.learn",
     "Trained": "gnncomm.run",
     "Wire": "gnncomm.wire",
     "default_config": "gnncomm.run",
+    "evaluate": "gnncomm.evaluation",
     "load": "gnncomm.run",
     "make": "gnncomm.registry",
+    "record": "gnncomm.recording",
     "register": "gnncomm.registry",
     "train": "gnncomm.run",
 }
@@ -76,19 +78,18 @@ _ROOMS = (
     "environments",
     "envs",
     "errors",
-    "evaluate",
+    "evaluation",
     "gradients",
     "graph",
     "integrations",
     "layers",
     "learn",
     "methods",
-    "moment",
     "multiagent",
     "policy",
     "random",
     "recipes",
-    "record",
+    "recording",
     "registry",
     "run",
     "saved",
@@ -100,7 +101,7 @@ _ROOMS = (
     "types",
     "wire",
 )
-"""Every package and module. ``evaluate`` and ``record`` are rooms that are called like the functions in them."""
+"""Every package and module."""
 
 __version__ = "0.1.0"
 __all__ = [

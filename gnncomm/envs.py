@@ -1,6 +1,6 @@
 """The bundled environments, in a checkout: their files are in the folder ``envs`` beside ``gnncomm``.
 
-A wheel holds that folder as ``gnncomm/envs``, and not this file (hatch_build.py).
+A wheel holds that folder as ``gnncomm/envs``, and not this file (.build/hatch_build.py).
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ __all__ = [
     "Box",
     "Group",
     "Grouped",
+    "Moment",
     "Observation",
     "Rated",
     "Scene",
@@ -197,6 +198,21 @@ class Scene:
     active: Mapping[str, Tensor]  # name -> [B, M] bool: still there (drawn as an event when it turns False)
     field: Tensor | None = None  # [B, rows, columns] float: a quantity drawn as background
     present: Tensor | None = None  # [B, N] bool: the agent is there to be drawn; None: whoever is alive
+
+
+@dataclass(frozen=True)
+class Moment(Batch):
+    """One round of communication, in each of B environments.
+
+    A medium may read the positions and the life of the two ends of an edge, and of nobody else
+    (``gnncomm.testing.check_channel``). A deployed agent knows its own row only: the positions of others are NaN to it.
+    """
+
+    key: Tensor  # [B] int64: identity of the episode
+    step: Tensor  # [B] int64: steps since the episode began
+    round: int = 0
+    pos: Tensor | None = None  # [B, N, P] where agents are; None where an environment has no places
+    alive: Tensor | None = None  # [B, N] bool: who takes part; None where nobody said
 
 
 @dataclass(frozen=True)

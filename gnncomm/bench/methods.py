@@ -10,7 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from gnncomm.bench.measure import interleaved
-from gnncomm.evaluate import Report, evaluate
+from gnncomm.evaluation import Report, evaluate
 from gnncomm.learn import TrainConfig, Training
 from gnncomm.methods import Method
 from gnncomm.run import default_config, load, train

@@ -10,8 +10,8 @@ import torch
 from rich.table import Table
 from torch import Tensor
 
-from gnncomm.errors import ConfigError, GnnCommError
-from gnncomm.methods.reference import REFERENCES, Case, Reference, load_cases
+from gnncomm.bench.reference import RECORDED, REFERENCES, RecordedCase, Reference, load_cases
+from gnncomm.errors import GnnCommError
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,17 @@ class ParityRow:
         return self.difference <= self.tolerance and all(gap > 100 * self.tolerance for gap in self.quirks.values())
 
 
-def bench_parity(folder: str | Path) -> Iterable[ParityRow]:
-    """One row for each released code whose numbers lie in ``folder``.
+def bench_parity(folder: str | Path = RECORDED) -> Iterable[ParityRow]:
+    """One row for each released code whose numbers lie in ``folder``; those that come with the package by default.
 
     Raises:
-        ConfigError: there is no such folder; the numbers come with a checkout of gnncomm, not with its package.
+        ConfigError: they do not lie there.
     """
-    if not Path(folder).is_dir():
-        raise ConfigError(
-            f"Expected the folder of the recorded numbers, got {str(folder)!r}, which is none. They are part of a "
-            "checkout of gnncomm (tests/golden/layers): run the comparison there, or name the folder with --golden."
-        )
     for name, network in sorted(REFERENCES.items()):
-        yield parity(network, load_cases(folder, name))
+        yield parity(network, load_cases(name, folder))
 
 
-def parity(network: type[Reference], cases: Sequence[Case]) -> ParityRow:
+def parity(network: type[Reference], cases: Sequence[RecordedCase]) -> ParityRow:
     """Compare everything that the cases hold; then take out one quirk at a time."""
     double = all(value.dtype != torch.float32 for case in cases for value in case.recorded.values())
     return ParityRow(
@@ -62,14 +57,14 @@ def parity(network: type[Reference], cases: Sequence[Case]) -> ParityRow:
     )
 
 
-def gap(network: type[Reference], case: Case, mended: Sequence[str] = ()) -> float:
+def gap(network: type[Reference], case: RecordedCase, without_quirks: Sequence[str] = ()) -> float:
     """The largest difference from what was recorded, relative to max(1, |recorded|).
 
     Raises:
         GnnCommError: a recorded array is missing, or its shape is another.
     """
     with torch.no_grad():
-        replayed = network.replay(case, mended)
+        replayed = network.replay(case, without_quirks)
     largest = 0.0
     for name, recorded in case.recorded.items():
         if name not in replayed or replayed[name].shape != recorded.shape:

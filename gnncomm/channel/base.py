@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from gnncomm import deprecated
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.moment import Moment
 from gnncomm.random import bits, stream
-from gnncomm.types import Batch
+from gnncomm.types import Batch, Moment
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,15 @@ class Channel:
         """How many steps a message is under way at most: the largest ``age`` that ``pass_on`` gives."""
         return 0
 
-    def state_dim(self, msg_channels: int, num_agents: int) -> int:
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        deprecated.overridden(cls, state_dim="carried_dim")
+
+    def carried_dim(self, msg_channels: int, num_agents: int) -> int:
         """Q, numbers in flight for each sender and round; zeros at the beginning of an episode."""
         return 0
+
+    state_dim = deprecated.method("state_dim", "carried_dim")
 
     def deliver(self, graph: CommGraph, moment: Moment) -> CommGraph:
         """The edges of ``graph`` over which messages arrive at once."""
@@ -119,13 +125,13 @@ class Series(Channel):
     def max_age(self) -> int:
         return self.left.max_age + self.right.max_age
 
-    def state_dim(self, msg_channels: int, num_agents: int) -> int:
-        first, then = (part.state_dim(msg_channels, num_agents) for part in (self.left, self.right))
+    def carried_dim(self, msg_channels: int, num_agents: int) -> int:
+        first, then = (part.carried_dim(msg_channels, num_agents) for part in (self.left, self.right))
         return first + self.left.copies * then
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         size = msg.shape[-1], msg.shape[-2]
-        first, then = self.left.state_dim(*size), self.right.state_dim(*size)
+        first, then = self.left.carried_dim(*size), self.right.carried_dim(*size)
         mine, *theirs = state.split([first, *[then] * self.left.copies], -1)
         delivery = self.left.pass_on(msg, graph, mine, moment)
         arrivals, states = [], [delivery.state]
@@ -158,8 +164,8 @@ class _Redrawn(Channel):
     def max_age(self) -> int:
         return self.inner.max_age
 
-    def state_dim(self, msg_channels: int, num_agents: int) -> int:
-        return self.inner.state_dim(msg_channels, num_agents)
+    def carried_dim(self, msg_channels: int, num_agents: int) -> int:
+        return self.inner.carried_dim(msg_channels, num_agents)
 
     def deliver(self, graph: CommGraph, moment: Moment) -> CommGraph:
         return self.inner.deliver(graph, self._moment(moment))

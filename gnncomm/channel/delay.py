@@ -10,8 +10,8 @@ from torch import Tensor
 from gnncomm.channel.base import Arrival, Channel, Delivery
 from gnncomm.errors import ConfigError, GraphError
 from gnncomm.graph import CommGraph, Edges, Layout
-from gnncomm.moment import Moment
 from gnncomm.random import stream, uniform
+from gnncomm.types import Moment
 
 MOST_STEPS = 1024
 """A file may not ask for the memory of a million steps."""
@@ -37,7 +37,7 @@ class Delay(Channel):
     def max_age(self) -> int:
         return self.steps
 
-    def state_dim(self, msg_channels: int, num_agents: int) -> int:
+    def carried_dim(self, msg_channels: int, num_agents: int) -> int:
         return self.steps * _width(msg_channels, num_agents)
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
@@ -74,7 +74,7 @@ class Jitter(Channel):
     def max_age(self) -> int:
         return self.max
 
-    def state_dim(self, msg_channels: int, num_agents: int) -> int:
+    def carried_dim(self, msg_channels: int, num_agents: int) -> int:
         return self.max * _width(msg_channels, num_agents)
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:

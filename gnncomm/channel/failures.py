@@ -11,8 +11,8 @@ from torch import Tensor
 from gnncomm.channel.base import Arrival, Channel, Delivery
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.moment import Moment
 from gnncomm.random import stream, uniform
+from gnncomm.types import Moment
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class Byzantine(_Failing):
     def copies(self) -> int:
         return 2 if self.agents else 1
 
-    def state_dim(self, msg_channels: int, num_agents: int) -> int:
+    def carried_dim(self, msg_channels: int, num_agents: int) -> int:
         return msg_channels if self.agents and self.kind == "replay" else 0
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:

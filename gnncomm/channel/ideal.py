@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gnncomm.channel.base import Arrival, Channel, Delivery
 from gnncomm.graph import CommGraph
-from gnncomm.moment import Moment
+from gnncomm.types import Moment
 
 
 @dataclass(frozen=True)

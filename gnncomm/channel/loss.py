@@ -10,8 +10,8 @@ from torch import Tensor
 from gnncomm.channel.base import Channel
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph, Edges
-from gnncomm.moment import Moment
 from gnncomm.random import stream, uniform
+from gnncomm.types import Moment
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gnncomm.channel.base import Channel
 from gnncomm.errors import ConfigError, ShapeError
-from gnncomm.moment import Moment
 from gnncomm.random import normal, stream, uniform
+from gnncomm.types import Moment
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Budget(Channel):
 
     ceil(beta * M) numbers pass; at a larger beta the same ones and more. Equal magnitudes, as a quantiser makes them,
     are ranked in a fixed mixed order of the dimensions. The medium cuts, so what a sender put on the wire
-    (``Talk.bits``) does not change: the codec ``TopK`` is a sender that knows.
+    (``Talk.bits``) does not change: the codec ``KeepLargest`` is a sender that knows.
 
     Raises:
         ConfigError: ``beta`` is not in (0, 1].

@@ -34,6 +34,7 @@ from gnncomm.bench import (
     peers_table,
     scaling_table,
 )
+from gnncomm.bench.reference import RECORDED
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import most_threads, output_file, parse
 from gnncomm.config import require_ranges
@@ -73,8 +74,8 @@ class BenchArgs:
     """methods: of weights and draws."""
     out: str = "runs/methods"
     """methods: where the runs lie; one that is complete is not trained again."""
-    golden: str = "tests/golden/layers"
-    """parity: folder of the numbers that were recorded from released codes; they come with a checkout."""
+    golden: str = ""
+    """parity: folder of numbers that were recorded from released codes; empty for those that come with the package."""
     json: str = ""
     """envs, layers, parity, methods: also write the numbers to this file."""
 
@@ -150,7 +151,7 @@ def _layers(args: BenchArgs, console: Console) -> dict[str, Any]:
 
 
 def _parity(args: BenchArgs, console: Console) -> dict[str, Any]:
-    rows = list(bench_parity(args.golden))
+    rows = list(bench_parity(args.golden or RECORDED))
     console.print(parity_table(rows))
     return {"torch": torch.__version__, "parity": [asdict(row) for row in rows]}
 

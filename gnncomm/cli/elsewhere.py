@@ -10,7 +10,7 @@ import tyro
 from rich.console import Console
 
 from gnncomm.config import require_ranges
-from gnncomm.evaluate import DEFAULT_SEED
+from gnncomm.evaluation import DEFAULT_SEED
 from gnncomm.learn import MAX_SEED
 from gnncomm.learn.config import Setting
 from gnncomm.run import Trained, load

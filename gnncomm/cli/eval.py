@@ -14,7 +14,7 @@ from gnncomm.cli.console import make_console
 from gnncomm.cli.elsewhere import ElsewhereArgs
 from gnncomm.cli.parse import output_file, parse
 from gnncomm.config import require_ranges
-from gnncomm.evaluate import DEFAULT_SEED, Report, evaluate
+from gnncomm.evaluation import DEFAULT_SEED, Report, evaluate
 from gnncomm.run import Trained
 from gnncomm.store import write_json_atomic
 

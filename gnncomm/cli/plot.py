@@ -12,8 +12,8 @@ import tyro
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import output_file, parse
 from gnncomm.errors import CheckpointCorruptError, ConfigError, did_you_mean
-from gnncomm.record.curves import Curve, learning_curves
-from gnncomm.record.figure import figure_suffixes
+from gnncomm.recording.curves import Curve, learning_curves
+from gnncomm.recording.figure import figure_suffixes
 from gnncomm.store import RunDir
 
 

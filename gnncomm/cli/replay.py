@@ -11,7 +11,7 @@ import tyro
 from gnncomm.cli.console import make_console
 from gnncomm.cli.elsewhere import ElsewhereArgs
 from gnncomm.cli.parse import output_file, parse
-from gnncomm.record import Episode, episode_video, figure_suffixes, record, trajectory_figure
+from gnncomm.recording import Episode, episode_video, figure_suffixes, record, trajectory_figure
 from gnncomm.run import Trained
 from gnncomm.store import safe_run_path
 

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from gnncomm.codec.packet import Field, Packet
 from gnncomm.gradients import straight_through
-from gnncomm.moment import Moment
 from gnncomm.registry import Remembers
-from gnncomm.types import Batch
+from gnncomm.types import Batch, Moment
 
 
 @dataclass(frozen=True)

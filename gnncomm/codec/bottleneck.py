@@ -11,8 +11,8 @@ from gnncomm.codec.base import Codec, Coded
 from gnncomm.codec.draws import noise_like
 from gnncomm.codec.packet import Field, Fixed, Flagged, Packet, numbers_of, word_of, words
 from gnncomm.errors import ConfigError
-from gnncomm.moment import Moment
 from gnncomm.random import normal
+from gnncomm.types import Moment
 
 
 class Bottleneck(Codec):

@@ -10,8 +10,8 @@ from gnncomm.codec.draws import noise_like
 from gnncomm.codec.packet import Field, Gamma, Packet
 from gnncomm.errors import ConfigError
 from gnncomm.gradients import straight_through
-from gnncomm.moment import Moment
 from gnncomm.random import uniform
+from gnncomm.types import Moment
 
 LARGEST = 2.0**30
 """Whole numbers beyond it are sent as it."""

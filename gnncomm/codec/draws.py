@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from gnncomm.moment import Moment
 from gnncomm.random import stream
+from gnncomm.types import Moment
 
 
 def noise_like(

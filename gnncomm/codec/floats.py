@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gnncomm.codec.base import Codec, Coded
 from gnncomm.codec.packet import Field, Packet, numbers_of, word_of, words
-from gnncomm.moment import Moment
+from gnncomm.types import Moment
 
 
 class Float32(Codec):

@@ -9,7 +9,7 @@ from gnncomm.codec.base import Codec, Coded
 from gnncomm.codec.packet import Field, Fixed, Packet
 from gnncomm.errors import ConfigError
 from gnncomm.gradients import straight_through
-from gnncomm.moment import Moment
+from gnncomm.types import Moment
 
 
 class Quantise(Codec):

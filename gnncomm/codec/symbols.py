@@ -10,8 +10,8 @@ from gnncomm.codec.draws import noise_like
 from gnncomm.codec.packet import Field, Fixed, Packet
 from gnncomm.errors import ConfigError
 from gnncomm.gradients import straight_through
-from gnncomm.moment import Moment
 from gnncomm.random import gumbel
+from gnncomm.types import Moment
 
 
 class GumbelSymbols(Codec):

@@ -13,10 +13,9 @@ from gnncomm.deploy.mailbox import Inbox
 from gnncomm.errors import ActionMaskError, ConfigError, NonFiniteError, ShapeError, StateError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.layers import CommLayer
-from gnncomm.moment import Moment
 from gnncomm.policy import CommPolicy, Integration, checks
 from gnncomm.schedule import Decider, Schedule, Situation
-from gnncomm.types import Observation, SparseObs
+from gnncomm.types import Moment, Observation, SparseObs
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ class LocalAgent:
             others[0, self.index] = own
             return others
 
-        state = self._scheduled.get(self._round, row.new_zeros(scheduler.state_dim(layer.msg_channels)))
+        state = self._scheduled.get(self._round, row.new_zeros(scheduler.carried_dim(layer.msg_channels)))
         moment, edges = self._moment(episode, step, reachable.num_agents), reachable.to_layout(Layout.SPARSE)
         msg = self._read(self.policy.wire.codec(self._rows("gate", moment), moment).msg)
         now = Situation(alone(row), alone(msg), edges, alone(state), moment, key, announced=heard)

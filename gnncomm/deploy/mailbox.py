@@ -10,8 +10,8 @@ from torch import Tensor
 from gnncomm.channel import Arrival, Channel, Ideal
 from gnncomm.errors import GraphError, ShapeError, StateError
 from gnncomm.graph import CommGraph, Layout
-from gnncomm.moment import Moment
 from gnncomm.shapes import Float
+from gnncomm.types import Moment
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Mailbox:
             sent_NM = torch.stack([self._posted.get(agent, silent) for agent in range(num_agents)])
             spoke_N = torch.zeros(num_agents, dtype=torch.bool, device=self.graph.device)
             spoke_N[list(self._posted)] = True
-            width = self.channel.state_dim(len(sample), num_agents)
+            width = self.channel.carried_dim(len(sample), num_agents)
             state = self.flight.get(self.round, sample.new_zeros(num_agents, num_agents, width))
             everyone = torch.ones(num_agents, dtype=torch.int64, device=sample.device)
             where = (None if each is None else each.expand(num_agents, *each.shape) for each in (self.pos, self.alive))

@@ -144,7 +144,7 @@ def _flight(agents: Sequence[LocalAgent], first: bool) -> Flight:
             agents.flight.clear()
         return agents.flight
     policy = agents[0].policy
-    if any(policy.wire.channel.state_dim(layer.msg_channels, len(agents)) for layer in policy.comm.rounds):
+    if any(policy.wire.channel.carried_dim(layer.msg_channels, len(agents)) for layer in policy.comm.rounds):
         raise StateError(
             f"{type(policy.wire.channel).__name__} has messages in flight from step to step: expected a Team, which "
             f"keeps them, got {type(agents).__name__}. Use team_of()."

@@ -11,8 +11,8 @@ from torch import Tensor
 from gnncomm.errors import GraphError, ShapeError
 from gnncomm.graph.checks import check_batch
 from gnncomm.graph.commgraph import CommGraph, Layout
-from gnncomm.moment import Moment
 from gnncomm.random import stream, uniform
+from gnncomm.types import Moment
 
 
 class Edges:

@@ -1,20 +1,23 @@
 """Communication layers: one paper, one file."""
 
+from typing import TYPE_CHECKING
+
+from gnncomm import deprecated
 from gnncomm.layers.attention import AttentionComm
 from gnncomm.layers.base import CommLayer
-from gnncomm.layers.commformer import GraphFormerComm
+from gnncomm.layers.commformer import CommFormerComm
 from gnncomm.layers.conv import ConvComm
-from gnncomm.layers.dcc import CellComm
-from gnncomm.layers.dgn import RelationComm
-from gnncomm.layers.dicg import ImplicitComm
-from gnncomm.layers.expocomm import PeerComm, SpreadComm
+from gnncomm.layers.dcc import DCCComm
+from gnncomm.layers.dgn import DGNComm
+from gnncomm.layers.dicg import DICGComm
+from gnncomm.layers.expocomm import ExpoComm, ExpoOnePeerComm
 from gnncomm.layers.graph_filter import GraphFilterComm, symmetric_weights
-from gnncomm.layers.hetgppo import RelativeComm
+from gnncomm.layers.hetgppo import HetGPPOComm
 from gnncomm.layers.informarl import EmbedComm, InforMARLComm
-from gnncomm.layers.magat import MagatComm
-from gnncomm.layers.magic import MagicComm
-from gnncomm.layers.maic import IncentiveComm
-from gnncomm.layers.masia import AggregatorComm
+from gnncomm.layers.magat import MAGATComm
+from gnncomm.layers.magic import MAGICComm
+from gnncomm.layers.maic import MAICComm
+from gnncomm.layers.masia import MASIAComm
 from gnncomm.layers.mean import MeanComm
 from gnncomm.layers.names import LAYERS, NONE, make_layer, make_rounds
 from gnncomm.layers.stack import CommStack
@@ -25,30 +28,33 @@ from gnncomm.topology.relative import relative_features
 __all__ = [
     "LAYERS",
     "NONE",
-    "AggregatorComm",
     "Attention",
     "AttentionComm",
     "Attentive",
-    "CellComm",
+    "CommFormerComm",
     "CommLayer",
     "CommStack",
     "ConvComm",
+    "DCCComm",
+    "DGNComm",
+    "DICGComm",
     "EmbedComm",
+    "ExpoComm",
+    "ExpoOnePeerComm",
     "GraphFilterComm",
-    "GraphFormerComm",
-    "ImplicitComm",
-    "IncentiveComm",
+    "HetGPPOComm",
     "InforMARLComm",
-    "MagatComm",
-    "MagicComm",
+    "MAGATComm",
+    "MAGICComm",
+    "MAICComm",
+    "MASIAComm",
     "MeanComm",
-    "PeerComm",
-    "RelationComm",
-    "RelativeComm",
-    "SpreadComm",
     "TransformerComm",
     "make_layer",
     "make_rounds",
     "relative_features",
     "symmetric_weights",
 ]
+
+if not TYPE_CHECKING:  # so that no name is everything to a type checker
+    __getattr__ = deprecated.names(__name__)

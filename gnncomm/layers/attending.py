@@ -61,7 +61,7 @@ class AttendingComm(CommLayer):
         """The receiver's queries: ``[..., F] -> [..., heads * d]``, row by row."""
         raise NotImplementedError
 
-    def listen(self, h: Tensor) -> Tensor:
+    def query(self, h: Tensor) -> Tensor:
         query = self.ask(h)
         return torch.cat([query, self.send(h)], -1) if self.own else query
 
@@ -99,7 +99,7 @@ class AttendingComm(CommLayer):
         """
         edge_index, _, weight = edges_of(h, graph, edge_attr, edge_weight)
         rows = h.reshape(-1, self.in_channels)
-        edges, _, alpha, _ = self._weigh(self.send(rows) if msg is None else msg, self.listen(rows), edge_index, weight)
+        edges, _, alpha, _ = self._weigh(self.send(rows) if msg is None else msg, self.query(rows), edge_index, weight)
         return torch.stack([edges[0] % rows.shape[0], edges[1]]), alpha
 
     def edge_inbox(

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptPairTensor, OptTensor  # noqa: F401  PyG compiles `propagate` with them
 
+from gnncomm import deprecated
 from gnncomm.errors import ConfigError, DeviceError, DtypeError, GraphError, ShapeError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.graph.checks import as_tensor
@@ -30,7 +31,7 @@ class CommLayer(Remembers, MessagePassing):
     .. code-block:: text
 
         m_j  = send(h_j)                          own row only
-        q_i  = listen(h_i)                        own row only
+        q_i  = query(h_i)                        own row only
         c_i  = aggregate_j message(m_j, q_i)      over the edges j -> i that the wire delivered
         h'_i = combine(h_i, c_i)                  own row and its inbox
 
@@ -65,6 +66,7 @@ class CommLayer(Remembers, MessagePassing):
 
     def __init_subclass__(cls, **settings: Any) -> None:
         super().__init_subclass__(**settings)
+        deprecated.overridden(cls, listen="query")
         if "__init__" in vars(cls):
             cls.__init__ = lazily(cls.__init__)  # type: ignore[method-assign]
         record(cls)
@@ -98,9 +100,11 @@ class CommLayer(Remembers, MessagePassing):
         """What each agent puts on the wire: ``[..., F] -> [..., M]``, row by row."""
         raise ConfigError(f"{type(self).__name__} says nothing: write send(self, h) -> [..., M={self.msg_channels}].")
 
-    def listen(self, h: Tensor) -> Tensor:
+    def query(self, h: Tensor) -> Tensor:
         """What each receiver brings to its inbox: ``[..., F] -> [..., Q]``, row by row."""
         return h
+
+    listen = deprecated.method("listen", "query")
 
     def message(self, msg_j: Tensor) -> Tensor:
         return msg_j
@@ -163,7 +167,7 @@ class CommLayer(Remembers, MessagePassing):
         if isinstance(h, Tensor):
             edge_index, edge_attr, edge_weight = edges_over(h, edge_index, edge_attr, edge_weight)
         source, target = (h.reshape(-1, h.shape[-1]),) * 2 if isinstance(h, Tensor) else h
-        msg, query = self._sent(source), self.listen(target)
+        msg, query = self._sent(source), self.query(target)
         features = like(edge_attr, target), like(edge_weight, target)
         out = self.combine(target, self.edge_inbox(msg, query, edge_index, *features))
         return out.view(*h.shape[:-1], out.shape[-1]) if isinstance(h, Tensor) else out
@@ -193,7 +197,7 @@ class CommLayer(Remembers, MessagePassing):
 
     def receive(self, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
         """Everything after the wire: ``h [*lead, N, F]`` and delivered messages ``msg [*lead, N, M]``."""
-        inbox = self._inbox(msg.flatten(0, -2), self.listen(h).flatten(0, -2), graph)
+        inbox = self._inbox(msg.flatten(0, -2), self.query(h).flatten(0, -2), graph)
         return self.combine(h, inbox.reshape(*h.shape[:-1], inbox.shape[-1]))
 
     def _inbox(self, msg_VM: Tensor, query_VQ: Tensor, graph: CommGraph) -> Tensor:
@@ -220,7 +224,7 @@ class CommLayer(Remembers, MessagePassing):
         edge_index = torch.stack([senders, torch.zeros_like(senders)])
         row = h.unsqueeze(0)
         features = like(edge_attr, h), like(edge_weight, h)
-        inbox = self.edge_inbox(inbox_msg, self.listen(row), edge_index, *features)
+        inbox = self.edge_inbox(inbox_msg, self.query(row), edge_index, *features)
         return self.combine(row, inbox).squeeze(0)
 
     def edge_inbox(

@@ -8,7 +8,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.layers.attending import AttendingComm
 
 
-class GraphFormerComm(AttendingComm):
+class CommFormerComm(AttendingComm):
     r"""A block of CommFormer's encoder (Hu, Shen, Zhang and Tao 2024, `Learning Multi-Agent Communication from Graph
     Modeling Perspective <https://arxiv.org/abs/2405.08550>`_, section 4.2), for the scheduler ``LearnedStatic``.
 
@@ -32,7 +32,7 @@ class GraphFormerComm(AttendingComm):
 
     def __init__(self, channels: int, heads: int = 1) -> None:
         if heads < 1 or channels % heads:
-            raise ConfigError(f"GraphFormerComm splits channels={channels} over heads={heads}: expected a divisor.")
+            raise ConfigError(f"CommFormerComm splits channels={channels} over heads={heads}: expected a divisor.")
         super().__init__(channels, channels, 2 * channels, heads, channels // heads, own=True)
         self.lin_send, self.lin_query = nn.Linear(channels, 2 * channels), nn.Linear(channels, channels)
         self.lin_inbox = nn.Linear(channels, channels)

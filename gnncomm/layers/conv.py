@@ -12,8 +12,8 @@ from torch_geometric.typing import OptTensor
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers.base import CommLayer
+from gnncomm.layers.edge_features import expected_features
 from gnncomm.layers.generated import remove_file
-from gnncomm.layers.relative import expected_features
 from gnncomm.layers.weighing import Attention, edges_of
 
 

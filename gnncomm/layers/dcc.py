@@ -12,11 +12,11 @@ from torch_geometric.utils import softmax
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers.base import CommLayer
-from gnncomm.layers.relative import expected_features
+from gnncomm.layers.edge_features import expected_features
 from gnncomm.layers.weighing import Attention, edges_of
 
 
-class CellComm(CommLayer):
+class DCCComm(CommLayer):
     r"""One pass of the communication block of Ma, Luo and Pan 2021, `Learning Selective Communication for Multi-Agent
     Path Finding <https://arxiv.org/abs/2109.05413>`_ (DCC).
 
@@ -41,7 +41,7 @@ class CellComm(CommLayer):
     def __init__(self, in_channels: int, heads: int = 4, head_channels: int = 32, edge_dim: int = 0) -> None:
         if heads < 1 or head_channels < 1 or edge_dim < 0:
             raise ConfigError(
-                "CellComm: expected heads >= 1, head_channels >= 1 and edge_dim >= 0, got "
+                "DCCComm: expected heads >= 1, head_channels >= 1 and edge_dim >= 0, got "
                 f"{heads}, {head_channels}, {edge_dim}."
             )
         super().__init__(in_channels, in_channels, in_channels, aggr="sum")
@@ -63,7 +63,7 @@ class CellComm(CommLayer):
     def send(self, h: Tensor) -> Tensor:
         return h
 
-    def listen(self, h: Tensor) -> Tensor:
+    def query(self, h: Tensor) -> Tensor:
         query: Tensor = self.lin_query(self.norm(h))
         return query
 
@@ -101,7 +101,7 @@ class CellComm(CommLayer):
         r""":math:`\alpha` of every edge: ``(edge_index [2, E], alpha [E, heads])``; each inbox sums to 1."""
         edge_index, edge_attr, _ = edges_of(h, graph, edge_attr, edge_weight)
         rows = h.reshape(-1, self.in_channels)
-        _, alpha = self._weigh(self.send(rows) if msg is None else msg, self.listen(rows), edge_index, edge_attr)
+        _, alpha = self._weigh(self.send(rows) if msg is None else msg, self.query(rows), edge_index, edge_attr)
         return edge_index, alpha
 
     def message(self, value: Tensor, alpha: Tensor, edge_weight: OptTensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gnncomm.layers.attending import AttendingComm
 
 
-class RelationComm(AttendingComm):
+class DGNComm(AttendingComm):
     r"""One relation kernel of DGN (Jiang, Dun, Huang and Lu 2020, `Graph Convolutional Reinforcement Learning
     <https://arxiv.org/abs/1810.09202>`_, section 3.2).
 

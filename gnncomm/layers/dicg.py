@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from gnncomm.layers.attending import AttendingComm
 
 
-class ImplicitComm(AttendingComm):
+class DICGComm(AttendingComm):
     r"""One graph convolution of DICG (Li, Gupta, Morales, Allen and Kochenderfer 2021, `Deep Implicit Coordination
     Graphs for Multi-agent Reinforcement Learning <https://arxiv.org/abs/2006.11438>`_, section 4).
 

@@ -10,7 +10,7 @@ from gnncomm.layers.attending import AttendingComm
 from gnncomm.layers.base import CommLayer
 
 
-class SpreadComm(AttendingComm):
+class ExpoComm(AttendingComm):
     r"""The attention of ExpoComm (Li, Wang, Bai and Zhang 2025, "Exponential Topology-enabled Scalable Communication in
     Multi-agent Reinforcement Learning", ICLR, section 4) over the inbox and the own row.
 
@@ -56,8 +56,8 @@ class SpreadComm(AttendingComm):
         return inbox
 
 
-class PeerComm(CommLayer):
-    r"""The message cell of ExpoComm's one-peer form (Li and others 2025, as for ``SpreadComm``).
+class ExpoOnePeerComm(CommLayer):
+    r"""The message cell of ExpoComm's one-peer form (Li and others 2025, as for ``ExpoComm``).
 
     .. math::
         c_i = \frac{1}{|\mathcal{N}(i)|} \sum_{j \in \mathcal{N}(i)} w_{ji} h_j, \qquad
@@ -65,7 +65,7 @@ class PeerComm(CommLayer):
 
     where :math:`\mathcal{N}(i)` is one agent in the topology ``OnePeerExponential``; nothing heard reads as zeros. In
     the paper the message is a state m beside the hidden state, :math:`m_i = \mathrm{GRU}(\mathrm{ReLU}(W [h_i, m_j]),
-    m_i)`; here the row is both, see ``SpreadComm``. On the wire: the row, F numbers.
+    m_i)`; here the row is both, see ``ExpoComm``. On the wire: the row, F numbers.
 
     Args:
         channels: F = F'.

@@ -27,7 +27,7 @@ class GraphFilterComm(CommLayer):
     the sum.
 
     The released code has two teams with matrices of their own, and median and minimum in place of the sum; see
-    ``gnncomm.methods.reference``. On the wire: the signal, G numbers.
+    ``gnncomm.bench.reference``. On the wire: the signal, G numbers.
 
     Args:
         in_channels: F: G of the signal where ``first``, else F' of the sum so far and then G of the signal.
@@ -67,7 +67,7 @@ class GraphFilterComm(CommLayer):
     def send(self, h: Tensor) -> Tensor:
         return h if self.first else h[..., -self.msg_channels :]
 
-    def listen(self, h: Tensor) -> Tensor:
+    def query(self, h: Tensor) -> Tensor:
         return h[..., :0]
 
     def message(self, msg_j: Tensor, edge_weight: OptTensor) -> Tensor:

@@ -8,10 +8,10 @@ from torch_geometric.typing import OptTensor
 
 from gnncomm.errors import ConfigError
 from gnncomm.layers.base import CommLayer
-from gnncomm.layers.relative import expected_features
+from gnncomm.layers.edge_features import expected_features
 
 
-class RelativeComm(CommLayer):
+class HetGPPOComm(CommLayer):
     r"""The edge convolution of Bettini, Shankar and Prorok 2023, `Heterogeneous Multi-Robot Reinforcement Learning
     <https://arxiv.org/abs/2301.07137>`_ (HetGPPO), with one set of weights.
 
@@ -46,7 +46,7 @@ class RelativeComm(CommLayer):
         aggr: str = "sum",
     ) -> None:
         if edge_dim < 0 or aggr not in ("sum", "mean", "max"):
-            raise ConfigError(f"RelativeComm: expected edge_dim >= 0 and sum, mean or max, got {edge_dim}, {aggr!r}.")
+            raise ConfigError(f"HetGPPOComm: expected edge_dim >= 0 and sum, mean or max, got {edge_dim}, {aggr!r}.")
         super().__init__(in_channels, out_channels, out_channels if msg_channels is None else msg_channels, aggr)
         self.edge_dim = edge_dim
         self.lin_send = nn.Linear(in_channels, self.msg_channels, bias=False)
@@ -68,7 +68,7 @@ class RelativeComm(CommLayer):
         sent: Tensor = self.lin_send(h)
         return sent
 
-    def listen(self, h: Tensor) -> Tensor:
+    def query(self, h: Tensor) -> Tensor:
         return h[..., :0]
 
     def edge_inbox(

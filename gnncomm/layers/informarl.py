@@ -11,7 +11,7 @@ from torch_geometric.utils import softmax
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers.base import CommLayer
-from gnncomm.layers.relative import expected_features
+from gnncomm.layers.edge_features import expected_features
 from gnncomm.layers.weighing import Attention, edges_of
 
 
@@ -24,7 +24,7 @@ class EmbedComm(CommLayer):
 
     with :math:`f` two layers of (linear, relu, layer norm) and the edge features :math:`e_{ji}`, the distance in the
     paper (``relative_features(graph, pos, vector=False)``); 0 stands for that of an agent to itself. In the released
-    code the first term is absent (a quirk, see ``gnncomm.methods.reference``), both layers share one norm, and a
+    code the first term is absent (a quirk, see ``gnncomm.bench.reference``), both layers share one norm, and a
     learned embedding of the entity's type joins the row; here all are agents. On the wire: the row.
 
     Args:
@@ -46,7 +46,7 @@ class EmbedComm(CommLayer):
     def send(self, h: Tensor) -> Tensor:
         return h
 
-    def listen(self, h: Tensor) -> Tensor:
+    def query(self, h: Tensor) -> Tensor:
         return h[..., :0]
 
     def edge_inbox(
@@ -108,7 +108,7 @@ class InforMARLComm(CommLayer):
     def send(self, h: Tensor) -> Tensor:
         return h
 
-    def listen(self, h: Tensor) -> Tensor:
+    def query(self, h: Tensor) -> Tensor:
         query: Tensor = self.lin_query(self.embedding(h, None))
         return query
 
@@ -143,7 +143,7 @@ class InforMARLComm(CommLayer):
         r""":math:`\alpha` of every edge: ``(edge_index [2, E], alpha [E, heads])``; each inbox sums to 1."""
         edge_index, edge_attr, _ = edges_of(h, graph, edge_attr, edge_weight)
         rows = h.reshape(-1, self.in_channels)
-        _, alpha = self._weigh(self.send(rows) if msg is None else msg, self.listen(rows), edge_index, edge_attr)
+        _, alpha = self._weigh(self.send(rows) if msg is None else msg, self.query(rows), edge_index, edge_attr)
         return edge_index, alpha
 
     def message(self, value: Tensor, alpha: Tensor, edge_weight: OptTensor) -> Tensor:

@@ -143,6 +143,6 @@ def check_hooks(layer: MessagePassing, plain: bool) -> None:
             known = [f"{each}_j" if each == "msg" else f"{each}_i" if each == "h" else each for each in sorted(passed)]
             raise ConfigError(
                 f"{type(layer).__name__}.{hook} asks for {name!r}, which no message is passed with: expected of "
-                f"{', '.join(known)}. What was sent is msg_j, what listen says of the receiver is h_i; the sender's "
+                f"{', '.join(known)}. What was sent is msg_j, what query says of the receiver is h_i; the sender's "
                 "own row stays with the sender: what the receiver shall know of it, send(h) says."
             )

@@ -10,7 +10,7 @@ from gnncomm.layers.attending import AttendingComm
 from gnncomm.layers.stack import CommStack
 
 
-class MagatComm(AttendingComm):
+class MAGATComm(AttendingComm):
     r"""One shift of the graph attention filter of Li, Lin, Liu and Prorok 2021, `Message-Aware Graph Attention Networks
     for Large-Scale Multi-Robot Path Planning <https://arxiv.org/abs/2011.13219>`_, with key-query attention.
 
@@ -20,7 +20,7 @@ class MagatComm(AttendingComm):
 
     The row is what is sent, to all heads: the receiver makes its query :math:`W_p x_i` of width G. Edge weights
     multiply after the softmax, as the shift operator of the paper does. K taps take K - 1 exchanges with the attention
-    of the first: ``MagatComm.stack``.
+    of the first: ``MAGATComm.stack``.
 
     The released code normalises over the receivers of a sender, which no sender knows, does not divide by
     :math:`\sqrt{G}`, and reads only whether a weight is zero. Its relu is the caller's, and :math:`H` there reads each
@@ -48,7 +48,7 @@ class MagatComm(AttendingComm):
         filtered = out_channels if last else out_channels - handed
         if signal < 1 or filtered < 1 or not (first or in_channels == filtered + handed):
             raise ConfigError(
-                f"MagatComm: expected a row of the signal alone, or of {filtered} sums and {handed} signals; got "
+                f"MAGATComm: expected a row of the signal alone, or of {filtered} sums and {handed} signals; got "
                 f"in_channels={in_channels} with signal_channels={signal_channels}, out_channels={out_channels}."
             )
         super().__init__(in_channels, out_channels, signal if first else handed, heads, signal, own=False)
@@ -99,7 +99,7 @@ class MagatComm(AttendingComm):
         if taps < 2:
             raise ConfigError(f"A graph attention filter needs an exchange: expected taps >= 2, got {taps}.")
         between = out_channels + in_channels * (heads + 1)
-        layers: list[MagatComm] = []
+        layers: list[MAGATComm] = []
         for k in range(1, taps):
             first, last = k == 1, k == taps - 1
             widths = in_channels if first else between, out_channels if last else between

@@ -12,7 +12,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.layers.attending import AttendingComm
 
 
-class MagicComm(AttendingComm):
+class MAGICComm(AttendingComm):
     r"""A round of MAGIC's message processor (Niu, Paleja and Gombolay 2021, `Multi-Agent Graph-Attention Communication
     and Teaming <https://www.ifaamas.org/Proceedings/aamas2021/pdfs/p964.pdf>`_, section 4.3).
 
@@ -50,7 +50,7 @@ class MagicComm(AttendingComm):
     ) -> None:
         if not average and heads > 0 and out_channels % heads:
             raise ConfigError(
-                f"MagicComm splits out_channels={out_channels} over heads={heads}, which does not divide it: choose "
+                f"MAGICComm splits out_channels={out_channels} over heads={heads}, which does not divide it: choose "
                 "other heads or average=True."
             )
         super().__init__(in_channels, out_channels, in_channels, heads, 1, own)

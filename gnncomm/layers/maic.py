@@ -9,7 +9,7 @@ from torch_geometric.typing import OptPairTensor, OptTensor  # noqa: F401  PyG c
 from gnncomm.layers.attending import AttendingComm
 
 
-class IncentiveComm(AttendingComm):
+class MAICComm(AttendingComm):
     r"""The incentives of MAIC (Yuan, Wang, Zhang, Wang, Zhang, Guan, Yu and Zhou 2022, "Multi-Agent Incentive
     Communication via Decentralized Teammate Modeling", AAAI, section 4), between agents without numbers.
 
@@ -68,7 +68,7 @@ class IncentiveComm(AttendingComm):
         asked: Tensor = self.lin_key(self.model(h))
         return asked
 
-    def listen(self, h: Tensor) -> Tensor:
+    def query(self, h: Tensor) -> Tensor:
         return torch.cat([self.ask(h), h], -1)
 
     def parts(self, msg: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from torch_geometric.utils import scatter
 from gnncomm.layers.attending import AttendingComm
 
 
-class AggregatorComm(AttendingComm):
+class MASIAComm(AttendingComm):
     r"""The aggregation of Guan et al. 2022, Efficient Multi-agent Communication via Self-supervised Information
     Aggregation (MASIA): all messages attend to each other, their mean is encoded, a gate focuses.
 

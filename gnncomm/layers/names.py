@@ -11,19 +11,19 @@ from gnncomm.deprecated import plus_for_rounds
 from gnncomm.errors import ConfigError
 from gnncomm.layers.attention import AttentionComm
 from gnncomm.layers.base import CommLayer
-from gnncomm.layers.commformer import GraphFormerComm
+from gnncomm.layers.commformer import CommFormerComm
 from gnncomm.layers.conv import ConvComm
-from gnncomm.layers.dcc import CellComm
-from gnncomm.layers.dgn import RelationComm
-from gnncomm.layers.dicg import ImplicitComm
-from gnncomm.layers.expocomm import PeerComm, SpreadComm
+from gnncomm.layers.dcc import DCCComm
+from gnncomm.layers.dgn import DGNComm
+from gnncomm.layers.dicg import DICGComm
+from gnncomm.layers.expocomm import ExpoComm, ExpoOnePeerComm
 from gnncomm.layers.graph_filter import GraphFilterComm
-from gnncomm.layers.hetgppo import RelativeComm
+from gnncomm.layers.hetgppo import HetGPPOComm
 from gnncomm.layers.informarl import EmbedComm, InforMARLComm
-from gnncomm.layers.magat import MagatComm
-from gnncomm.layers.magic import MagicComm
-from gnncomm.layers.maic import IncentiveComm
-from gnncomm.layers.masia import AggregatorComm
+from gnncomm.layers.magat import MAGATComm
+from gnncomm.layers.magic import MAGICComm
+from gnncomm.layers.maic import MAICComm
+from gnncomm.layers.masia import MASIAComm
 from gnncomm.layers.mean import MeanComm
 from gnncomm.layers.transformer_block import TransformerComm
 from gnncomm.registry import Registry
@@ -74,21 +74,21 @@ REGISTRY: Registry[CommLayer] = Registry(
     CommLayer,
     {
         "attention": AttentionComm,
-        "commformer": GraphFormerComm,
+        "commformer": CommFormerComm,
         "conv": conv,
-        "dcc": CellComm,
-        "dgn": RelationComm,
-        "dicg": ImplicitComm,
+        "dcc": DCCComm,
+        "dgn": DGNComm,
+        "dicg": DICGComm,
         "embedding": EmbedComm,
-        "expocomm": SpreadComm,
-        "expocomm_one_peer": PeerComm,
+        "expocomm": ExpoComm,
+        "expocomm_one_peer": ExpoOnePeerComm,
         "graph_filter": GraphFilterComm,
-        "hetgppo": RelativeComm,
+        "hetgppo": HetGPPOComm,
         "informarl": InforMARLComm,
-        "magat": MagatComm,
-        "magic": MagicComm,
-        "maic": IncentiveComm,
-        "masia": AggregatorComm,
+        "magat": MAGATComm,
+        "magic": MAGICComm,
+        "maic": MAICComm,
+        "masia": MASIAComm,
         "mean": MeanComm,
         "transformer_block": TransformerComm,
     },

@@ -96,7 +96,7 @@ class WireConfig:
     scheduler: str = "always"
     """Who does talk, for instance always, gate:price=0.01, topk:k=2, event:delta=0.1."""
     codec: str = "float32"
-    """What is on the wire, for instance float32, int4, topk:k=8, dithered:delta=0.1,price=0.001."""
+    """What is on the wire, for instance float32, int4, keep_largest:k=8, dithered:delta=0.1,price=0.001."""
     channel: str = "ideal"
     """What the medium does, for instance ideal, loss:p=0.2, delay:steps=1 + burst:p=0.1."""
 

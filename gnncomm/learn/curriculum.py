@@ -10,14 +10,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from gnncomm import deprecated
 from gnncomm.errors import ConfigError
 from gnncomm.registry import Registry, listed
 from gnncomm.types import VectorEnv
 
 
-class Schedule(ABC):
+class Curve(ABC):
     """A number for each share of the training that is done, in [0, 1]."""
 
     @abstractmethod
@@ -26,7 +27,7 @@ class Schedule(ABC):
 
 
 @dataclass(frozen=True)
-class Linear(Schedule):
+class Linear(Curve):
     """From ``start`` to ``end`` while the share goes from ``begin`` to ``finish``, in steps of ``step`` (0: none).
 
     ``start + (end - start) * clip((share - begin) / (finish - begin), 0, 1)``, the way gone rounded down to a multiple
@@ -60,25 +61,26 @@ class Linear(Schedule):
 
 
 @dataclass(frozen=True)
-class Switch(Schedule):
+class Jump(Curve):
     """``before`` until the share ``at``, then ``after``."""
 
+    aliases: ClassVar[tuple[str, ...]] = ("switch",)
     before: float
     after: float
     at: float = 0.5
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.before) and math.isfinite(self.after) and 0 <= self.at <= 1):
-            raise ConfigError(f"switch: expected finite numbers and at in [0, 1], got {self}.")
+            raise ConfigError(f"jump: expected finite numbers and at in [0, 1], got {self}.")
 
     def value(self, share: float) -> float:
         return self.before if share < self.at else self.after
 
 
-REGISTRY: Registry[Schedule] = Registry(
+REGISTRY: Registry[Curve] = Registry(
     "curriculum",
-    Schedule,  # type: ignore[type-abstract]  # only its subclasses are built
-    listed(__name__, Schedule),
+    Curve,  # type: ignore[type-abstract]  # only its subclasses are built
+    listed(__name__, Curve),
 )
 listing, names, resolve, spec_of = REGISTRY.listing, REGISTRY.names, REGISTRY.resolve, REGISTRY.spec_of
 
@@ -94,14 +96,14 @@ class Adjustable(Protocol):
 
 
 class Curriculum:
-    """The schedules of one training, applied to its environments.
+    """The curves of one training, applied to its environments.
 
     Raises:
-        ConfigError: the environment has no such adjustable setting, or the text is no schedule.
+        ConfigError: the environment has no such adjustable setting, or the text is no curve.
     """
 
     def __init__(self, specs: Mapping[str, str], env: VectorEnv) -> None:
-        self._schedules = {name: resolve(spec) for name, spec in specs.items()}
+        self._curves = {name: resolve(spec) for name, spec in specs.items()}
         for name in specs:
             if not isinstance(env, Adjustable) or name not in env.adjustable:
                 known = list(env.adjustable) if isinstance(env, Adjustable) else []
@@ -112,11 +114,15 @@ class Curriculum:
 
     def apply(self, env: VectorEnv, share: float) -> dict[str, float]:
         """Set what is due after ``share`` of the training; returns the values in force."""
-        if not self._schedules:
+        if not self._curves:
             return {}
         assert isinstance(env, Adjustable)  # checked when the curriculum was made
-        due = {name: schedule.value(share) for name, schedule in self._schedules.items()}
+        due = {name: curve.value(share) for name, curve in self._curves.items()}
         due = {name: round(value) if isinstance(env.config[name], int) else value for name, value in due.items()}
         if any(env.config[name] != value for name, value in due.items()):
             env.adjust(**due)
         return due
+
+
+if not TYPE_CHECKING:  # so that no name is everything to a type checker
+    __getattr__ = deprecated.names(__name__)

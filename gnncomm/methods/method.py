@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any
 
-import torch
-
+from gnncomm import deprecated
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.learn import TrainConfig
 from gnncomm.learn.build import assemble
 from gnncomm.learn.parts import OF_THE_POLICY, taken
-from gnncomm.methods.reference import REFERENCES, Reference
 from gnncomm.policy import CommPolicy
 from gnncomm.types import TeamSpec
 
@@ -34,7 +32,7 @@ class Method:
     line: str
     """What it is, in one line."""
     released: str = ""
-    """Name of the recorded network of the released code, see ``gnncomm.methods.reference``."""
+    """Name of the recorded network of the released code, which ``gnncomm.bench.reference.released`` builds."""
     trained: str = ""
     """How its paper trains it, empty for a baseline without a paper on teams. Here all methods are trained by the one
     PPO, without losses of their own."""
@@ -50,45 +48,10 @@ class Method:
         plain = {name: own[name] for name in _PARTS if name != "algo"}
         return (own if base is None else base).replace(**plain | dict(self.settings))
 
-    @overload
     def __call__(
-        self,
-        obs_dim: int,
-        num_actions: int,
-        num_agents: int,
-        hidden: int = 64,
-        seed: int = 0,
-        *,
-        faithful: Literal[False] = False,
-        **parts: Any,
-    ) -> CommPolicy: ...
-
-    @overload
-    def __call__(
-        self,
-        obs_dim: int,
-        num_actions: int,
-        num_agents: int,
-        hidden: int = 64,
-        seed: int = 0,
-        *,
-        faithful: Literal[True],
-        mended: Collection[str] = (),
-    ) -> Reference: ...
-
-    def __call__(
-        self,
-        obs_dim: int,
-        num_actions: int,
-        num_agents: int,
-        hidden: int = 64,
-        seed: int = 0,
-        *,
-        faithful: bool = False,
-        mended: Collection[str] = (),
-        **parts: Any,
-    ) -> CommPolicy | Reference:
-        """The policy, or the network of the released code.
+        self, obs_dim: int, num_actions: int, num_agents: int, hidden: int = 64, seed: int = 0, **parts: Any
+    ) -> CommPolicy:
+        """The policy.
 
         Args:
             obs_dim: D, width of a flat observation.
@@ -96,18 +59,15 @@ class Method:
             num_agents: N; parameters depend on it only where a method's do (CommFormer).
             hidden: width of a row.
             seed: weights are drawn from it.
-            faithful: the released network with its quirks and its names of parameters, instead of the policy.
-            mended: quirks to leave out of the released network.
             parts: settings to replace, by the names of ``TrainConfig``: ``topology="ring"``, ``channel="loss:p=0.2"``;
                 or objects, as ``gnncomm.train`` takes them: ``comm=GatedSum(64, 64)``.
 
         Raises:
-            ConfigError: an unknown part, parts that do not fit together, or no released network that was recorded.
+            ConfigError: an unknown part, or parts that do not fit together.
         """
-        if faithful:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                return self._network().of_size(obs_dim, num_actions, num_agents, hidden, mended)
+        if "faithful" in parts:
+            sizes = (obs_dim, num_actions, num_agents, hidden, seed)
+            return deprecated.released(self, sizes, parts)  # type: ignore[no-any-return]
         known = (*_PARTS, *(name for name in OF_THE_POLICY if name not in ("policy", *_PARTS)))
         unknown = sorted(set(parts) - set(known))
         if unknown:
@@ -116,14 +76,6 @@ class Method:
         config = self.config().replace(hidden=hidden, seed=seed, **named)
         config, objects = taken(config, {name: value for name, value in parts.items() if name not in named})
         return assemble(config, TeamSpec(obs_dim, num_actions, num_agents), objects)
-
-    def _network(self) -> type[Reference]:
-        if not self.released:
-            raise ConfigError(
-                f"No numbers of a released network of {self.title} were recorded, so there is no faithful form: use "
-                f"the clean one, gnncomm.methods.{self.name}(...)."
-            )
-        return REFERENCES[self.released]
 
 
 _PARTS = (

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from gnncomm.errors import StateError
-from gnncomm.evaluate import DEFAULT_SEED, Report, evaluate
-from gnncomm.evaluate.play import evaluating
+from gnncomm.evaluation import DEFAULT_SEED, Report, evaluate
+from gnncomm.evaluation.play import evaluating
 from gnncomm.learn import Parts, PPOConfig, Step
 from gnncomm.multiagent import saving
 from gnncomm.multiagent.agents import Agent

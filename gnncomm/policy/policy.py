@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer, CommStack
-from gnncomm.moment import Moment
 from gnncomm.policy import checks
 from gnncomm.policy.actions import Actions, Categorical
 from gnncomm.policy.critic import Critic, LocalCritic
@@ -23,7 +22,7 @@ from gnncomm.policy.memory import GRU, Memory
 from gnncomm.policy.rounds import Talk, WireState, talk
 from gnncomm.policy.teams import Teams
 from gnncomm.policy.values import Decision, Evaluation, Integration, PolicyState
-from gnncomm.types import Batch, Observation, SparseObs, TimeStep, stack
+from gnncomm.types import Batch, Moment, Observation, SparseObs, TimeStep, stack
 from gnncomm.wire import Wire
 
 

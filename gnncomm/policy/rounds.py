@@ -12,10 +12,9 @@ from gnncomm.channel import Arrival, Delivery
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph, talkers
 from gnncomm.layers import CommLayer, CommStack
-from gnncomm.moment import Moment
 from gnncomm.policy.credit import Offer, credited
 from gnncomm.schedule.base import Situation, Trades
-from gnncomm.types import Batch
+from gnncomm.types import Batch, Moment
 from gnncomm.wire import Wire
 
 
@@ -34,8 +33,8 @@ class WireState(Batch):
     def shapes(wire: Wire, comm: CommStack, num_envs: int, num_agents: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """``[B, N, K, Z]`` of ``schedule`` and ``[B, N, K, Q]`` of ``flight``."""
         layers = comm.rounds
-        schedule = max(wire.scheduler.state_dim(layer.msg_channels) for layer in layers) + _remembered(wire)
-        flight = max(wire.channel.state_dim(layer.msg_channels, num_agents) for layer in layers)
+        schedule = max(wire.scheduler.carried_dim(layer.msg_channels) for layer in layers) + _remembered(wire)
+        flight = max(wire.channel.carried_dim(layer.msg_channels, num_agents) for layer in layers)
         rows = (num_envs, num_agents, len(layers))
         return (*rows, schedule), (*rows, flight)
 
@@ -168,7 +167,7 @@ def _of_then(trades: list[Trades | None], arrival: Arrival) -> Trades | None:
 
 def _carried(wire: Wire, msg: Tensor, graph: CommGraph, flight: Tensor, moment: Moment) -> Delivery:
     """What the channel delivers; rounds of unequal width share a state as wide as the widest."""
-    width = wire.channel.state_dim(msg.shape[-1], msg.shape[-2])
+    width = wire.channel.carried_dim(msg.shape[-1], msg.shape[-2])
     delivery = wire.channel.carry(msg, graph, flight[..., :width], moment)
     return replace(delivery, state=torch.cat([delivery.state, flight[..., width:]], -1))
 
@@ -191,7 +190,7 @@ def _receive(comm: CommStack, layer: CommLayer, h: Tensor, arrivals: tuple[Arriv
 
     inbox = layer.edge_inbox(
         torch.cat([arrival.msg for arrival in arrivals]).flatten(0, 1),
-        layer.listen(h).flatten(0, 1),
+        layer.query(h).flatten(0, 1),
         torch.stack([sender_E[order_E], receiver_E]),
         joined([graph.edge_attr for graph in graphs]),
         joined([graph.edge_weight for graph in graphs]),

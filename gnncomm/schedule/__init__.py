@@ -3,7 +3,6 @@
 from gnncomm.registry import Registry, listed
 from gnncomm.schedule.always import Always
 from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation
-from gnncomm.schedule.causal import causal_requests
 from gnncomm.schedule.event_triggered import EventTriggered
 from gnncomm.schedule.gate import Gate
 from gnncomm.schedule.gumbel_edges import GumbelEdges
@@ -25,7 +24,6 @@ __all__ = [
     "Scheduler",
     "Situation",
     "TopK",
-    "causal_requests",
     "listing",
     "names",
     "resolve",

@@ -6,16 +6,16 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from gnncomm import deprecated
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph, Edges
-from gnncomm.moment import Moment
 from gnncomm.registry import Remembers
-from gnncomm.types import Batch
+from gnncomm.types import Batch, Moment
 
 
 class Decider(StrEnum):
@@ -112,9 +112,15 @@ class Scheduler(Remembers, nn.Module, ABC):
         """Whether nothing but its two ends decides on an edge, so that the law of locality holds."""
         return self.decider in (Decider.NOBODY, Decider.SENDER, Decider.RECEIVER)
 
-    def state_dim(self, msg_channels: int) -> int:
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        deprecated.overridden(cls, state_dim="carried_dim")
+
+    def carried_dim(self, msg_channels: int) -> int:
         """Z, numbers that each agent carries from step to step; zeros at the beginning of an episode."""
         return 0
+
+    state_dim = deprecated.method("state_dim", "carried_dim")
 
     def announce(self, h: Tensor) -> Tensor:
         """``[..., S]`` that each agent broadcasts before the round so that others can decide, from its own row."""

@@ -51,7 +51,7 @@ class EventTriggered(Scheduler):
             raise ConfigError(f"EventTriggered.fresh_limit: expected a whole number >= 0, got {fresh_limit}.")
         self.delta, self.timeout, self.fresh_limit = delta, timeout, fresh_limit
 
-    def state_dim(self, msg_channels: int) -> int:
+    def carried_dim(self, msg_channels: int) -> int:
         """The message sent last, and how many steps ago the next step will find it; 0: nothing was sent."""
         return msg_channels + 1
 

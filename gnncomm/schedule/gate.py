@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gnncomm.moment import Moment
 from gnncomm.random import gumbel, stream
 from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation, require_at_least_one, require_non_negative
+from gnncomm.types import Moment
 
 
 class Gate(Scheduler):
@@ -59,7 +59,7 @@ class Gate(Scheduler):
         self.delayed, self.first_silent, self.two_way, self.price = delayed, first_silent, two_way, price
         self.lin = nn.Linear(in_channels, 2)
 
-    def state_dim(self, msg_channels: int) -> int:
+    def carried_dim(self, msg_channels: int) -> int:
         return int(self.delayed)
 
     def forward(self, now: Situation) -> Schedule:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ConfigError, ShapeError
-from gnncomm.moment import Moment
 from gnncomm.random import gumbel, stream
 from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation, require_at_least_one
 from gnncomm.schedule.choice import largest
+from gnncomm.types import Moment
 
 
 class LearnedStatic(Scheduler):

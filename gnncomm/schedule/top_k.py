@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from gnncomm.gradients import straight_through
 from gnncomm.graph import talkers
-from gnncomm.moment import Moment
 from gnncomm.random import gumbel, stream
 from gnncomm.schedule.base import Decider, Schedule, Scheduler, Situation, Trades, require_at_least_one
 from gnncomm.schedule.choice import largest
+from gnncomm.types import Moment
 
 WEIGHT_BITS = 16
 """How finely a weight is announced. So agents whose rows are equal have equal weights, whatever the rounding."""

@@ -11,9 +11,9 @@ from torch import Tensor
 from gnncomm import random
 from gnncomm.channel import Channel, Delivery
 from gnncomm.graph import CommGraph
-from gnncomm.moment import Moment
 from gnncomm.testing.law import require, require_bits
 from gnncomm.topology import Full, Gossip
+from gnncomm.types import Moment
 
 _LAW = "the wire"
 _ROW = ("environment", "agent")
@@ -83,7 +83,7 @@ def _passed(
     channel: Channel, said: Tensor, moments: Sequence[Moment], graphs: Sequence[CommGraph] | None = None
 ) -> list[Delivery]:
     everyone = Full()(torch.ones(said.shape[1:3], dtype=torch.bool))
-    flight = said.new_zeros(*said.shape[1:3], channel.state_dim(said.shape[-1], said.shape[-2]))
+    flight = said.new_zeros(*said.shape[1:3], channel.carried_dim(said.shape[-1], said.shape[-2]))
     found = []
     for number, (msg, moment) in enumerate(zip(said, moments, strict=True)):
         delivery = channel.carry(msg, everyone if graphs is None else graphs[number], flight, moment)

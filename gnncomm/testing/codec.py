@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.codec import Codec, Coded, Packet
-from gnncomm.moment import Moment
 from gnncomm.testing.law import require, require_bits, require_close, require_finite
+from gnncomm.types import Moment
 
 _LAW = "bits"
 _ROW = ("environment", "agent")

@@ -94,7 +94,7 @@ def check_poison(policy: CommPolicy, moments: Trial, key: int | None = 0) -> Non
 def _lasting(policy: CommPolicy) -> bool:
     """Whether what is said at one step may be read at a later one."""
     num_agents = 2
-    return any(policy.wire.channel.state_dim(layer.msg_channels, num_agents) for layer in policy.comm.rounds)
+    return any(policy.wire.channel.carried_dim(layer.msg_channels, num_agents) for layer in policy.comm.rounds)
 
 
 def _edges(policy: CommPolicy, seen: Seen, steps: int) -> list[Tensor]:

@@ -13,7 +13,7 @@ from gnncomm.testing.law import require, require_same_tensors
 StateT = TypeVar("StateT")
 
 
-class Training(Protocol[StateT]):
+class Resumable(Protocol[StateT]):
     """A training as four verbs and a view; what a state is, is its own business."""
 
     def start(self) -> StateT:
@@ -37,7 +37,7 @@ class Training(Protocol[StateT]):
         ...
 
 
-def check_resume(training: Training[StateT], folder: Path, updates: int = 4) -> None:
+def check_resume(training: Resumable[StateT], folder: Path, updates: int = 4) -> None:
     """Train ``updates`` = train half, save, load, train the rest, bit for bit; and saving disturbs nothing.
 
     Args:
@@ -67,5 +67,5 @@ def check_resume(training: Training[StateT], folder: Path, updates: int = 4) -> 
     require_same_tensors("resume", went_on, whole, (), why)
 
 
-def _copied(training: Training[StateT], state: StateT) -> dict[str, Tensor]:
+def _copied(training: Resumable[StateT], state: StateT) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in training.tensors(state).items()}

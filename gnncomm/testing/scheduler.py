@@ -10,10 +10,10 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.graph import CommGraph
-from gnncomm.moment import Moment
 from gnncomm.schedule import Decider, Schedule, Scheduler, Situation
 from gnncomm.testing.law import require, require_bits
 from gnncomm.topology import Gossip
+from gnncomm.types import Moment
 
 _LAW = "schedule"
 _ROW = ("environment", "agent")
@@ -42,7 +42,7 @@ def check_scheduler(scheduler: Scheduler, msg_channels: int = 8, num_agents: int
     """
     subject = copy.deepcopy(scheduler).double()
     width = msg_channels if scheduler.in_channels is None else scheduler.in_channels
-    state = torch.zeros(ENVS, num_agents, subject.state_dim(msg_channels), dtype=torch.float64)
+    state = torch.zeros(ENVS, num_agents, subject.carried_dim(msg_channels), dtype=torch.float64)
     for step in range(STEPS):
         now = _situation(step, width, msg_channels, num_agents, state)
         want: Schedule = subject(now)

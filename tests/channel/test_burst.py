@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gnncomm.channel import Burst, Loss
 from gnncomm.graph import CommGraph, Layout
-from gnncomm.moment import Moment
 from gnncomm.random import stream, uniform
+from gnncomm.types import Moment
 
 
 def line(num_agents: int = 2) -> CommGraph:

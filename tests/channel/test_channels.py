@@ -14,11 +14,10 @@ from gnncomm.errors import ConfigError, GraphError, ShapeError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.layers import AttentionComm, CommStack, MeanComm
 from gnncomm.learn import begin, collect
-from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy
 from gnncomm.random import uniform
 from gnncomm.topology import Empty, Full
-from gnncomm.types import VectorEnv
+from gnncomm.types import Moment, VectorEnv
 from gnncomm.wire import Wire
 
 NOTHING = [
@@ -90,7 +89,7 @@ def heard(delivery: Delivery) -> Tensor:
 def episode(subject: Channel, key: Tensor, steps: int, layout: str = "dense", self_loops: bool = False) -> list[Tensor]:
     """What is read at each step of an episode in which everyone talks all the time."""
     graph = full(len(key), self_loops=self_loops).to_layout(layout)
-    state = torch.zeros(len(key), N, subject.state_dim(M, N), dtype=torch.float64)
+    state = torch.zeros(len(key), N, subject.carried_dim(M, N), dtype=torch.float64)
     outcome = []
     for step in range(steps):
         delivery = subject.carry(said(key, step), graph, state, moment(key, step))
@@ -126,7 +125,7 @@ def logits(wire: Wire) -> Tensor:
 @pytest.mark.parametrize("text", NOTHING)
 def test_severity_zero_is_the_ideal_channel_bit_for_bit(text: str) -> None:
     subject = channel.resolve(text)
-    assert subject.state_dim(M, N) == 0
+    assert subject.carried_dim(M, N) == 0
     assert torch.equal(logits(Wire(channel=subject)), logits(Wire()))
 
 
@@ -227,7 +226,7 @@ def test_bad_messages_are_refused() -> None:
     far = graph.to_layout("dense").with_features(attr=torch.ones(1, N, N, 1))
     subject = channel.resolve("delay:steps=1")
     with pytest.raises(GraphError, match="no edge attr"):
-        subject.carry(torch.zeros(1, N, M), far, torch.zeros(1, N, subject.state_dim(M, N)), moment)
+        subject.carry(torch.zeros(1, N, M), far, torch.zeros(1, N, subject.carried_dim(M, N)), moment)
 
 
 # ---- nesting ----
@@ -294,7 +293,7 @@ def test_a_larger_jitter_makes_no_message_faster() -> None:
 def ages(subject: Channel, key: Tensor, steps: int) -> list[Tensor]:
     """For each step, ``[sent, B, N, N]`` bool: which messages arrive (sender, receiver)."""
     graph = full(len(key))
-    state = torch.zeros(len(key), N, subject.state_dim(1, N), dtype=torch.float64)
+    state = torch.zeros(len(key), N, subject.carried_dim(1, N), dtype=torch.float64)
     found = []
     for step in range(steps):
         stamp = (step + 1 + 100 * torch.arange(N)).double().view(1, N, 1).expand(len(key), N, 1)
@@ -351,7 +350,7 @@ def test_what_is_in_flight_goes_to_those_it_was_sent_to_with_its_weights() -> No
     weight = torch.where(edges, 0.25, 0.0)
     first = CommGraph.from_dense(edges, weight=weight)
     then = CommGraph.from_dense(edges.transpose(1, 2).contiguous(), weight=weight.transpose(1, 2).contiguous())
-    state = torch.zeros(1, N, subject.state_dim(M, N), dtype=torch.float64)
+    state = torch.zeros(1, N, subject.carried_dim(M, N), dtype=torch.float64)
     before = subject.carry(said(key, 0), first, state, Moment(key, torch.tensor([0])))
     assert before.arrivals[0].graph.num_edges == 0
     (arrival,) = subject.carry(said(key, 1), then, before.state, Moment(key, torch.tensor([1]))).arrivals
@@ -486,7 +485,7 @@ def test_arrivals_of_a_plain_channel_are_fresh() -> None:
 )
 def test_what_was_not_said_in_this_round_is_not_fresh(text: str, fresh: list[bool]) -> None:
     subject, moment = channel.resolve(text), Moment(torch.arange(B), torch.zeros(B, dtype=torch.int64))
-    state = torch.zeros(B, N, subject.state_dim(M, N), dtype=torch.float64)
+    state = torch.zeros(B, N, subject.carried_dim(M, N), dtype=torch.float64)
     delivery = subject.carry(said(moment.key, 0), full(), state, moment)
     assert [arrival.fresh for arrival in delivery.arrivals] == fresh
     assert subject.copies == len(fresh)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm import channel, envs
-from gnncomm.evaluate import Interval, play, wilson
-from gnncomm.evaluate.play import team
+from gnncomm.evaluation import Interval, play, wilson
+from gnncomm.evaluation.play import team
 from gnncomm.layers import CommStack, MeanComm
 from gnncomm.policy import CommPolicy, Memory
 from gnncomm.topology import Line

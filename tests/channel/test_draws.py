@@ -14,11 +14,11 @@ from gnncomm.channel import Burst, Channel, Jitter, Loss, Noise, Silent
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommStack, MeanComm
-from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy
 from gnncomm.testing import check_policy
 from gnncomm.testing.policy import check_ratio_one, check_split_brain
 from gnncomm.topology import Full
+from gnncomm.types import Moment
 from gnncomm.wire import Wire
 
 B, N = 4000, 3
@@ -97,7 +97,7 @@ def test_other_agents_fail_and_another_time_is_taken() -> None:
     assert near(share(arrives(silent.per_round(), moment(0)) & arrives(silent.per_round(), moment(1))), 1 / 9, B * N)
 
     def at_once(medium: Channel, number: int) -> Tensor:
-        state = torch.zeros(B, N, medium.state_dim(1, N))
+        state = torch.zeros(B, N, medium.carried_dim(1, N))
         return medium.carry(torch.ones(B, N, 1), full(), state, moment(number)).arrivals[0].graph.dense
 
     for medium, both in ((Jitter(1), 0.5), (Jitter(1).per_round(), 0.25)):

@@ -15,10 +15,10 @@ from gnncomm.channel import PathLoss
 from gnncomm.errors import GraphError, ShapeError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import MeanComm
-from gnncomm.moment import Moment
 from gnncomm.policy import CommPolicy, Memory
 from gnncomm.testing import check_policy
 from gnncomm.topology import Full
+from gnncomm.types import Moment
 from gnncomm.wire import Wire
 
 PLACES = torch.tensor([[0.0, 0.0], [6.0, 8.0], [0.3, 0.4]])  # 10 apart, and 0.5

@@ -12,10 +12,10 @@ from torch import Tensor
 from gnncomm.channel import Channel, Ideal, Loss
 from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.graph import CommGraph, Layout
-from gnncomm.moment import Moment
 from gnncomm.random import stream, uniform
 from gnncomm.schedule import Always, Situation
 from gnncomm.topology import Full, KNearest, Ring
+from gnncomm.types import Moment
 
 LAYOUTS = list(Layout)
 

@@ -366,7 +366,7 @@ def test_numbers_are_kept_before_they_are_shown(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     words = ["train", "relay", "--num-envs", "4", "--rollout", "2", "--steps", "16", "--hidden", "8", "--out", "run"]
     assert main([*words, "--episodes", "0"]) == 0
-    monkeypatch.setattr("gnncomm.evaluate.report.Report.table", lambda _: 1 / 0)
+    monkeypatch.setattr("gnncomm.evaluation.report.Report.table", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["eval", "run", "--episodes", "4", "--json", "kept.json"])
     assert json.loads((tmp_path / "kept.json").read_text())["episodes"] == 4

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from gnncomm.cli.eval import show
 from gnncomm.cli.progress import TrainingProgress, short
-from gnncomm.evaluate import Arm, Difference, Interval, Report, WireUse
+from gnncomm.evaluation import Arm, Difference, Interval, Report, WireUse
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ from scipy import stats
 from torch import Tensor
 
 from gnncomm import codec
-from gnncomm.codec import DRU, Bottleneck, Codec, Dithered, GumbelSymbols, Quantise, TopK
+from gnncomm.codec import DRU, Bottleneck, Codec, Dithered, GumbelSymbols, KeepLargest, Quantise
 from gnncomm.errors import ConfigError
-from gnncomm.moment import Moment
+from gnncomm.types import Moment
 
 ALL = {
     "bfloat16": "bfloat16",
@@ -23,7 +23,7 @@ ALL = {
     "float32": "float32",
     "gumbel_symbols": "gumbel_symbols:symbols=3",
     "quantise": "quantise:bits=3,limit=2",
-    "topk": "topk:k=2",
+    "keep_largest": "keep_largest:k=2",
 }
 M = 7
 
@@ -110,7 +110,7 @@ def test_int_is_short_for_quantise() -> None:
         assert isinstance(found, Quantise)
         assert (found.bits, found.limit) == (bits, limit)
     assert codec.spec_of(codec.resolve("int4")) == "quantise:bits=4"
-    assert isinstance(codec.resolve("top_k:k=3"), TopK)
+    assert isinstance(codec.resolve("top_k:k=3"), KeepLargest)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def test_int_is_short_for_quantise() -> None:
         ("gumbel_symbols:tau=0", "0 < tau"),
         ("bottleneck:sigma=0", "0 < sigma"),
         ("bottleneck:threshold=-1", "0 <= threshold"),
-        ("topk:k=0", "k >= 1"),
-        ("topk", "needs 'k'"),
+        ("keep_largest:k=0", "k >= 1"),
+        ("keep_largest", "needs 'k'"),
         ("float23", "Did you mean 'float32'"),
         ("dru:sigma=nan", "expected 0 <= sigma"),
     ],
@@ -284,12 +284,12 @@ def test_bottleneck_by_hand() -> None:
 
 def test_top_k_by_hand() -> None:
     msg = torch.tensor([[[0.1, -5.0, 3.0, 0.0, -4.0]]], requires_grad=True)
-    coded = TopK(2)(msg, moment(1))
+    coded = KeepLargest(2)(msg, moment(1))
     assert coded.msg.tolist() == [[[0.0, -5.0, 0.0, 0.0, -4.0]]]
     assert coded.bits.tolist() == [[2 * (32 + 3.0)]]
     (gradient,) = torch.autograd.grad(coded.msg.sum(), msg)
     assert gradient.tolist() == [[[0.0, 1.0, 0.0, 0.0, 1.0]]]
-    everything = TopK(9)(msg, moment(1))
+    everything = KeepLargest(9)(msg, moment(1))
     assert everything.msg is msg
     assert everything.bits.tolist() == [[160.0]]
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from gnncomm import codec
 from gnncomm.codec import Codec, Fixed, Flagged, Gamma, Packet
 from gnncomm.errors import ShapeError
-from gnncomm.moment import Moment
 from gnncomm.random import normal, uniform
+from gnncomm.types import Moment
 
 B, N, M = 4, 3, 7
 ALL = {
@@ -24,8 +24,8 @@ ALL = {
     "gumbel_symbols": "gumbel_symbols:symbols=3",
     "quantise": "int4:limit=2",
     "quantise, odd": "int5",
-    "topk": "topk:k=2",
-    "topk, all": "topk:k=9",
+    "keep_largest": "keep_largest:k=2",
+    "keep_largest, all": "keep_largest:k=9",
 }
 NOW = Moment(torch.arange(B) + 100, torch.arange(B), 1)
 
@@ -63,7 +63,9 @@ def test_what_is_read_went_through_as_many_bytes_as_are_reported(name: str, scal
             assert torch.equal(subject.decode(rows_of(again, packet, n), alone)[0, n], coded.msg[b, n])
 
 
-@pytest.mark.parametrize("name", ["quantise", "quantise, odd", "dithered", "float16", "topk", "bottleneck, all"])
+@pytest.mark.parametrize(
+    "name", ["quantise", "quantise, odd", "dithered", "float16", "keep_largest", "bottleneck, all"]
+)
 def test_a_policy_in_training_reads_what_goes_over_the_wire_too(name: str) -> None:
     """All but those that stand for what is cut off later: noise in place of bits."""
     subject, msg = codec.resolve(ALL[name]), messages(torch.float32)
@@ -92,7 +94,7 @@ FIRST = Moment(torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int
         ("float16", [1.0, -2.0], "3c00c000"),
         ("bfloat16", [1.0, -2.0], "3f80c000"),
         ("bottleneck:threshold=0.5", [0.1, 1.0, 0.2], "4fe00000" + "00"),  # 0, 1 and 32 bits, 0: 34
-        ("topk:k=1", [0.5, -2.0, 1.0], "70000000" + "00"),  # 01 and 32 bits
+        ("keep_largest:k=1", [0.5, -2.0, 1.0], "70000000" + "00"),  # 01 and 32 bits
     ],
 )
 def test_bytes_by_hand(text: str, values: list[float], data: str) -> None:

@@ -11,9 +11,9 @@ from gnncomm.deploy import Flight, LocalAgent, Mailbox, Team, run_team, team_of
 from gnncomm.errors import NonFiniteError, StateError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm, CommStack, MeanComm
-from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy
 from gnncomm.topology import Line
+from gnncomm.types import Moment
 from gnncomm.wire import Wire
 
 H = 8

@@ -14,11 +14,10 @@ from gnncomm.deploy import Inbox, LocalAgent, Mailbox, exchange, run_team, team_
 from gnncomm.errors import ActionMaskError, ConfigError, GraphError, NonFiniteError, ShapeError, StateError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm, CommStack, MeanComm
-from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy, Integration
 from gnncomm.schedule import Schedule, Scheduler, Situation
 from gnncomm.topology import Full, Line
-from gnncomm.types import SparseObs
+from gnncomm.types import Moment, SparseObs
 from gnncomm.wire import Wire
 
 D, A, H = 6, 4, 8

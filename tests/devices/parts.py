@@ -22,7 +22,7 @@ CHANNEL = {
     "loss": "p=0.4",
     "noise": "sigma=0.5",
 }
-CODEC = {"gumbel_symbols": "symbols=3", "quantise": "bits=5,limit=4", "topk": "k=3", "dithered": "price=0.01"}
+CODEC = {"gumbel_symbols": "symbols=3", "quantise": "bits=5,limit=4", "keep_largest": "k=3", "dithered": "price=0.01"}
 SCHEDULER = {"topk": "k=2", "event_triggered": "delta=0.001", "learned_static": "k=1"}
 
 

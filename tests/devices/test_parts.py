@@ -12,7 +12,7 @@ from gnncomm import channel, codec, random, schedule, topology
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.layers import fused as attention
 from gnncomm.layers.names import LAYERS, make_layer
-from gnncomm.moment import Moment
+from gnncomm.types import Moment
 
 B, H = 2, 16
 MANY = 300  # more than are looked at pair by pair
@@ -107,7 +107,7 @@ def test_channels(name: str, device: torch.device) -> None:
     alive, pos, _ = world(6, device)
     graph = topology.resolve("knn:k=2")(alive, pos)
     msg = torch.randn(B, 6, H).to(device)
-    carried = part.carry(msg, graph, msg.new_zeros(B, 6, part.state_dim(H, 6)), moments(device))
+    carried = part.carry(msg, graph, msg.new_zeros(B, 6, part.carried_dim(H, 6)), moments(device))
     assert all(arrival.graph.device == arrival.msg.device == device for arrival in carried.arrivals)
 
 
@@ -117,5 +117,5 @@ def test_schedulers(name: str, device: torch.device) -> None:
     part = schedule.resolve(said(name, SCHEDULER), in_channels=H, num_agents=6).to(device)
     graph = topology.resolve("full")(world(6, device)[0])
     h = torch.randn(B, 6, H).to(device)
-    decided = part(schedule.Situation(h, h, graph, h.new_zeros(B, 6, part.state_dim(H)), moments(device), 3))
+    decided = part(schedule.Situation(h, h, graph, h.new_zeros(B, 6, part.carried_dim(H)), moments(device), 3))
     assert decided.graph.device == device

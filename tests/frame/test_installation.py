@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -79,6 +80,10 @@ def test_the_name_envs_stays_the_users(way: str, tmp_path: Path, fresh_environme
     place.pip("--no-deps", "--no-index", str(wheel_of_another(tmp_path)))
     assert place.python("-c", f"{MINE}; {THEIRS}") == "installed\ngnncomm.envs.relay relay"
     assert "predator_prey" in place.gnncomm("list")
+    assert "IC3Net" in place.gnncomm("bench", "parity", "--json", "parity.json", folder=projects["a package"])
+    rows = json.loads((projects["a package"] / "parity.json").read_text(encoding="utf-8"))["parity"]
+    assert len(rows) == 17
+    assert all(row["difference"] <= row["tolerance"] for row in rows)
 
 
 def test_in_a_checkout_envs_is_another_name_of_the_same_modules(tmp_path: Path) -> None:

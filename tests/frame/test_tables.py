@@ -20,7 +20,7 @@ from gnncomm.cli.replay import ReplayArgs
 from gnncomm.cli.resume import ResumeArgs
 from gnncomm.cli.train import TrainArgs
 from gnncomm.config import leaves
-from gnncomm.evaluate import evaluate
+from gnncomm.evaluation import evaluate
 from gnncomm.learn import TrainConfig
 from gnncomm.multiagent import DEFAULT_PPO
 from gnncomm.registry import KINDS, described, registry_of

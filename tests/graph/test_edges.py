@@ -7,8 +7,8 @@ import torch
 
 from gnncomm.errors import GraphError, ShapeError
 from gnncomm.graph import CommGraph, Edges, Layout
-from gnncomm.moment import Moment
 from gnncomm.random import normal, stream, uniform
+from gnncomm.types import Moment
 
 B, N = 3, 5
 

@@ -12,7 +12,7 @@ import torch
 import envs
 from gnncomm.cli import main
 from gnncomm.errors import ActionError, ConfigError
-from gnncomm.evaluate import evaluate
+from gnncomm.evaluation import evaluate
 from gnncomm.integrations.pettingzoo import ForeignEnv
 from gnncomm.learn import Training
 from gnncomm.learn.build import build_policy

@@ -12,7 +12,7 @@ from torch_geometric.nn import GATv2Conv, GraphConv
 from torch_geometric.typing import OptTensor
 
 from gnncomm.graph import CommGraph
-from gnncomm.layers import AttentionComm, CommLayer, ConvComm, MagicComm, MeanComm
+from gnncomm.layers import AttentionComm, CommLayer, ConvComm, MAGICComm, MeanComm
 from gnncomm.testing import LawError, check_layer
 from gnncomm.testing import layer as laws
 
@@ -157,7 +157,7 @@ def test_weights_without_effect_are_caught(cheat: type[IgnoresWeights]) -> None:
     [
         lambda: MeanComm(4, 4),
         lambda: AttentionComm(4, 4),
-        lambda: MagicComm(4, 4, heads=2),
+        lambda: MAGICComm(4, 4, heads=2),
         lambda: ConvComm(GraphConv(4, 4)),
     ],
 )

@@ -37,9 +37,9 @@ class ReadsTheSender(MeanComm):
 
 
 class SmugglesTheSender(MeanComm):
-    """Keeps the rows of the last ``listen`` and adds the sender's row to the messages behind the wire."""
+    """Keeps the rows of the last ``query`` and adds the sender's row to the messages behind the wire."""
 
-    def listen(self, h: Tensor) -> Tensor:
+    def query(self, h: Tensor) -> Tensor:
         self.rows = h.reshape(-1, h.shape[-1])
         return h
 

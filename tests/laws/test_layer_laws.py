@@ -11,7 +11,7 @@ from torch import nn
 from torch_geometric.nn import GATConv, GATv2Conv, GINConv, GINEConv, GraphConv, SAGEConv, TransformerConv
 
 from gnncomm import layers
-from gnncomm.layers import AttentionComm, CommLayer, CommStack, ConvComm, MagicComm, MeanComm, TransformerComm
+from gnncomm.layers import AttentionComm, CommLayer, CommStack, ConvComm, MAGICComm, MeanComm, TransformerComm
 from gnncomm.layers.names import LAYERS, make_layer
 from gnncomm.testing import check_layer
 
@@ -29,8 +29,8 @@ LISTED: dict[str, Callable[[], CommLayer | CommStack]] = {
     "AttentionComm with wide values": lambda: AttentionComm(F, F, heads=1, value_channels=7),
     "AttentionComm with itself": lambda: AttentionComm(F, 4, heads=2, key_channels=3, own=True),
     "AttentionComm rectified": lambda: AttentionComm(F, 4, heads=2, key_channels=3, rectified=True),
-    "MagicComm averaged": lambda: MagicComm(F, 5, heads=2, average=True),
-    "MagicComm with itself": lambda: MagicComm(F, 4, heads=2, own=True),
+    "MAGICComm averaged": lambda: MAGICComm(F, 5, heads=2, average=True),
+    "MAGICComm with itself": lambda: MAGICComm(F, 4, heads=2, own=True),
     "TransformerComm": lambda: TransformerComm(F, heads=2),
     "ConvComm GATv2Conv": lambda: ConvComm(GATv2Conv(F, 2, heads=3, add_self_loops=False)),
     "ConvComm GATConv": lambda: ConvComm(GATConv((F, F), F, add_self_loops=False)),
@@ -53,8 +53,8 @@ WEIGHTED: dict[str, Callable[[], CommLayer | CommStack]] = {
     "MeanComm": lambda: MeanComm(F, F),
     "AttentionComm": lambda: AttentionComm(F, F, heads=2),
     "AttentionComm with itself": lambda: AttentionComm(F, F, heads=2, own=True),
-    "MagicComm": lambda: MagicComm(F, F, heads=2),
-    "MagicComm averaged, with itself": lambda: MagicComm(F, F, heads=2, average=True, own=True),
+    "MAGICComm": lambda: MAGICComm(F, F, heads=2),
+    "MAGICComm averaged, with itself": lambda: MAGICComm(F, F, heads=2, average=True, own=True),
     "TransformerComm": lambda: TransformerComm(F, heads=2),
     "ConvComm GraphConv": lambda: ConvComm(GraphConv(F, F)),
     "CommStack": lambda: CommStack([MeanComm(F, F), AttentionComm(F, F, heads=3)]),

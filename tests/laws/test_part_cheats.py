@@ -13,10 +13,10 @@ from gnncomm import channel, codec, schedule
 from gnncomm.channel import Arrival, Channel, Delivery, Loss
 from gnncomm.codec import Codec, Fixed, Gamma, Packet, Quantise
 from gnncomm.graph import CommGraph, Edges
-from gnncomm.moment import Moment
 from gnncomm.random import stream, uniform
 from gnncomm.schedule import Always, Decider, Schedule, Scheduler, Situation
 from gnncomm.testing import LawError, check_channel, check_codec, check_scheduler
+from gnncomm.types import Moment
 
 CHANNELS = {
     "burst": "p=0.4",
@@ -37,7 +37,7 @@ def test_channels_that_ship_pass(name: str) -> None:
 @pytest.mark.parametrize("name", codec.names())
 def test_codecs_that_ship_pass(name: str, training: bool) -> None:
     for dtype in (torch.float32, torch.float64):
-        check_codec(codec.resolve(f"{name}:k=3" if name == "topk" else name).train(training), dtype=dtype)
+        check_codec(codec.resolve(f"{name}:k=3" if name == "keep_largest" else name).train(training), dtype=dtype)
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -14,12 +14,11 @@ from gnncomm import envs, random
 from gnncomm.channel import Channel, Loss
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm, MeanComm
-from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy, Decision, Evaluation, Integration, PolicyState, Talk
 from gnncomm.testing import LawError, check_policy
 from gnncomm.testing import policy as laws
 from gnncomm.topology import Full, Line, Topology
-from gnncomm.types import TimeStep, VectorEnv
+from gnncomm.types import Moment, TimeStep, VectorEnv
 from gnncomm.wire import Wire
 
 H = 8

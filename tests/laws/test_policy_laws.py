@@ -102,7 +102,7 @@ CODEC = {
         "float32": "",
         "gumbel_symbols": "symbols=3",
         "quantise": "bits=5,limit=4",
-        "topk": "k=3",
+        "keep_largest": "k=3",
     }.items()
 }
 SCHEDULER: dict[str, Callable[[int], schedule.Scheduler]] = {

@@ -15,13 +15,12 @@ from gnncomm.codec import Coded, Float32
 from gnncomm.errors import GraphError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import MeanComm
-from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy, Decision, PolicyState
 from gnncomm.schedule import Always, Decider, Gate, GumbelEdges, HardSoft, Schedule, Scheduler, Situation
 from gnncomm.testing import LawError, check_policy
 from gnncomm.testing import policy as laws
 from gnncomm.topology import Full, Line, Ring, Topology
-from gnncomm.types import TimeStep, VectorEnv
+from gnncomm.types import Moment, TimeStep, VectorEnv
 from gnncomm.wire import Wire
 
 H = 8
@@ -48,7 +47,7 @@ def team_mean(rows: Tensor) -> Tensor:
 class Board(Channel):
     """At the next step everybody hears the team's mean as well."""
 
-    def state_dim(self, msg_channels: int, num_agents: int) -> int:
+    def carried_dim(self, msg_channels: int, num_agents: int) -> int:
         return msg_channels
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
@@ -233,7 +232,7 @@ class MixesMessages(Decided):
 
 
 class SharesItsState(Decided):
-    def state_dim(self, msg_channels: int) -> int:
+    def carried_dim(self, msg_channels: int) -> int:
         return msg_channels
 
     def forward(self, now: Situation) -> Schedule:

@@ -9,15 +9,15 @@ from torch_geometric.explain import AttentionExplainer, Explainer
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph, Layout
-from gnncomm.layers import AttentionComm, MagicComm, MeanComm, TransformerComm, make_rounds
+from gnncomm.layers import AttentionComm, MAGICComm, MeanComm, TransformerComm, make_rounds
 from gnncomm.layers.attending import AttendingComm
 
 EDGES = torch.tensor([[1, 2, 0, 3, 1], [0, 0, 1, 1, 2]])
 LAYERS = {
     "attention": lambda: AttentionComm(6, 4, heads=2),
     "attention, own": lambda: AttentionComm(6, 4, heads=2, own=True),
-    "magic": lambda: MagicComm(6, 4, heads=2),
-    "magic, own": lambda: MagicComm(6, 4, heads=2, own=True),
+    "magic": lambda: MAGICComm(6, 4, heads=2),
+    "magic, own": lambda: MAGICComm(6, 4, heads=2, own=True),
     "transformer": lambda: TransformerComm(6, heads=2),
 }
 
@@ -81,7 +81,7 @@ def test_rounds_by_name() -> None:
     assert first is second
     first, second, third = make_rounds("mean >> magic >> mean", 8, 3, share=True)
     assert first is third
-    assert (type(first), type(second)) == (MeanComm, MagicComm)
+    assert (type(first), type(second)) == (MeanComm, MAGICComm)
     first, second = make_rounds("mean >> mean", 8, 2, share=False)
     assert first is not second
     with pytest.raises(ConfigError, match="names 2 rounds, but there are 1: set rounds=2"):
@@ -92,4 +92,4 @@ def test_rounds_by_name() -> None:
         make_rounds("mean >> ", 8, 2, share=False)
     with pytest.warns(DeprecationWarning, match="write 'mean >> magic' for 'mean \\+ magic'"):
         old = make_rounds("mean + magic", 8, 2, share=False)
-    assert [type(layer) for layer in old] == [MeanComm, MagicComm]
+    assert [type(layer) for layer in old] == [MeanComm, MAGICComm]

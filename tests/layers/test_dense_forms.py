@@ -87,7 +87,7 @@ def test_a_graph_says_what_the_edges_say(case: str, name: str, dtype: torch.dtyp
     edges = graph.expand(B).edge_index
 
     def by_edges() -> Tensor:
-        inbox = layer.edge_inbox(msg.flatten(0, 1), layer.listen(h).flatten(0, 1), edges, None, None)
+        inbox = layer.edge_inbox(msg.flatten(0, 1), layer.query(h).flatten(0, 1), edges, None, None)
         return layer.combine(h, inbox.view(B, graph.num_agents, -1))
 
     got = results(layer, h, layer(h, graph) + 2 * layer.receive(h, msg, graph), msg)

@@ -146,7 +146,7 @@ def test_what_is_changed_on_an_instance_is_honoured_over_every_layout(name: str,
     assert_honoured(layer, before)
 
 
-OWN_HOOKS = ["send", "listen", "combine"]
+OWN_HOOKS = ["send", "query", "combine"]
 
 
 @pytest.mark.parametrize("hook", OWN_HOOKS)
@@ -156,7 +156,7 @@ def test_own_hooks_replaced_on_an_instance_are_honoured(name: str, hook: str) ->
     before = edge_form(layer, rows(), graph_of("sparse"))
     kept = getattr(layer, hook)
     setattr(layer, hook, lambda *args: 2 * kept(*args))
-    if hook == "listen" and name in ("mean", "graph_filter"):
+    if hook == "query" and name in ("mean", "graph_filter"):
         return  # they ask nothing
     assert_honoured(layer, before)
 

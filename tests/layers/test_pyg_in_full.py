@@ -15,7 +15,7 @@ from torch_geometric.typing import OptTensor
 
 from gnncomm.errors import ConfigError, GnnCommError, GraphError, ShapeError
 from gnncomm.graph import CommGraph, unpad
-from gnncomm.layers import AttentionComm, Attentive, CommLayer, CommStack, ConvComm, MeanComm, RelativeComm
+from gnncomm.layers import AttentionComm, Attentive, CommLayer, CommStack, ConvComm, HetGPPOComm, MeanComm
 from gnncomm.layers.names import LAYERS, make_layer
 
 F, S, R = 8, 3, 4
@@ -81,7 +81,7 @@ def test_pairs_that_do_not_fit(h: tuple[Tensor, Tensor], edges: Tensor, kind: ty
 
 # ---- widths ----
 
-WIDTHS_ALIKE = {"TransformerComm", "GraphFormerComm", "PeerComm", "CellComm"}
+WIDTHS_ALIKE = {"TransformerComm", "CommFormerComm", "ExpoOnePeerComm", "DCCComm"}
 LAZY = {name: kind for name in LAYERS if (kind := type(make_layer(name, F))) is not ConvComm}
 
 
@@ -188,7 +188,7 @@ def test_features_of_edges_are_read_or_refused(name: str) -> None:
 
 
 def test_a_stack_hands_features_to_the_rounds_that_read_them() -> None:
-    stack = CommStack([MeanComm(F, F), RelativeComm(F, F, edge_dim=2)]).double()
+    stack = CommStack([MeanComm(F, F), HetGPPOComm(F, F, edge_dim=2)]).double()
     attr = torch.rand(EDGES.shape[1], 2).double()
     out = stack(rows(4), EDGES, attr)
     assert not torch.allclose(out, stack(rows(4), EDGES, 2 * attr))
@@ -271,7 +271,7 @@ def test_attention_of_ones_own_layer() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: Asking(F), r"Asking\.message asks for 'q_i'.* what listen says of the receiver is h_i"),
+        (lambda: Asking(F), r"Asking\.message asks for 'q_i'.* what query says of the receiver is h_i"),
         (lambda: Prying(F), r"Prying\.message asks for 'h_j'.* send\(h\) says"),
         (lambda: Wide(F)(rows(4), EDGES), r"Wide\.send .*expected \[4\] rows of M=8 numbers .*got \(4, 16\)"),
         (lambda: Mute(F, F, F)(rows(4), EDGES), r"Mute says nothing: write send\(self, h\)"),

@@ -11,7 +11,7 @@ from gnncomm.envs.relay import Relay
 
 from gnncomm.errors import ConfigError
 from gnncomm.learn import PPOConfig, TrainConfig, Training
-from gnncomm.learn.curriculum import Curriculum, Linear, Switch, names, resolve, spec_of
+from gnncomm.learn.curriculum import Curriculum, Jump, Linear, names, resolve, spec_of
 from gnncomm.run import train
 from gnncomm.types import TimeStep
 
@@ -34,13 +34,13 @@ def test_linear_by_hand() -> None:
 
 
 def test_switch_by_hand() -> None:
-    assert [Switch(1, 5, at=0.5).value(share) for share in (0.0, 0.499, 0.5, 1.0)] == [1, 1, 5, 5]
+    assert [Jump(1, 5, at=0.5).value(share) for share in (0.0, 0.499, 0.5, 1.0)] == [1, 1, 5, 5]
 
 
 def test_text_and_object_are_the_same() -> None:
-    assert names() == ["linear", "switch"]
-    for schedule in (Linear(0.1, 0.3, step=0.01), Switch(1.0, 2.0)):
-        assert resolve(spec_of(schedule)) == schedule
+    assert names() == ["jump", "linear"]
+    for curve in (Linear(0.1, 0.3, step=0.01), Jump(1.0, 2.0)):
+        assert resolve(spec_of(curve)) == curve
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_text_and_object_are_the_same() -> None:
         "linear:start=nan,end=1",
         "linear:begin=0.1",
         "lineal:start=0,end=1",
-        "switch:before=0,after=1,at=1.5",
+        "jump:before=0,after=1,at=1.5",
         "3",
     ],
 )
@@ -106,7 +106,7 @@ class Counting:
 
 def test_an_environment_is_told_only_of_changes() -> None:
     env: Any = Counting()
-    curriculum = Curriculum({"rate": "switch:before=0,after=0.5", "cars": "linear:start=2,end=6"}, env)
+    curriculum = Curriculum({"rate": "jump:before=0,after=0.5", "cars": "linear:start=2,end=6"}, env)
     for share in (0.0, 0.1, 0.3, 0.5, 0.5, 1.0):
         curriculum.apply(env, share)
     assert env.told == [

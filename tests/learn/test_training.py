@@ -17,7 +17,7 @@ import torch
 
 from gnncomm import evaluate
 from gnncomm.errors import ConfigError
-from gnncomm.evaluate import play
+from gnncomm.evaluation import play
 from gnncomm.learn import MAX_SEED, VERSION, PPOConfig, TrainConfig, Training
 from gnncomm.run import make_env, train
 from gnncomm.types import TimeStep, VectorEnv

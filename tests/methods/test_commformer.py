@@ -6,27 +6,27 @@ import pytest
 import torch
 from torch import nn
 
+from gnncomm.bench.reference.commformer import CommFormerNetwork, CommFormerSettings, Relations
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.layers.commformer import GraphFormerComm
-from gnncomm.methods.reference.commformer import CommFormerNetwork, CommFormerSettings, Relations
+from gnncomm.layers.commformer import CommFormerComm
 from gnncomm.testing import check_layer
 
 EDGES = torch.tensor([[0, 1, 1, 0], [0, 0, 0, 1], [0, 1, 0, 0], [1, 0, 1, 0]], dtype=torch.bool)  # sender, receiver
 
 
 @pytest.mark.parametrize("relations", [False, True])
-def test_is_a_block_of_the_mended_released_encoder(relations: bool) -> None:
+def test_is_a_block_of_the_quirkless_released_encoder(relations: bool) -> None:
     torch.manual_seed(0)
     settings = CommFormerSettings(3, 2, 4, hidden=6, heads=2, relations=relations)
-    network = CommFormerNetwork(settings, mended=("twice_scaled",)).double()
+    network = CommFormerNetwork(settings, without_quirks=("twice_scaled",)).double()
     # Without self edges in the graph the learned embedding could only tell oneself from the others: let it not.
     network.edges_embed.weight.data[0] = network.edges_embed.weight.data[1]
     block = network.encoder.blocks[0]
     attention = block.self_attn
     for parameter in attention.parameters():
         nn.init.normal_(parameter)
-    layer = GraphFormerComm(6, heads=2).double()
+    layer = CommFormerComm(6, heads=2).double()
     of_query, of_key = attention.relation_in_proj(network.edges_embed.weight.data[1]).detach().chunk(2)
     weights, biases = attention.in_proj_weight.data.chunk(3), list(attention.in_proj_bias.data.chunk(3))
     if relations:
@@ -63,8 +63,8 @@ def test_greedy_actions_are_those_that_the_decoder_likes_best() -> None:
 
 def test_heads_divide_channels() -> None:
     with pytest.raises(ConfigError, match="heads=4"):
-        GraphFormerComm(6, heads=4)
+        CommFormerComm(6, heads=4)
 
 
 def test_laws_hold_with_edge_weights() -> None:
-    check_layer(GraphFormerComm(4, heads=2), weighted=True)
+    check_layer(CommFormerComm(4, heads=2), weighted=True)

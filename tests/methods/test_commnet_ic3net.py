@@ -6,21 +6,21 @@ import pytest
 import torch
 from torch import Tensor
 
+from gnncomm.bench.reference import released
+from gnncomm.bench.reference.commnet_ic3net import IC3NetNetwork
+from gnncomm.bench.reference.gacomm import GACommNetwork
+from gnncomm.bench.reference.tarmac_ic3net import TarMACNetwork
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import MeanComm
-from gnncomm.methods import METHODS
-from gnncomm.methods.reference.commnet_ic3net import IC3NetNetwork
-from gnncomm.methods.reference.gacomm import GACommNetwork
-from gnncomm.methods.reference.tarmac_ic3net import TarMACNetwork
 
 ROWS = torch.tensor([[[1.0], [2.0], [6.0]]])
 GATE = torch.tensor([[1.0, 1.0, 0.0]])
 ALIVE = torch.ones(1, 3)
 
 
-def heard(*mended: str, alive: Tensor = ALIVE, average: bool = True) -> list[float]:
-    network = IC3NetNetwork(1, 1, (2,), average=average, mended=mended)
+def heard(*without_quirks: str, alive: Tensor = ALIVE, average: bool = True) -> list[float]:
+    network = IC3NetNetwork(1, 1, (2,), average=average, without_quirks=without_quirks)
     return network.hear(ROWS, alive, GATE)[0].flatten().tolist()
 
 
@@ -33,7 +33,7 @@ def test_by_hand() -> None:
 
 
 def test_the_layer_is_the_network_without_its_quirks() -> None:
-    network = IC3NetNetwork(4, 3, (2,), mended=("deaf", "divisor")).double()
+    network = IC3NetNetwork(4, 3, (2,), without_quirks=("deaf", "divisor")).double()
     layer = MeanComm(3, 3).double()
     with torch.no_grad():
         layer.lin_self.weight.zero_()
@@ -47,22 +47,22 @@ def test_the_layer_is_the_network_without_its_quirks() -> None:
     torch.testing.assert_close(layer(h, graph), done["mid/c_0"])
 
 
-def test_the_dead_keep_their_memory_where_that_is_mended() -> None:
+def test_the_dead_keep_their_memory_without_that_quirk() -> None:
     obs, h, cell = torch.randn(1, 3, 4), torch.randn(1, 3, 8), torch.randn(1, 3, 8)
     alive = torch.tensor([1, 1, 0])
-    network = IC3NetNetwork(4, 8, (2,), mended=("dead",))
+    network = IC3NetNetwork(4, 8, (2,), without_quirks=("dead",))
     done = network(obs, h, cell, alive)
     assert done["out/h"][:, 2].equal(h[:, 2])
     assert not done["out/h"][:, 1].equal(h[:, 1])
 
 
 def test_a_method_has_both_forms() -> None:
-    faithful = METHODS["ic3net"](6, 5, 4, hidden=8, faithful=True, mended=("deaf",))
-    assert isinstance(faithful, IC3NetNetwork)
-    assert not faithful.has("deaf")
-    assert faithful.has("divisor")
-    with pytest.raises(ConfigError, match=r"no quirk 'def' to mend\. Did you mean 'deaf'"):
-        METHODS["ic3net"](6, 5, 4, faithful=True, mended=("def",))
+    network = released("ic3net", 6, 5, 4, hidden=8, without_quirks=("deaf",))
+    assert isinstance(network, IC3NetNetwork)
+    assert not network.has("deaf")
+    assert network.has("divisor")
+    with pytest.raises(ConfigError, match=r"no quirk 'def' to leave out\. Did you mean 'deaf'"):
+        released("ic3net", 6, 5, 4, without_quirks=("def",))
 
 
 @pytest.mark.parametrize("kind", [IC3NetNetwork, TarMACNetwork])

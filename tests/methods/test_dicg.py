@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from gnncomm.bench.reference.dicg import DICGNetwork
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommStack
-from gnncomm.layers.dicg import ImplicitComm
-from gnncomm.methods.reference.dicg import DICGNetwork
+from gnncomm.layers.dicg import DICGComm
 from gnncomm.testing import check_layer
 from gnncomm.topology import Full
 
@@ -20,14 +20,14 @@ def full(num_agents: int) -> CommGraph:
     return Full()(torch.ones(1, num_agents, dtype=torch.bool))
 
 
-def unit(layer: ImplicitComm) -> ImplicitComm:
+def unit(layer: DICGComm) -> DICGComm:
     for name, parameter in layer.named_parameters():
         nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
     return layer
 
 
 def test_hand_computed() -> None:
-    layer = unit(ImplicitComm(1, 1))
+    layer = unit(DICGComm(1, 1))
     out, (edge_index, alpha) = layer(torch.tensor([[[0.0], [1.0]]]), full(2), return_attention_weights=True)
     own = math.e / (1 + math.e)  # agent 1: scores 0 * 1 and 1 * 1
     assert out.flatten().tolist() == pytest.approx([0.5, own])
@@ -39,7 +39,7 @@ def test_hand_computed() -> None:
 def test_one_round_with_residual_is_the_released_network(num_agents: int) -> None:
     torch.manual_seed(0)
     network = DICGNetwork(obs_dim=3, hidden=(8,), embedding=6, rounds=1).double()
-    layer = ImplicitComm(6, 6).double()
+    layer = DICGComm(6, 6).double()
     layer.lin_query.load_state_dict(network.attention_layer.linear_in.state_dict())
     convolution = network.gcn_layers[0]
     layer.lin_inbox.weight.data, layer.lin_inbox.bias.data = convolution.weight.data.T, convolution.bias.data
@@ -57,4 +57,4 @@ def test_the_released_graph_convolutions_are_not_trained() -> None:
 
 
 def test_laws_hold_with_edge_weights() -> None:
-    check_layer(ImplicitComm(4, 3), weighted=True)
+    check_layer(DICGComm(4, 3), weighted=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu
 
 from gnncomm import envs
-from gnncomm.layers import AttentionComm, CommLayer, ImplicitComm, MagicComm, MeanComm
+from gnncomm.layers import AttentionComm, CommLayer, DICGComm, MAGICComm, MeanComm
 from gnncomm.methods import METHODS
 from gnncomm.policy import CommPolicy, Decision
 from gnncomm.schedule import HardSoft, Request
@@ -65,7 +65,7 @@ def attention(layer: CommLayer, rows: Tensor, i: int, senders: list[int]) -> Ten
 
 
 def magic(layer: CommLayer, rows: Tensor, i: int, senders: list[int]) -> Tensor:
-    assert isinstance(layer, MagicComm)
+    assert isinstance(layer, MAGICComm)
     z = [(layer.lin.weight @ row).view(layer.heads, -1) for row in rows]
     heads = []
     for k in range(layer.heads):
@@ -79,7 +79,7 @@ def magic(layer: CommLayer, rows: Tensor, i: int, senders: list[int]) -> Tensor:
 
 
 def dicg(layer: CommLayer, rows: Tensor, i: int, senders: list[int]) -> Tensor:
-    assert isinstance(layer, ImplicitComm)
+    assert isinstance(layer, DICGComm)
     score = {j: float(rows[j] @ (layer.lin_query.weight @ rows[i])) for j in [*senders, i]}
     total = sum(math.exp(s) for s in score.values())
     mixed = sum((math.exp(s) / total * rows[j] for j, s in score.items()), torch.zeros_like(rows[i]))
@@ -89,8 +89,8 @@ def dicg(layer: CommLayer, rows: Tensor, i: int, senders: list[int]) -> Tensor:
 RECEIVE: dict[type[CommLayer], Callable[[CommLayer, Tensor, int, list[int]], Tensor]] = {
     MeanComm: mean,
     AttentionComm: attention,
-    MagicComm: magic,
-    ImplicitComm: dicg,
+    MAGICComm: magic,
+    DICGComm: dicg,
 }
 
 

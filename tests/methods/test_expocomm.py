@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
+from gnncomm.bench.reference.expocomm import ExpoCommNetwork
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.layers.expocomm import PeerComm, SpreadComm
-from gnncomm.methods.reference.expocomm import ExpoCommNetwork
+from gnncomm.layers.expocomm import ExpoComm, ExpoOnePeerComm
 from gnncomm.testing import check_layer
 from gnncomm.topology import Exponential, OnePeerExponential
 
 
 def test_hand_computed() -> None:
-    layer = SpreadComm(1, 1, key_channels=1)
+    layer = ExpoComm(1, 1, key_channels=1)
     for name, parameter in layer.named_parameters():
         nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
     out = layer(torch.tensor([[[0.0], [1.0]]]), CommGraph.from_edge_index(torch.tensor([[0], [1]]), 2))
@@ -26,7 +26,7 @@ def test_hand_computed() -> None:
 
 
 def test_who_hears_nobody_reads_zeros_in_the_one_peer_form() -> None:
-    layer = PeerComm(1)
+    layer = ExpoOnePeerComm(1)
     for parameter in layer.parameters():
         nn.init.constant_(parameter, 0.0)
     nn.init.constant_(layer.lin_heard.weight, 1.0)
@@ -37,7 +37,7 @@ def test_who_hears_nobody_reads_zeros_in_the_one_peer_form() -> None:
 
 def test_more_than_one_peer_is_read_as_the_mean() -> None:
     torch.manual_seed(0)
-    layer, h = PeerComm(3), torch.randn(1, 3, 3)
+    layer, h = ExpoOnePeerComm(3), torch.randn(1, 3, 3)
     two = layer(h, CommGraph.from_edge_index(torch.tensor([[1, 2], [0, 0]]), 3))
     h[:, 1] = h[:, 1:].mean(1)
     one = layer(h, CommGraph.from_edge_index(torch.tensor([[1], [0]]), 3))
@@ -47,7 +47,7 @@ def test_more_than_one_peer_is_read_as_the_mean() -> None:
 def test_static_form_is_that_of_the_released_network() -> None:
     torch.manual_seed(0)
     network = ExpoCommNetwork(3, 2, hidden=6, attention=4, slots=4).double()
-    layer = SpreadComm(6, 6, key_channels=4).double()
+    layer = ExpoComm(6, 6, key_channels=4).double()
     layer.lin_send.weight.data = torch.cat([network.msg_k.weight.data, network.msg_v.weight.data])
     layer.lin_send.bias.data = torch.cat([network.msg_k.bias.data, network.msg_v.bias.data])
     layer.lin_query.load_state_dict(network.msg_q.state_dict())
@@ -60,10 +60,10 @@ def test_static_form_is_that_of_the_released_network() -> None:
 
 
 @pytest.mark.parametrize("step", [0, 1, 2, 3])
-def test_one_peer_form_is_that_of_the_mended_released_network(step: int) -> None:
+def test_one_peer_form_is_that_of_the_quirkless_released_network(step: int) -> None:
     torch.manual_seed(0)
-    network = ExpoCommNetwork(3, 2, hidden=6, slots=4, one_peer=True, mended=("own_turn",)).double()
-    layer = PeerComm(6).double()
+    network = ExpoCommNetwork(3, 2, hidden=6, slots=4, one_peer=True, without_quirks=("own_turn",)).double()
+    layer = ExpoOnePeerComm(6).double()
     layer.lin_heard.load_state_dict(network.msg_processor[0].state_dict())
     layer.cell.load_state_dict(network.msg_rnn.state_dict())
     h = torch.randn(2, 5, 6, dtype=torch.float64)
@@ -74,8 +74,8 @@ def test_one_peer_form_is_that_of_the_mended_released_network(step: int) -> None
 
 def test_the_released_static_form_says_nothing_from_its_zero_start() -> None:
     torch.manual_seed(0)
-    for mended, spread in (((), 0.0), (("blind",), 1e-3)):
-        network = ExpoCommNetwork(3, 2, hidden=6, mended=mended)
+    for without_quirks, spread in (((), 0.0), (("blind",), 1e-3)):
+        network = ExpoCommNetwork(3, 2, hidden=6, without_quirks=without_quirks)
         h, msg = torch.zeros(1, 5, 6), torch.zeros(1, 5, 6)
         for step in range(3):
             _, h, msg, *_ = network(torch.randn(1, 5, 3), h, msg, step)
@@ -85,7 +85,7 @@ def test_the_released_static_form_says_nothing_from_its_zero_start() -> None:
 
 def test_news_reach_everyone_in_log_n_steps() -> None:
     torch.manual_seed(0)
-    layer, alive = PeerComm(16).double(), torch.ones(1, 8, dtype=torch.bool)
+    layer, alive = ExpoOnePeerComm(16).double(), torch.ones(1, 8, dtype=torch.bool)
 
     def after(steps: int, rows: torch.Tensor) -> torch.Tensor:
         for step in range(steps):
@@ -103,6 +103,6 @@ def test_at_least_two_slots() -> None:
         ExpoCommNetwork(3, 2, slots=1)
 
 
-@pytest.mark.parametrize("layer", [SpreadComm(4, 3, key_channels=2), PeerComm(4)])
-def test_laws_hold_with_edge_weights(layer: SpreadComm | PeerComm) -> None:
+@pytest.mark.parametrize("layer", [ExpoComm(4, 3, key_channels=2), ExpoOnePeerComm(4)])
+def test_laws_hold_with_edge_weights(layer: ExpoComm | ExpoOnePeerComm) -> None:
     check_layer(layer, weighted=True)

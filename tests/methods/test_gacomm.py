@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from gnncomm.bench.reference.g2anet import G2ANetNetwork
+from gnncomm.bench.reference.gacomm import GACommNetwork, others, paired
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm
-from gnncomm.methods.reference.g2anet import G2ANetNetwork
-from gnncomm.methods.reference.gacomm import GACommNetwork, others, paired
 
 N, H = 4, 6
 
@@ -40,7 +40,7 @@ def test_others_and_pairs_by_hand() -> None:
 
 
 def test_the_layer_is_ga_comm_over_the_edges_that_are_left() -> None:
-    network = GACommNetwork(3, H, (2,), key_channels=5, mended=("denominator",)).double()
+    network = GACommNetwork(3, H, (2,), key_channels=5, without_quirks=("denominator",)).double()
     with torch.no_grad():
         network.wq.bias.zero_()
         network.wk.bias.zero_()
@@ -57,7 +57,7 @@ def test_the_layer_is_ga_comm_over_the_edges_that_are_left() -> None:
 
 
 def test_the_layer_is_g2anet_with_weights_that_sum_to_one() -> None:
-    network = G2ANetNetwork(3, 2, H, channels=5, mended=("normalised_before", "relaxed")).double()
+    network = G2ANetNetwork(3, 2, H, channels=5, without_quirks=("normalised_before", "relaxed")).double()
     with torch.no_grad():
         network.v.bias.zero_()
     gumbel = torch.randn(2 * N * (N - 1), 2, dtype=torch.float64)
@@ -67,13 +67,13 @@ def test_the_layer_is_g2anet_with_weights_that_sum_to_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "build", [lambda m: GACommNetwork(3, H, (2,), mended=m), lambda m: G2ANetNetwork(3, 2, H, mended=m)]
+    "build", [lambda m: GACommNetwork(3, H, (2,), without_quirks=m), lambda m: G2ANetNetwork(3, 2, H, without_quirks=m)]
 )
-def test_the_order_of_agents_matters_unless_that_is_mended(build: object) -> None:
+def test_the_order_of_agents_matters_unless_that_quirk_is_left_out(build: object) -> None:
     obs, order = torch.randn(2, N, 3, dtype=torch.float64), torch.tensor([2, 0, 3, 1])
     torch.manual_seed(0)
-    for mended, holds in (((), False), (("order",), True)):
-        network = build(mended).double()  # type: ignore[operator]
+    for without_quirks, holds in (((), False), (("order",), True)):
+        network = build(without_quirks).double()  # type: ignore[operator]
         straight, permuted = network(obs), network(obs[:, order])
         slots_first = isinstance(network, GACommNetwork)
         rows = [_by_pair(done["mid/hard_logits"], slots_first) for done in (straight, permuted)]

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from gnncomm import methods
+from gnncomm.bench.reference import released
+from gnncomm.bench.reference.adversarial_comms_graph_filter import GraphFilterNetwork
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommStack, GraphFilterComm, symmetric_weights
-from gnncomm.methods.reference.adversarial_comms_graph_filter import GraphFilterNetwork
 from gnncomm.testing import check_layer
 
 
@@ -40,7 +41,7 @@ def copied(network: GraphFilterNetwork, taps: int) -> CommStack:
 @pytest.mark.parametrize("taps", [2, 3, 4])
 def test_the_stack_is_the_released_filter_with_its_bias(taps: int) -> None:
     torch.manual_seed(0)
-    network = GraphFilterNetwork(5, 5, taps, mended=["no_bias"]).double()
+    network = GraphFilterNetwork(5, 5, taps, without_quirks=["no_bias"]).double()
     x_BGN, shift_BNN = torch.randn(2, 5, 6, dtype=torch.float64), shift_of()
     want = network(x_BGN, shift_BNN).transpose(1, 2)
     got = copied(network, taps)(x_BGN.transpose(1, 2), graph_of(shift_BNN))
@@ -109,5 +110,5 @@ def test_method() -> None:
     policy = methods.adversarial_comms(obs_dim=7, num_actions=3, num_agents=4, hidden=8)
     assert isinstance(policy.comm.rounds[0], GraphFilterComm)
     assert policy.comm.rounds[0].message_bits() == 8 * 32
-    network = methods.adversarial_comms(7, 3, 4, hidden=8, faithful=True)
+    network = released("adversarial_comms", 7, 3, 4, hidden=8)
     assert network(torch.randn(2, 8, 4), torch.ones(2, 4, 4)).shape == (2, 8, 4)

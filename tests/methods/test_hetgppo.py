@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from gnncomm import methods
+from gnncomm.bench.reference import released
+from gnncomm.bench.reference.hetgppo_matposconv import HetGPPONetwork
 from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.graph import CommGraph
-from gnncomm.layers import RelativeComm, relative_features
-from gnncomm.methods.reference.hetgppo_matposconv import HetGPPONetwork
+from gnncomm.layers import HetGPPOComm, relative_features
 from gnncomm.testing import check_layer
 
 
@@ -19,7 +20,7 @@ def test_the_layer_is_the_released_network_with_one_set_of_weights(ours: str, th
     network = HetGPPONetwork(6, 16, 3, None, theirs).double()
     edges = torch.tensor([[0, 1, 2, 3, 1], [1, 0, 1, 1, 2]])
     x, pos, vel = (torch.randn(2, 4, width, dtype=torch.float64) for width in (6, 2, 2))
-    layer = RelativeComm(6, 16, 16, edge_dim=5, aggr=ours).double()
+    layer = HetGPPOComm(6, 16, 16, edge_dim=5, aggr=ours).double()
     encoder, decoder = network.gnns[0].gnn["message_encoder"], network.decoders[0]
     assert layer.lin_edge is not None
     layer.lin_send.weight.data, layer.lin_edge.weight.data = encoder[0].weight.data.split([6, 5], 1)
@@ -77,25 +78,25 @@ def test_weights_stay_and_wrong_positions_are_refused() -> None:
 
 
 def test_laws() -> None:
-    check_layer(RelativeComm(5, 4, 3, edge_dim=3), edge_dim=3)
-    check_layer(RelativeComm(5, 4, 3, edge_dim=2, aggr="mean"), edge_dim=2, weighted=True)
-    check_layer(RelativeComm(5, 4, aggr="max"))
+    check_layer(HetGPPOComm(5, 4, 3, edge_dim=3), edge_dim=3)
+    check_layer(HetGPPOComm(5, 4, 3, edge_dim=2, aggr="mean"), edge_dim=2, weighted=True)
+    check_layer(HetGPPOComm(5, 4, aggr="max"))
 
 
 def test_features_of_another_width_are_refused() -> None:
     graph = CommGraph.from_dense(torch.ones(1, 3, 3, dtype=torch.bool))
     with pytest.raises(ConfigError, match="edge features of width 3, got none"):
-        RelativeComm(5, 4, edge_dim=3)(torch.zeros(1, 3, 5), graph)
+        HetGPPOComm(5, 4, edge_dim=3)(torch.zeros(1, 3, 5), graph)
     with pytest.raises(ConfigError, match="edge features of width 0, got 3"):
-        RelativeComm(5, 4)(torch.zeros(1, 3, 5), relative_features(graph, torch.zeros(1, 3, 2)))
+        HetGPPOComm(5, 4)(torch.zeros(1, 3, 5), relative_features(graph, torch.zeros(1, 3, 2)))
     with pytest.raises(ConfigError, match="sum, mean or max"):
-        RelativeComm(5, 4, aggr="median")
+        HetGPPOComm(5, 4, aggr="median")
 
 
 def test_method() -> None:
     policy = methods.hetgppo(obs_dim=7, num_actions=3, num_agents=4, hidden=8)
-    assert isinstance(policy.comm.rounds[0], RelativeComm)
+    assert isinstance(policy.comm.rounds[0], HetGPPOComm)
     assert policy.memory.state_dim == 0
-    network = methods.hetgppo(7, 3, 4, hidden=8, faithful=True)
+    network = released("hetgppo", 7, 3, 4, hidden=8)
     x, pos = torch.randn(2, 4, 7), torch.randn(2, 4, 2)
     assert network(x, pos, pos, torch.tensor([[0], [1]])).shape == (2, 4, 3)

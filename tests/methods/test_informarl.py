@@ -8,10 +8,11 @@ from torch import Tensor
 from torch_geometric.nn import TransformerConv
 
 from gnncomm import methods
+from gnncomm.bench.reference import released
+from gnncomm.bench.reference.informarl import InforMARLNetwork
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import ConvComm, EmbedComm, InforMARLComm, relative_features
-from gnncomm.methods.reference.informarl import InforMARLNetwork
 from gnncomm.testing import check_layer
 
 RANGE = 1.2
@@ -33,7 +34,7 @@ def embedding_of(network: InforMARLNetwork, features: int) -> EmbedComm:
 
 def test_the_layers_are_the_released_encoder_with_its_own_features() -> None:
     torch.manual_seed(0)
-    network = InforMARLNetwork(5, 8, 8, 3, conv_layers=1, max_edge_dist=RANGE, mended=["no_self"]).double()
+    network = InforMARLNetwork(5, 8, 8, 3, conv_layers=1, max_edge_dist=RANGE, without_quirks=["no_self"]).double()
     torch.nn.init.normal_(network.embed_layer.layer_norm.weight)  # type: ignore[arg-type]
     pos, x = torch.rand(2, 6, 2, dtype=torch.float64) * 2, torch.randn(2, 6, 5, dtype=torch.float64)
     distance = torch.cdist(pos, pos, compute_mode="donot_use_mm_for_euclid_dist")
@@ -92,6 +93,6 @@ def test_heads_that_do_not_divide_are_refused() -> None:
 def test_method() -> None:
     policy = methods.informarl(obs_dim=7, num_actions=3, num_agents=4, hidden=8)
     assert [type(layer) for layer in policy.comm.rounds] == [InforMARLComm, InforMARLComm]
-    network = methods.informarl(7, 3, 4, hidden=8, faithful=True)
+    network = released("informarl", 7, 3, 4, hidden=8)
     nodes: Tensor = torch.cat([torch.randn(2, 4, 7), torch.zeros(2, 4, 1)], -1)
     assert network(nodes, torch.rand(2, 4, 4)).shape == (8, 8)

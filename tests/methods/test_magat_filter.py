@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from gnncomm import methods
+from gnncomm.bench.reference import released
+from gnncomm.bench.reference.magat import MagatNetwork
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.layers import CommStack, MagatComm
-from gnncomm.methods.reference.magat import MagatNetwork
+from gnncomm.layers import CommStack, MAGATComm
 from gnncomm.testing import check_layer
 
 LOCAL = ("rows", "unscaled", "sparsity_only")
@@ -20,9 +21,9 @@ LOCAL = ("rows", "unscaled", "sparsity_only")
 
 def copied(network: MagatNetwork, taps: int, heads: int) -> CommStack:
     width = network.filterWeight.shape[1]
-    stack = MagatComm.stack(width, heads * width, taps, heads).double()
+    stack = MAGATComm.stack(width, heads * width, taps, heads).double()
     for k, layer in enumerate(stack.rounds, 1):
-        assert isinstance(layer, MagatComm)
+        assert isinstance(layer, MAGATComm)
         tap_PFG = network.filterWeight.data[:, :, 0, k]
         layer.lin_query.weight.data = network.weight.data[:, 0].flatten(0, 1)
         layer.lin_inbox.weight.data = torch.block_diag(*tap_PFG)
@@ -41,7 +42,7 @@ def shift_of(num_agents: int = 6) -> Tensor:
 @pytest.mark.parametrize(("taps", "heads"), [(2, 1), (3, 2), (4, 3)])
 def test_the_stack_is_the_released_filter_with_local_attention(taps: int, heads: int) -> None:
     torch.manual_seed(0)
-    network = MagatNetwork(5, 5, heads, taps, mended=LOCAL).double()
+    network = MagatNetwork(5, 5, heads, taps, without_quirks=LOCAL).double()
     x_BGN, shift_BNN = 2 * torch.randn(2, 5, 6, dtype=torch.float64), shift_of()
     graph = CommGraph.from_dense(shift_BNN != 0, weight=shift_BNN)
     got = copied(network, taps, heads)(x_BGN.transpose(1, 2), graph).relu()
@@ -49,13 +50,13 @@ def test_the_stack_is_the_released_filter_with_local_attention(taps: int, heads:
 
 
 def test_all_rounds_have_the_attention_of_the_first() -> None:
-    stack = MagatComm.stack(3, 4, taps=4, heads=2)
+    stack = MAGATComm.stack(3, 4, taps=4, heads=2)
     assert [layer.msg_channels for layer in stack.rounds] == [3, 9, 9]
     assert len({id(layer.lin_query) for layer in stack.rounds}) == 1  # type: ignore[attr-defined]
 
 
 def test_a_softmax_by_hand() -> None:
-    layer = MagatComm(1, 1)
+    layer = MAGATComm(1, 1)
     layer.lin_query.weight.data.fill_(1.0)
     layer.lin_self.weight.data.fill_(0.0)
     layer.lin_self.bias.data.fill_(0.0)
@@ -69,21 +70,21 @@ def test_a_softmax_by_hand() -> None:
 
 
 def test_laws() -> None:
-    check_layer(MagatComm(4, 3, heads=2), weighted=True)
-    check_layer(MagatComm.stack(4, 3, taps=3, heads=2))
+    check_layer(MAGATComm(4, 3, heads=2), weighted=True)
+    check_layer(MAGATComm.stack(4, 3, taps=3, heads=2))
 
 
 def test_rows_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match="heads >= 1"):
-        MagatComm(4, 4, heads=0)
+        MAGATComm(4, 4, heads=0)
     with pytest.raises(ConfigError, match="expected a row"):
-        MagatComm(9, 4, heads=1, signal_channels=4)
+        MAGATComm(9, 4, heads=1, signal_channels=4)
     with pytest.raises(ConfigError, match="taps >= 2"):
-        MagatComm.stack(4, 4, taps=1)
+        MAGATComm.stack(4, 4, taps=1)
 
 
 def test_method() -> None:
     policy = methods.magat(obs_dim=7, num_actions=3, num_agents=4, hidden=8)
-    assert [type(layer) for layer in policy.comm.rounds] == [MagatComm, MagatComm]
-    network = methods.magat(7, 3, 4, hidden=8, faithful=True, mended=["rows"])
+    assert [type(layer) for layer in policy.comm.rounds] == [MAGATComm, MAGATComm]
+    network = released("magat", 7, 3, 4, hidden=8, without_quirks=["rows"])
     assert network(torch.randn(2, 8, 4), torch.ones(2, 4, 4)).shape == (2, 8, 4)

@@ -7,16 +7,16 @@ import math
 import pytest
 import torch
 
+from gnncomm.bench.reference.magic import GraphAttention, Loops, MAGICNetwork, MAGICSettings
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph, Layout
-from gnncomm.layers import MagicComm
+from gnncomm.layers import MAGICComm
 from gnncomm.methods import METHODS
-from gnncomm.methods.reference.magic import GraphAttention, Loops, MAGICNetwork, MAGICSettings
 
 
-def simple(own: bool = False) -> MagicComm:
+def simple(own: bool = False) -> MAGICComm:
     """z = h, scores LeakyReLU(h_j)."""
-    layer = MagicComm(1, 1, heads=1, own=own).double()
+    layer = MAGICComm(1, 1, heads=1, own=own).double()
     with torch.no_grad():
         layer.lin.weight.fill_(1.0)
         layer.att_receiver.zero_()
@@ -54,7 +54,7 @@ def test_weights_are_differentiable_through_the_normalisation() -> None:
 def test_weights_of_zero_are_finite() -> None:
     h, weight = torch.randn(1, 3, 4), torch.zeros(2, requires_grad=True)
     for layout in Layout:
-        out = MagicComm(4, 4)(
+        out = MAGICComm(4, 4)(
             h, CommGraph.from_edge_index(torch.tensor([[0, 2], [1, 1]]), 3, weight=weight).to_layout(layout)
         )
         assert out.isfinite().all()
@@ -65,7 +65,7 @@ def test_weights_of_zero_are_finite() -> None:
 def test_the_layer_is_the_released_attention_over_edges(loops: Loops, average: bool) -> None:
     torch.manual_seed(0)
     released = GraphAttention(5, 3, 2, average, normalize=False, loops=loops, over_edges=True).double()
-    layer = MagicComm(5, 3 if average else 6, 2, average, own=loops == 1).double()
+    layer = MAGICComm(5, 3 if average else 6, 2, average, own=loops == 1).double()
     with torch.no_grad():
         layer.lin.weight.copy_(released.W.t())
         layer.att_receiver.copy_(released.a_i.squeeze(-1))
@@ -98,14 +98,14 @@ def test_no_noise_draws_the_likelier_graph() -> None:
 
 def test_the_second_round_averages_its_heads() -> None:
     first, second = METHODS["magic"](6, 5, 4, hidden=16).comm.rounds
-    assert isinstance(first, MagicComm)
-    assert isinstance(second, MagicComm)
+    assert isinstance(first, MAGICComm)
+    assert isinstance(second, MAGICComm)
     assert (first.average, second.average) == (False, True)
     assert first.own
     assert second.own
     assert (first.heads, second.heads) == (4, 1)
     with pytest.raises(ConfigError, match="splits out_channels=6 over heads=4"):
-        MagicComm(6, 6)
+        MAGICComm(6, 6)
 
 
 def test_only_beside_the_own_row_a_lone_edge_is_taught() -> None:
@@ -113,5 +113,5 @@ def test_only_beside_the_own_row_a_lone_edge_is_taught() -> None:
     h, weight = torch.randn(1, 2, 4), torch.ones(1, requires_grad=True)
     for own in (False, True):
         graph = CommGraph.from_edge_index(torch.tensor([[0], [1]]), 2, weight=weight)
-        (gradient,) = torch.autograd.grad(MagicComm(4, 4, own=own)(h, graph)[0, 1].square().sum(), weight)
+        (gradient,) = torch.autograd.grad(MAGICComm(4, 4, own=own)(h, graph)[0, 1].square().sum(), weight)
         assert (gradient.abs().item() > 1e-4) is own

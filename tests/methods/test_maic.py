@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from gnncomm.layers.maic import IncentiveComm
-from gnncomm.methods.reference.maic import MAICNetwork
+from gnncomm.bench.reference.maic import MAICNetwork, attention_entropy, gaussian_kl
+from gnncomm.layers.maic import MAICComm
 from gnncomm.testing import check_layer
 from gnncomm.topology import Empty, Full
 
@@ -17,7 +17,7 @@ ALIVE = torch.ones(1, 3, dtype=torch.bool)
 
 
 def test_hand_computed() -> None:
-    layer = IncentiveComm(1, 1, latent_channels=1, key_channels=1)
+    layer = MAICComm(1, 1, latent_channels=1, key_channels=1)
     layer.model, layer.incentive = nn.Linear(1, 1), nn.Linear(2, 1)
     for name, parameter in layer.named_parameters():
         nn.init.constant_(parameter, 0.0 if name.endswith("bias") else 1.0)
@@ -35,8 +35,12 @@ def test_hand_computed() -> None:
 
 def test_is_the_released_network_where_all_have_one_model() -> None:
     torch.manual_seed(0)
-    network = MAICNetwork(2, 5, 3, hidden=6, width=7, latent=4, attention=3, mended=("over_receivers",)).double().eval()
-    layer = IncentiveComm(6, 5, latent_channels=4, key_channels=3, width=7).double()
+    network = (
+        MAICNetwork(2, 5, 3, hidden=6, width=7, latent=4, attention=3, without_quirks=("over_receivers",))
+        .double()
+        .eval()
+    )
+    layer = MAICComm(6, 5, latent_channels=4, key_channels=3, width=7).double()
     mean = torch.randn(4, dtype=torch.float64)
     for last, value in ((network.embed_net[3], torch.cat([mean.repeat(3), torch.zeros(12)])), (layer.model[2], mean)):
         nn.init.zeros_(last.weight)
@@ -67,4 +71,19 @@ def test_small_attention_is_cut_in_execution_only() -> None:
 
 
 def test_laws_hold_with_edge_weights() -> None:
-    check_layer(IncentiveComm(4, 3, latent_channels=2, key_channels=2, width=5), weighted=True)
+    check_layer(MAICComm(4, 3, latent_channels=2, key_channels=2, width=5), weighted=True)
+
+
+def test_gaussian_kl() -> None:
+    one, two, zero = torch.ones(1, 1), torch.full((1, 1), 2.0), torch.zeros(1, 1)
+    assert gaussian_kl(zero, one, one, two).item() == pytest.approx(0.5 * math.log(2))
+    assert gaussian_kl(one, two, one, two).item() == 0.0
+    p, q = (torch.distributions.Normal(mean, variance.sqrt()) for mean, variance in ((two, two), (zero, one)))
+    want = torch.distributions.kl_divergence(p, q).item()
+    assert gaussian_kl(two, two, zero, one).item() == pytest.approx(want)
+
+
+def test_attention_entropy() -> None:
+    even, sure = attention_entropy(torch.tensor([[0.5, 0.5], [1.0, 0.0]])).tolist()
+    assert even == pytest.approx(1.0)
+    assert sure == pytest.approx(-1e-4 * math.log2(1e-4))

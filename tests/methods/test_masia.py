@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from gnncomm import methods
+from gnncomm.bench.reference import released
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.layers import AggregatorComm
+from gnncomm.layers import MASIAComm
 from gnncomm.layers.masia import places_in_inboxes
 from gnncomm.testing import check_layer
 
@@ -24,7 +25,7 @@ def test_places_in_inboxes() -> None:
 
 def test_two_messages_by_hand() -> None:
     """Messages 0 and 1 with keys and queries of their own: softmax(0, 0) and softmax(0, ln 3), averaged."""
-    layer = AggregatorComm(1, 1, msg_channels=1, key_channels=1)
+    layer = MASIAComm(1, 1, msg_channels=1, key_channels=1)
     layer.lin_send.weight.data.fill_(1.0)
     layer.lin_send.bias.data.fill_(0.0)
     layer.lin_query.weight.data.fill_(math.log(3.0))
@@ -38,7 +39,7 @@ def test_two_messages_by_hand() -> None:
 
 def test_the_aggregation_by_loops() -> None:
     torch.manual_seed(0)
-    layer = AggregatorComm(4, 3, msg_channels=5, key_channels=2, code_channels=6).double()
+    layer = MASIAComm(4, 3, msg_channels=5, key_channels=2, code_channels=6).double()
     hears = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(1)) < 0.5
     h, graph = torch.randn(2, 6, 4, dtype=torch.float64), CommGraph.from_dense(hears)
     out = layer(h, graph)
@@ -57,14 +58,14 @@ def test_the_aggregation_by_loops() -> None:
 
 
 def test_laws() -> None:
-    check_layer(AggregatorComm(5, 4, 3, 2), weighted=True)
+    check_layer(MASIAComm(5, 4, 3, 2), weighted=True)
     with pytest.raises(ConfigError, match="key_channels >= 1"):
-        AggregatorComm(5, 4, key_channels=0)
+        MASIAComm(5, 4, key_channels=0)
 
 
 def test_method() -> None:
     policy = methods.masia(obs_dim=7, num_actions=3, num_agents=4, hidden=8)
-    assert isinstance(policy.comm.rounds[0], AggregatorComm)
+    assert isinstance(policy.comm.rounds[0], MASIAComm)
     assert policy.comm.rounds[0].message_bits() == 32 * 32
-    with pytest.raises(ConfigError, match="no faithful form"):
-        methods.masia(7, 3, 4, faithful=True)
+    with pytest.raises(ConfigError, match="no released network"):
+        released("masia", 7, 3, 4)

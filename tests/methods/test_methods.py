@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import gnncomm
 from gnncomm.bench import bench_methods
+from gnncomm.bench.reference import released
 from gnncomm.cli.list import run as list_choices
 from gnncomm.cli.train import _parse
 from gnncomm.errors import ConfigError
 from gnncomm.learn import TrainConfig
-from gnncomm.methods import METHODS, Method
+from gnncomm.methods import METHODS
 from gnncomm.policy import CommPolicy
 from gnncomm.store import RunDir
 from gnncomm.topology import Ring
@@ -90,24 +92,34 @@ def test_the_command_line_takes_a_method_for_its_parts() -> None:
 
 
 def test_the_released_network_with_and_without_a_quirk() -> None:
-    network = METHODS["ic3net"](29, 5, 3, hidden=16, faithful=True)
+    network = released("ic3net", 29, 5, 3, hidden=16)
     assert network.has("divisor")
     assert {"encoder.weight", "f_module.weight_ih", "C_modules.0.weight"} <= network.state_dict().keys()
-    assert not METHODS["ic3net"](29, 5, 3, hidden=16, faithful=True, mended=["divisor"]).has("divisor")
-    with pytest.raises(ConfigError, match=r"has no quirk 'divsor' to mend. Did you mean 'divisor'"):
-        METHODS["ic3net"](29, 5, 3, faithful=True, mended=["divsor"])
+    assert not released("ic3net", 29, 5, 3, hidden=16, without_quirks=["divisor"]).has("divisor")
+    with pytest.raises(ConfigError, match=r"has no quirk 'divsor' to leave out. Did you mean 'divisor'"):
+        released("ic3net", 29, 5, 3, without_quirks=["divsor"])
 
 
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.released])
 def test_released_networks_come_in_the_sizes_of_a_task(name: str) -> None:
-    network = METHODS[name](12, 5, 4, hidden=16, faithful=True)
+    network = released(name, 12, 5, 4, hidden=16)
     assert sum(parameter.numel() for parameter in network.parameters()) > 0 or name == "dial"
 
 
-def test_without_recorded_numbers_there_is_no_faithful_form() -> None:
-    method = Method("mine", "Mine", "nobody", {"comm": "mean"}, "nothing")
-    with pytest.raises(ConfigError, match="no faithful form"):
-        method(7, 5, 4, faithful=True)
+def test_without_recorded_numbers_there_is_no_released_network() -> None:
+    with pytest.raises(ConfigError, match=r"no released network: use the clean one, gnncomm\.methods\.masia"):
+        released("masia", 7, 5, 4)
+
+
+def test_faithful_is_understood_for_one_version() -> None:
+    with pytest.warns(DeprecationWarning, match=r"gnncomm\.bench\.reference\.released\('ic3net', \.\.\.\)") as told:
+        network: Any = METHODS["ic3net"](29, 5, 3, hidden=16, faithful=True, mended=["divisor"])
+    assert len(told) == 1
+    assert told[0].filename == __file__
+    assert not network.has("divisor")
+    assert network.has("deaf")
+    for name, value in released("ic3net", 29, 5, 3, hidden=16).state_dict().items():
+        assert torch.equal(value, network.state_dict()[name]), name
 
 
 def test_the_bench_trains_once_and_measures_again(tmp_path: Path) -> None:

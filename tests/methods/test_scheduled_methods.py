@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from gnncomm import CommPolicy, envs, methods
+from gnncomm.bench.reference import released
 from gnncomm.errors import ConfigError
 from gnncomm.methods import Method
 from gnncomm.policy import Decision
@@ -48,6 +49,6 @@ def test_atoc_opens_the_groups_of_those_who_choose_to() -> None:
 
 
 @pytest.mark.parametrize("name", ["atoc", "dcc", "i2c", "masia", "schednet"])
-def test_what_was_not_recorded_has_no_faithful_form(name: str) -> None:
-    with pytest.raises(ConfigError, match="no faithful form"):
-        methods.resolve(name)(7, 3, 4, faithful=True)
+def test_what_was_not_recorded_has_no_released_network(name: str) -> None:
+    with pytest.raises(ConfigError, match="no released network"):
+        released(name, 7, 3, 4)

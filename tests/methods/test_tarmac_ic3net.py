@@ -6,10 +6,10 @@ import math
 
 import torch
 
+from gnncomm.bench.reference.tarmac_ic3net import TarMACNetwork
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.layers import AttentionComm
 from gnncomm.methods import METHODS
-from gnncomm.methods.reference.tarmac_ic3net import TarMACNetwork
 
 
 def test_an_agent_attends_to_itself_by_hand() -> None:
@@ -48,7 +48,7 @@ def clean(network: TarMACNetwork, hidden: int) -> AttentionComm:
 
 
 def test_the_layer_is_the_network_without_its_quirks() -> None:
-    network = TarMACNetwork(4, 6, (2,), mended=("scale", "own_gate")).double()
+    network = TarMACNetwork(4, 6, (2,), without_quirks=("scale", "own_gate")).double()
     layer = clean(network, 6)
     h, cell = torch.randn(2, 2, 5, 6, dtype=torch.float64)
     gate = torch.tensor([[1, 0, 1, 1, 0], [0, 0, 0, 0, 0]])

@@ -15,7 +15,7 @@ import gnncomm
 from gnncomm import environments, envs, registry
 from gnncomm.channel import Channel, Loss
 from gnncomm.errors import ConfigError
-from gnncomm.layers import CommLayer, IncentiveComm, MeanComm
+from gnncomm.layers import CommLayer, MAICComm, MeanComm
 from gnncomm.policy.memory import GRU
 from gnncomm.registry import KINDS, describe, described, registry_of
 from gnncomm.store.loggers import CsvLogger
@@ -244,7 +244,7 @@ def test_a_name_for_two_things_is_refused_where_it_is_used(theirs: Install) -> N
         "gnncomm.layers",
         loud="their_package:Loud",
         mean="their_package:Loud",
-        maic=f"{IncentiveComm.__module__}:{IncentiveComm.__name__}",
+        maic=f"{MAICComm.__module__}:{MAICComm.__name__}",
     )
     theirs("gnncomm.layers", loud="their_package:soft")
     with pytest.raises(ConfigError, match=r"one layer 'loud'.*their_package:Loud.*their_package:soft"):
@@ -306,7 +306,7 @@ TEXTS = {
     ],
     "topology": ["knn:k=2 & ~ring.every(3)"],
     "scheduler": ["gate:price=0.5", "topk:k=2"],
-    "codec": ["int4:limit=2.0", "dithered", "topk:k=3"],
+    "codec": ["int4:limit=2.0", "dithered", "keep_largest:k=3"],
     "channel": ["loss:p=0.5 + delay:steps=2"],
     "encoder": ["linear"],
     "memory": ["gru", "lstm", "none"],

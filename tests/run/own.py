@@ -17,9 +17,9 @@ from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer
 from gnncomm.learn import Experience, Rollout, Term, adam_slots, masked_mean, restore_adam
 from gnncomm.learn.learner import Groups
-from gnncomm.moment import Moment
 from gnncomm.policy import GRU, CommPolicy, Evaluation
 from gnncomm.topology import Topology
+from gnncomm.types import Moment
 
 
 class GatedSum(CommLayer):

@@ -21,7 +21,7 @@ from gnncomm.errors import (
     RunExistsError,
     RunLockedError,
 )
-from gnncomm.evaluate import evaluate
+from gnncomm.evaluation import evaluate
 from gnncomm.learn import TrainConfig, Training
 from gnncomm.run import default_config, load, make_env, train
 from gnncomm.store import RunDir

@@ -16,21 +16,21 @@ from gnncomm.channel import Channel, Delay, Ideal
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import (
-    AggregatorComm,
     AttentionComm,
-    CellComm,
     CommLayer,
     CommStack,
     ConvComm,
+    DCCComm,
     EmbedComm,
-    MagicComm,
+    ExpoOnePeerComm,
+    HetGPPOComm,
+    MAGICComm,
+    MASIAComm,
     MeanComm,
-    PeerComm,
-    RelativeComm,
 )
-from gnncomm.moment import Moment
 from gnncomm.policy.rounds import WireState, talk
 from gnncomm.schedule import Gate, GumbelEdges, HardSoft, LearnedStatic, Request, Scheduler, TopK
+from gnncomm.types import Moment
 from gnncomm.wire import Wire
 
 F, GROUPS, DRAWS = 3, 30, 400
@@ -150,11 +150,11 @@ LAYERS: dict[str, Callable[[], CommLayer]] = {
 }
 MORE_LAYERS: dict[str, Callable[[], CommLayer]] = {
     "attention with itself": lambda: AttentionComm(F, F, heads=1, key_channels=2, own=True),
-    "magic": lambda: MagicComm(F, F, heads=1, own=True),
-    "masia": lambda: AggregatorComm(F, F, 4, 4),
-    "dcc": lambda: CellComm(F, heads=2, head_channels=2),
-    "one peer": lambda: PeerComm(F),
-    "largest": lambda: RelativeComm(F, F, aggr="max"),
+    "magic": lambda: MAGICComm(F, F, heads=1, own=True),
+    "masia": lambda: MASIAComm(F, F, 4, 4),
+    "dcc": lambda: DCCComm(F, heads=2, head_channels=2),
+    "one peer": lambda: ExpoOnePeerComm(F),
+    "largest": lambda: HetGPPOComm(F, F, aggr="max"),
     "embedded": lambda: EmbedComm(F, F),
     "a convolution with weights": lambda: ConvComm(GraphConv(F, F, aggr="mean")),
     "a convolution without": lambda: ConvComm(GATv2Conv(F, F, add_self_loops=False)),

@@ -8,15 +8,15 @@ from torch import Tensor
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.moment import Moment
 from gnncomm.schedule import EventTriggered, Schedule, Situation
 from gnncomm.topology import Full
+from gnncomm.types import Moment
 
 
 def play(module: EventTriggered, messages_TBNM: Tensor, graph: CommGraph | None = None) -> list[Schedule]:
     steps, num_envs, num_agents, width = messages_TBNM.shape
     graph = Full()(torch.ones(num_envs, num_agents, dtype=torch.bool)) if graph is None else graph
-    state = torch.zeros(num_envs, num_agents, module.state_dim(width))
+    state = torch.zeros(num_envs, num_agents, module.carried_dim(width))
     results = []
     for t in range(steps):
         moment = Moment(torch.arange(num_envs), torch.full((num_envs,), t))

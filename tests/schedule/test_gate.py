@@ -10,9 +10,9 @@ from torch import Tensor
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.moment import Moment
 from gnncomm.schedule import Gate, Schedule, Situation
 from gnncomm.topology import Full
+from gnncomm.types import Moment
 
 F, N, M = 3, 4, 2
 P_TALK = 0.7
@@ -41,7 +41,7 @@ def decide(
     number: int = 0,
 ) -> Schedule:
     moment = Moment(10 + torch.arange(num_envs), torch.full((num_envs,), step), number)
-    state = torch.zeros(num_envs, N, module.state_dim(M)) if state is None else state
+    state = torch.zeros(num_envs, N, module.carried_dim(M)) if state is None else state
     result: Schedule = module(
         Situation(
             torch.randn(num_envs, N, F), torch.ones(num_envs, N, M), everyone(num_envs), state, moment, key, choice

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.graph import CommGraph
-from gnncomm.layers import MagicComm
-from gnncomm.moment import Moment
+from gnncomm.layers import MAGICComm
 from gnncomm.schedule import GumbelEdges, HardSoft, LearnedStatic, Request, Schedule, Scheduler, Situation, TopK
 from gnncomm.topology import ErdosRenyi, Full
+from gnncomm.types import Moment
 
 F, N, M = 6, 5, 3
 EDGES: dict[str, Callable[[], Scheduler]] = {
@@ -304,7 +304,7 @@ def test_edges_that_were_not_drawn_learn_too(name: str) -> None:
 
 
 def test_an_edge_of_weight_zero_is_no_edge_to_magic() -> None:
-    layer, h = MagicComm(F, F, heads=2, own=True).double(), torch.randn(1, N, F, dtype=torch.float64)
+    layer, h = MAGICComm(F, F, heads=2, own=True).double(), torch.randn(1, N, F, dtype=torch.float64)
     drawn = ErdosRenyi(0.5)(torch.ones(1, N, dtype=torch.bool), key=torch.arange(1)).to_layout("dense")
     weighed = full().with_features(None, drawn.dense.double())
     torch.testing.assert_close(layer(h, weighed), layer(h, drawn), rtol=0, atol=1e-14)

@@ -16,11 +16,10 @@ from gnncomm.codec import Quantise
 from gnncomm.layers import CommLayer
 from gnncomm.learn import PPOConfig, TrainConfig
 from gnncomm.learn.curriculum import Schedule
-from gnncomm.moment import Moment
 from gnncomm.policy import Encoder, LocalCritic, Memory
 from gnncomm.schedule import Gate
 from gnncomm.topology.static import StaticTopology
-from gnncomm.types import VectorEnv
+from gnncomm.types import Moment, VectorEnv
 
 
 def whisper(num_envs: int, device: str, observation: str, num_symbols: int = 2) -> VectorEnv:

@@ -1,0 +1,37 @@
+"""Evaluation with controls: what a team achieves, and what its communication is worth."""
+
+from gnncomm.evaluation.controls import DEFAULT_SEED, evaluate
+from gnncomm.evaluation.play import Outcomes, play
+from gnncomm.evaluation.report import Arm, Report
+from gnncomm.evaluation.shuffle import Overheard, Partners, Shuffled
+from gnncomm.evaluation.statistics import (
+    Difference,
+    Interval,
+    mean_interval,
+    paired_difference,
+    sign_flip,
+    t_quantile,
+    wilson,
+)
+from gnncomm.evaluation.traffic import Traffic, WireUse
+
+__all__ = [
+    "DEFAULT_SEED",
+    "Arm",
+    "Difference",
+    "Interval",
+    "Outcomes",
+    "Overheard",
+    "Partners",
+    "Report",
+    "Shuffled",
+    "Traffic",
+    "WireUse",
+    "evaluate",
+    "mean_interval",
+    "paired_difference",
+    "play",
+    "sign_flip",
+    "t_quantile",
+    "wilson",
+]

@@ -1,7 +1,0 @@
-"""The parts of a picture. matplotlib is imported here first, so that the surroundings cannot spoil it."""
-
-from gnncomm.record.drawing.surroundings import import_matplotlib, plain
-
-__all__ = ["plain"]
-
-import_matplotlib()

@@ -1,0 +1,18 @@
+"""Episodes that can be kept and looked at."""
+
+from gnncomm.recording.curves import learning_curves
+from gnncomm.recording.episode import Episode, EpisodeError
+from gnncomm.recording.figure import MissingExtraError, figure_suffixes, trajectory_figure
+from gnncomm.recording.recorder import record
+from gnncomm.recording.video import episode_video
+
+__all__ = [
+    "Episode",
+    "EpisodeError",
+    "MissingExtraError",
+    "episode_video",
+    "figure_suffixes",
+    "learning_curves",
+    "record",
+    "trajectory_figure",
+]

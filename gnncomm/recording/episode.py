@@ -1,0 +1,241 @@
+"""Episode: everything that happened in one episode, as plain arrays, on disk as one ``.npz`` file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnncomm.errors import GnnCommError
+from gnncomm.recording import npz
+from gnncomm.store import strict_json
+from gnncomm.store.files import read_regular, write_atomic
+
+FORMAT = "gnncomm.episode"
+VERSION = 2
+OLD_VERSIONS = (1,)
+"""Versions that are still read: 1 knew neither when a message was sent nor what it said."""
+MAX_BYTES = 1 << 30
+"""A file that claims more is not read."""
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+class EpisodeError(GnnCommError, ValueError):
+    """An episode whose arrays do not fit each other, or a file that holds none."""
+
+    exit_code = 65
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """T steps of N agents on a grid. State t is what was there before action t; there are T + 1 states.
+
+    Messages are rows: ``messages[e] = (step, round, sender, receiver)`` says that at this step, in this round of
+    communication, the receiver read a message of the sender; ``sent[e]`` at which step that was sent (-1: earlier,
+    nobody knows when, or never); ``contents[e]`` the numbers that were read, after codec and channel, filled up with 0
+    where rounds differ in width; and ``weight[e]`` how much it counted: where the layer has attention that of the
+    receiver, the mean over heads (then an inbox sums to 1), else the weight of the edge, 1 where it has none.
+
+    Raises:
+        EpisodeError: an array of another shape or type, a message from nowhere, NaN; names what is wrong.
+    """
+
+    env: str
+    config: str
+    """The settings of the environment, as JSON text."""
+    seed: int
+    size: tuple[int, int]
+    """Rows and columns of the grid."""
+    success: bool
+    attention: bool
+    """Whether weights are attention."""
+    agents: Floats  # [T + 1, N, 2] (row, column)
+    finished: Bools  # [T + 1, N] has done its part
+    alive: Bools  # [T + 1, N] takes part, and is there to be drawn
+    actions: Ints | Floats  # [T, N] int64, or [T, N, A] float32 numbers
+    rewards: Floats  # [T, N]
+    messages: Ints  # [E, 4] as they were read
+    weight: Floats  # [E]
+    entities: Mapping[str, Floats] = field(default_factory=dict)  # name -> [T + 1, M, 2]
+    active: Mapping[str, Bools] = field(default_factory=dict)  # name -> [T + 1, M] still there
+    field: Floats | None = None  # [T + 1, rows, columns]
+    sent: Ints | None = None  # [E] steps
+    contents: Floats | None = None  # [E, M]; None where they would be larger than MAX_CONTENTS
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def length(self) -> int:
+        """T."""
+        return len(self.actions)
+
+    @property
+    def num_agents(self) -> int:
+        """N."""
+        return int(self.agents.shape[1])
+
+    @property
+    def num_rounds(self) -> int:
+        """Rounds of communication a step in which at least one message went."""
+        return int(self.messages[:, 1].max()) + 1 if len(self.messages) else 0
+
+    @property
+    def returns(self) -> float:
+        """Rewards summed over time, averaged over agents."""
+        return float(self.rewards.sum(0, dtype=np.float64).mean())
+
+    def attention_at(self, step: int) -> Floats:
+        """``[N, N]`` (sender, receiver): weights of the messages of one step, averaged over rounds."""
+        total = np.zeros((self.num_agents, self.num_agents), np.float32)
+        now = self.messages[:, 0] == step
+        np.add.at(total, (self.messages[now, 2], self.messages[now, 3]), self.weight[now])
+        mean: Floats = total / np.float32(max(self.num_rounds, 1))
+        return mean
+
+    def save(self, path: str | Path) -> Path:
+        """Write the file, under its name at once or not at all. Equal episodes give equal bytes."""
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in _ARRAYS}
+        arrays |= {name: value for name in _OPTIONAL if (value := getattr(self, name)) is not None}
+        for number, name in enumerate(self.entities):
+            arrays[f"entity{number}"], arrays[f"active{number}"] = self.entities[name], self.active[name]
+        head = {name: getattr(self, name) for name in _HEAD} | {
+            "format": FORMAT,
+            "version": VERSION,
+            "entities": list(self.entities),
+        }
+        arrays["head"] = np.frombuffer(strict_json.dump(head, indent=None), np.uint8)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes a name for allow_pickle
+        write_atomic(Path(path), buffer.getvalue())
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Episode:
+        """Read what ``save`` wrote. Never unpickles.
+
+        Raises:
+            FileNotFoundError: nothing there. UnsafePathError, UnsafeContentError: no regular file, or a huge one.
+            EpisodeError: no such file, another version, arrays that are missing or wrong; names file and cause.
+        """
+        try:
+            arrays = npz.read(read_regular(Path(path), MAX_BYTES, follow_symlinks=True), MAX_BYTES)
+            return cls(**_parts(arrays))
+        except (npz.BadNpzError, EpisodeError) as error:
+            raise EpisodeError(f"{path}: no episode of gnncomm: {error} Record it again.") from error
+
+
+_HEAD = ("env", "config", "seed", "size", "success", "attention")
+_ARRAYS = ("agents", "finished", "alive", "actions", "rewards", "messages", "weight")
+_OPTIONAL = ("field", "sent", "contents")
+
+
+def _parts(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    """The fields of an episode from the arrays of a file."""
+    head = _head(arrays.pop("head", None))
+    names = head.pop("entities")
+    pairs = [(f"entity{number}", f"active{number}") for number in range(len(names))]
+    expected = {*_ARRAYS, *(name for pair in pairs for name in pair)}
+    if not expected <= arrays.keys() <= expected | set(_OPTIONAL):
+        missing, unknown = sorted(expected - arrays.keys()), sorted(arrays.keys() - expected - set(_OPTIONAL))
+        raise EpisodeError(f"Missing arrays {missing}, unknown {unknown}.")
+    return (
+        head
+        | {name: arrays[name] for name in _ARRAYS}
+        | {
+            "size": tuple(head["size"]),
+            "entities": {name: arrays[entity] for name, (entity, _) in zip(names, pairs, strict=True)},
+            "active": {name: arrays[active] for name, (_, active) in zip(names, pairs, strict=True)},
+            **{name: arrays.get(name) for name in _OPTIONAL},
+        }
+    )
+
+
+def _head(raw: NDArray[Any] | None) -> dict[str, Any]:
+    if raw is None or raw.dtype != np.uint8:
+        raise EpisodeError("Missing array 'head'.")
+    try:
+        head = strict_json.parse(raw.tobytes())
+    except (strict_json.MalformedJsonError, strict_json.ForbiddenJsonError) as error:
+        raise EpisodeError(f"The array 'head' is no JSON: {error}.") from error
+    if not isinstance(head, dict) or head.pop("format", None) != FORMAT:
+        raise EpisodeError(f"Expected the format {FORMAT!r} in the array 'head'.")
+    version = head.pop("version", None)
+    if version not in (VERSION, *OLD_VERSIONS):
+        raise EpisodeError(f"Expected a version up to {VERSION}, got {version!r}; another gnncomm wrote it.")
+    names = head.get("entities")
+    if head.keys() != {*_HEAD, "entities"} or not isinstance(names, list) or not isinstance(head["size"], list):
+        raise EpisodeError(f"Expected {sorted([*_HEAD, 'entities'])} in the array 'head', got {sorted(head)}.")
+    if len({name for name in names if isinstance(name, str)}) != len(names):
+        raise EpisodeError(f"Expected different names of entities, got {names}.")
+    return head
+
+
+def _check(episode: Episode) -> None:
+    _check_head(episode)
+    states, agents, steps = len(episode.finished), episode.finished.shape[-1], len(episode.actions)
+    if states != steps + 1 or steps < 1 or agents < 1:
+        raise EpisodeError(f"Expected T >= 1 actions and T + 1 states of N >= 1 agents, got {steps} and {states}.")
+    _expect("agents", episode.agents, np.float32, (states, agents, 2))
+    _expect("finished", episode.finished, np.bool_, (states, agents))
+    _expect("alive", episode.alive, np.bool_, (states, agents))
+    if episode.actions.ndim == 3:
+        _expect("actions", episode.actions, np.float32, (steps, agents, episode.actions.shape[2]))
+    else:
+        _expect("actions", episode.actions, np.int64, (steps, agents))
+    _expect("rewards", episode.rewards, np.float32, (steps, agents))
+    _expect("weight", episode.weight, np.float32, (len(episode.weight),))
+    _expect("messages", episode.messages, np.int64, (len(episode.weight), 4))
+    if episode.field is not None:
+        _expect("field", episode.field, np.float32, (states, *episode.size))
+    if episode.entities.keys() != episode.active.keys():
+        raise EpisodeError(f"Expected 'active' for the entities {list(episode.entities)}, got {list(episode.active)}.")
+    for name, places in episode.entities.items():
+        count = places.shape[1] if places.ndim == 3 else 0
+        _expect(f"entities[{name!r}]", places, np.float32, (states, count, 2))
+        _expect(f"active[{name!r}]", episode.active[name], np.bool_, (states, count))
+    _check_messages(episode)
+
+
+def _check_messages(episode: Episode) -> None:
+    steps, agents, count = len(episode.actions), episode.finished.shape[-1], len(episode.weight)
+    if episode.contents is not None:
+        width = episode.contents.shape[1] if episode.contents.ndim == 2 else 0
+        _expect("contents", episode.contents, np.float32, (count, width))
+    if episode.sent is not None:
+        _expect("sent", episode.sent, np.int64, (count,))
+        if ((episode.sent < -1) | (episode.sent > episode.messages[:, 0])).any():
+            raise EpisodeError("Expected sent from -1 to the step at which a message is read.")
+    if count:
+        low, high = episode.messages.min(0), episode.messages.max(0)
+        if (low < 0).any() or high[0] >= steps or high[1] >= 1000 or max(high[2], high[3]) >= agents:
+            raise EpisodeError(
+                f"Expected messages (step < {steps}, round, sender < {agents}, receiver < {agents}), got values from "
+                f"{low.tolist()} to {high.tolist()}."
+            )
+
+
+def _check_head(episode: Episode) -> None:
+    kinds = {"env": str, "config": str, "seed": int, "success": bool, "attention": bool, "size": tuple}
+    for name, kind in kinds.items():
+        if type(getattr(episode, name)) is not kind:
+            raise EpisodeError(f"Expected {name} to be {kind.__name__}, got {getattr(episode, name)!r}.")
+    if len(episode.size) != 2 or any(type(side) is not int or not 1 <= side <= 10_000 for side in episode.size):
+        raise EpisodeError(f"Expected size to be (rows, columns) from 1 to 10000, got {episode.size!r}.")
+    if episode.finished.ndim != 2 or episode.actions.ndim not in (2, 3):
+        raise EpisodeError(f"Expected finished [T + 1, N] and actions [T, N], got {episode.finished.shape}.")
+
+
+def _expect(name: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise EpisodeError(f"Expected {name} {np.dtype(dtype)} {list(shape)}, got {array.dtype} {list(array.shape)}.")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise EpisodeError(f"Expected finite numbers in {name}, got NaN or infinity.")
