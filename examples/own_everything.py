@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from gnncomm import channel, codec, default_config, envs, evaluate, graph, layers, load, random, record, topology, train
-from gnncomm.types import Batch, Scene
+from gnncomm import channel, codec, default_config, envs, evaluate, graph, layers, load, random, topology, train, types
+from gnncomm.record import record, trajectory_figure
 
 
 # fmt: off
@@ -31,7 +31,7 @@ class Distance(channel.Channel):  # the farther apart, the more is lost
         return edges.keep(edges.draw("distance") < torch.exp(-edges.distance("Distance") / 20))
 
 @dataclass(frozen=True)
-class Cells(Batch):
+class Cells(types.Batch):
     at: torch.Tensor  # [B, 4, 2] row and column of three agents and, last, of the goal
 class Follow(envs.GridEnv):  # agent 0 sees the goal, and all three must stand on it within 12 steps
     id, moves = "follow", torch.tensor([[0, 0], [-1, 0], [1, 0], [0, -1], [0, 1]])
@@ -48,12 +48,12 @@ class Follow(envs.GridEnv):  # agent 0 sees the goal, and all three must stand o
         return torch.cat([seen[:, :3], seen[:, 3:] * torch.tensor([[1], [0], [0]])], -1)
     def positions(self, state): return state.at[:, :3].float()
     def describe(self, state):
-        goal = {"goal": state.at[:, 3:].float()}
-        return Scene((4, 4), self.positions(state), self.far(state.at) == 0, goal, {"goal": state.at[:, 3:, 0] >= 0})
+        goal, there = state.at[:, 3:], self.far(state.at) == 0
+        return types.Scene((4, 4), self.positions(state), there, {"goal": goal.float()}, {"goal": goal[..., 0] >= 0})
     def solve(self, state): return torch.stack([self.far(state.at, move) for move in self.moves], -1).argmin(-1)
 
 parts = {"comm": GatedSum, "topology": Ahead, "codec": Sign, "channel": Distance, "env": Follow}
 train(default_config("predator_prey", num_envs=32, rollout=12, steps=24_000, integration="before"), "runs/own", **parts)
 own = load("runs/own", **parts)
 print(evaluate(own.policy, own.make_env(200), episodes=200).verdict())
-record.trajectory_figure(record(own.policy, own.make_env(1), seed=11), "own_everything.png")
+trajectory_figure(record(own.policy, own.make_env(1), seed=11), "own_everything.png")

@@ -94,6 +94,11 @@ def _has_ceiling(env: VectorEnv) -> bool:
 
 
 def _check(policy: CommPolicy, env: VectorEnv, episodes: int) -> None:
+    if not isinstance(policy, CommPolicy) or not isinstance(env, VectorEnv):
+        raise ConfigError(
+            f"evaluate: expected a CommPolicy (learner.policy, load(run).policy) and environments (gnncomm.envs.make, "
+            f"MultiAgentEnv), got {type(policy).__name__} and {type(env).__name__}."
+        )
     if episodes < 2:
         raise ConfigError(f"evaluate: expected at least 2 episodes, for an interval, got {episodes}.")
     need, have = episodes * len(ARMS) * _OUTCOME, memory_of("cpu")

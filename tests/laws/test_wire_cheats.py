@@ -378,9 +378,12 @@ CODECS = [
 ]
 
 
+def test_a_codec_that_counts_right_passes() -> None:
+    check_policy(policy(Wire(Line(), codec=Changed())), env())
+
+
 @pytest.mark.parametrize("cheat", CODECS, ids=lambda cheat: cheat.__name__)
 def test_a_codec_that_counts_wrongly_is_caught(cheat: type[Changed]) -> None:
-    check_policy(policy(Wire(Line(), codec=Changed())), env())
     with pytest.raises(LawError, match=r"Law of (bits|poison|batch independence) broken"):
         check_policy(policy(Wire(Line(), codec=cheat())), env())
 

@@ -76,6 +76,10 @@ def test_evaluate_is_evaluate() -> None:
     assert team.steps == 0
     with pytest.raises(ConfigError, match="obs_dim"):
         learner().evaluate(env)
+    with pytest.raises(ConfigError, match=r"expected a CommPolicy.*got MultiAgentLearner"):
+        gnncomm.evaluate(team, env)  # type: ignore[arg-type]  # what somebody may try
+    with pytest.raises(ConfigError, match="and str"):
+        team.evaluate("predator_prey")  # type: ignore[arg-type]  # as above
 
 
 def test_a_method_stands_for_its_parts() -> None:

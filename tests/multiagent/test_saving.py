@@ -121,6 +121,20 @@ def test_own_parts_are_asked_for_by_name(tmp_path: Path) -> None:
         MultiAgentLearner.load(tmp_path / "function")
 
 
+@pytest.mark.usefixtures("installed")
+def test_own_parts_with_a_name_come_back_by_it(tmp_path: Path) -> None:
+    gnncomm.register("layer", "scaled", Scaled)
+    whole = team(comm="scaled:scale=3.0")
+    play(whole, 0, 9)
+    whole.save(tmp_path / "text")
+    loaded = MultiAgentLearner.load(tmp_path / "text")
+    assert play(loaded, 9, 9) == play(whole, 9, 9)
+    team(comm=Scaled).save(tmp_path / "class")
+    layer = MultiAgentLearner.load(tmp_path / "class").policy.comm.rounds[0]
+    assert isinstance(layer, Scaled)
+    assert layer.scale == 2.0
+
+
 def test_what_is_there_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "team"
     learner = team()
