@@ -149,7 +149,7 @@ def test_a_run_from_before_there_was_a_tree(tmp_path: Path, capsys: pytest.Captu
 
 def test_options_of_the_learner_under_their_old_name(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.warns(DeprecationWarning, match=r"--learner\.NAME"):
-        assert main(["train", "relay", "--learner.lr", "0.5", "--print-config"]) == 0
+        assert main(["train", "relay", "--ppo.lr", "0.5", "--print-config"]) == 0
     assert json.loads(capsys.readouterr().out)["learner"]["lr"] == 0.5
 
 

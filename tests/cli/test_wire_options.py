@@ -66,7 +66,7 @@ def test_a_gate_may_be_left_out_but_not_put_in_untrained(capsys: pytest.CaptureF
     says(["train", "relay", *TINY, "--scheduler", "gate", "--episodes", "0", "--out", "runs/gated"], capsys)
     gated = load("runs/gated")
     text = says(["eval", "gated", "--episodes", "20", "--scheduler", "event:delta=0.1", "--json", "open.json"], capsys)
-    assert "zero-shot, not trained on this wire: scheduler event:delta=0.1" in text
+    assert "zero-shot, not trained so: scheduler event:delta=0.1" in text
     assert json.loads((tmp_path / "open.json").read_text())["overrides"] == {"scheduler": "event:delta=0.1"}
     always = gated.with_wire(scheduler="always")
     assert always.config.wire.scheduler == "always"

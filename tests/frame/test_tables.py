@@ -75,7 +75,7 @@ def test_settings_of_a_training_and_their_defaults() -> None:
         assert len(found) == len(values), names
         assert meaning or "coef" in names, names
         told |= dict(zip(found, values, strict=True))
-    assert told == {path: said(value) for path, value in leaves(TrainConfig()).items() if path != "given"}
+    assert told == {path: said(value) for path, value in leaves(TrainConfig()).items()}
 
 
 def test_what_the_reader_of_defaults_reads() -> None:
