@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ def apart() -> Iterator[None]:
     There it is a constant.
     """
     # torch has no public name for: leave the modes that record operations, as torch.export does for its own constants
-    with torch.inference_mode(False), _disable_current_modes():
+    with torch.inference_mode(False), _disable_current_modes() if is_tracing() else nullcontext():
         yield
 
 

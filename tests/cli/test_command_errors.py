@@ -55,7 +55,6 @@ NAMES = [
     (["eval", "nowhere"], 66, "There is no run"),
     (["replay", "nowhere"], 66, "There is no run"),
     (["train", "relay", "--resume", "--overwrite"], 78, "got both"),
-    (["bench", "parity"], 78, "part of a checkout"),
 ]
 
 

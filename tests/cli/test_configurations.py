@@ -20,7 +20,7 @@ from gnncomm.learn import PPOConfig, TrainConfig
 from gnncomm.run import config_of, default_config, load, read_config, train
 
 TINY = ["--num-envs", "4", "--rollout", "3", "--hidden", "8", "--learner.minibatches", "2", "--save-every", "1"]
-OLD = Path(__file__).resolve().parents[1] / "golden" / "runs" / "version_2"
+OLD = Path(__file__).resolve().parents[1] / "golden" / "run_version_2"
 
 
 @pytest.fixture(autouse=True)

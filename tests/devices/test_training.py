@@ -13,7 +13,7 @@ from gnncomm.learn import TrainConfig, Training, collect
 )  # the device stands in for one
 def test_a_training_is_restored(device: torch.device) -> None:
     config = TrainConfig.of(
-        "relay",
+        env="relay",
         num_envs=4,
         rollout=2,
         steps=64,

@@ -341,7 +341,7 @@ def test_states_that_no_episode_has(name: str, value: int) -> None:
 
 def test_recipe() -> None:
     """A dense observation cannot be sparse, which is what trainings begin with."""
-    assert default_config(SPREAD).observation == "flat"
+    assert default_config(SPREAD).env.observation == "flat"
     assert environments.grid_setting(SPREAD) is None
 
 

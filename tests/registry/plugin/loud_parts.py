@@ -15,7 +15,7 @@ from gnncomm.channel import Channel
 from gnncomm.codec import Quantise
 from gnncomm.layers import CommLayer
 from gnncomm.learn import PPOConfig, TrainConfig
-from gnncomm.learn.curriculum import Schedule
+from gnncomm.learn.curriculum import Curve
 from gnncomm.policy import Encoder, LocalCritic, Memory
 from gnncomm.schedule import Gate
 from gnncomm.topology.static import StaticTopology
@@ -176,7 +176,7 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Sudden(Schedule):
+class Sudden(Curve):
     """Nothing, and all at once at the end."""
 
     end: float = 1.0
