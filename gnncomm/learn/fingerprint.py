@@ -81,10 +81,17 @@ def _values(thing: object) -> dict[str, Any]:
     if (made := made_by(thing)) is not None and made[0] is type(thing):
         bound = inspect.signature(type(thing)).bind(*made[1], **made[2])
         bound.apply_defaults()
-        return {name: value for name, value in bound.arguments.items() if not isinstance(value, (nn.Module, Tensor))}
+        named = {name: value for name, value in bound.arguments.items() if not _is_rest(bound, name) or value}
+        return {name: value for name, value in named.items() if not isinstance(value, (nn.Module, Tensor))}
     known = [name for name in inspect.signature(type(thing)).parameters if name not in _TOLD]
     held = {name: vars(thing)[name] for name in known if name in getattr(thing, "__dict__", {})}
     return {name: value for name, value in held.items() if not isinstance(value, (nn.Module, Tensor))}
+
+
+def _is_rest(bound: inspect.BoundArguments, name: str) -> bool:
+    """Whether ``name`` is that of ``*args`` or ``**kwargs``."""
+    kind = bound.signature.parameters[name].kind
+    return kind in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def _shape(value: Tensor) -> str:
