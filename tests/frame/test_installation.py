@@ -31,7 +31,7 @@ TINY = [
     "0",
 ]
 MINE = "import envs, envs.mine; print(envs.mine.WHOSE)"
-THEIRS = "import gnncomm, gnncomm.envs.relay as r; print(r.Relay.__module__, gnncomm.default_config('relay').env)"
+THEIRS = "import gnncomm, gnncomm.envs.relay as r; print(r.Relay.__module__, gnncomm.default_config('relay').env.id)"
 
 
 def write(folder: Path, files: Mapping[str, str]) -> Path:
