@@ -22,9 +22,7 @@ def run(config: TrainConfig, console: Console) -> int:
     console.print(table)
     sizes = ", ".join(f"{name} {value:,}" for name, value in plan.sizes.items())
     console.print(f"environment: {sizes}", soft_wrap=True)
-    console.print(
-        f"graph: {plan.nodes} nodes, {plan.edges:,g} edges, mean in-degree {plan.degree:.2f}", soft_wrap=True
-    )
+    console.print(f"graph: {plan.nodes} nodes, {plan.edges:,g} edges, mean in-degree {plan.degree:.2f}", soft_wrap=True)
     console.print(f"parameters: {plan.parameters:,}; updates: {plan.updates:,}", soft_wrap=True)
     console.print(f"memory: about {size_of(plan.memory)} at the peak, beside the program itself", soft_wrap=True)
     console.print("nothing was trained or written", soft_wrap=True)
