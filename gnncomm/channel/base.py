@@ -143,18 +143,10 @@ class Series(Channel):
         return Delivery(tuple(arrivals), torch.cat(states, -1))
 
 
-@dataclass(frozen=True)
-class _Redrawn(Channel):
-    """``inner`` in an episode of another key."""
+class Around(Channel):
+    """Base of what stands around another channel, ``inner``, and has its copies, its ages and its room in flight."""
 
     inner: Channel
-
-    def key(self, moment: Moment) -> Tensor:
-        """``[B]``: what the draws of ``inner`` are named by."""
-        raise NotImplementedError
-
-    def _moment(self, moment: Moment) -> Moment:
-        return replace(moment, key=self.key(moment))
 
     @property
     def copies(self) -> int:
@@ -166,6 +158,20 @@ class _Redrawn(Channel):
 
     def carried_dim(self, msg_channels: int, num_agents: int) -> int:
         return self.inner.carried_dim(msg_channels, num_agents)
+
+
+@dataclass(frozen=True)
+class _Redrawn(Around):
+    """``inner`` in an episode of another key."""
+
+    inner: Channel
+
+    def key(self, moment: Moment) -> Tensor:
+        """``[B]``: what the draws of ``inner`` are named by."""
+        raise NotImplementedError
+
+    def _moment(self, moment: Moment) -> Moment:
+        return replace(moment, key=self.key(moment))
 
     def deliver(self, graph: CommGraph, moment: Moment) -> CommGraph:
         return self.inner.deliver(graph, self._moment(moment))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.channel import Channel, Delivery, Ideal
+from gnncomm.channel.base import Around
 from gnncomm.graph import CommGraph, talkers
 from gnncomm.types import Moment
 
@@ -93,22 +94,11 @@ class Partners:
 
 
 @dataclass(frozen=True)
-class Overheard(Channel):
+class Overheard(Around):
     """``inner``, with ``partners`` listening to what is said."""
 
     partners: Partners
     inner: Channel = field(default_factory=Ideal)
-
-    @property
-    def copies(self) -> int:
-        return self.inner.copies
-
-    @property
-    def max_age(self) -> int:
-        return self.inner.max_age
-
-    def carried_dim(self, msg_channels: int, num_agents: int) -> int:
-        return self.inner.carried_dim(msg_channels, num_agents)
 
     def pass_on(self, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
         self.partners.listen(msg, graph, moment.round)
