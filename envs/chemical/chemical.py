@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,13 +15,12 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from ..frame.base import Flags, Form, Gone, GridEnv, Settings, Sizes
+from ..frame.base import Flags, Form, Gone, GridEnv, Sizes
 from ..frame.meeting import meet
 from ..frame.rules import Kind, ratio
 from ..frame.settings import checked, choice, integer, number
-from .diffusion import BOUNDARIES, Medium, diffuse_step, point_source_table
-from .wind import Transport
-from .world import LAYOUTS, Ground, check_wind, layout, moving, sense
+from .diffusion import BOUNDARIES, diffuse_step, point_source_table
+from .world import LAYOUTS, Ground, WorldSettings, check_wind, sense
 
 _STAY = 4
 _LARGEST_DIM = 64  # the table of point sources has dim^4 entries
@@ -51,7 +50,7 @@ class ChemicalState(Batch):
 
 
 @dataclass(frozen=True)
-class ChemicalSettings(Settings):
+class ChemicalSettings(WorldSettings):
     """See ``Chemical``."""
 
     dim: int = integer(10, 2, _LARGEST_DIM)
@@ -83,14 +82,6 @@ class ChemicalSettings(Settings):
                 f"num_agents + num_sources: expected at most {free}, the free cells, got {self.num_agents} + "
                 f"{self.num_sources}. Use a larger dim."
             )
-
-    @cached_property
-    def world(self) -> tuple[Tensor, Medium, Transport | None]:
-        """Where obstacles are, the medium, and what moves things in it."""
-        closed = layout(self.obstacles, self.dim)
-        wind = check_wind("wind", self.wind, self)
-        medium = Medium(self.diffusion, wind, self.decay, self.dt, self.boundary)
-        return closed, medium, moving(medium, closed, self.vortex)
 
 
 class Chemical(GridEnv[ChemicalState, ChemicalDraws]):

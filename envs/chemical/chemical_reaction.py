@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,12 +14,12 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
-from ..frame.base import Flags, Form, GridEnv, Settings, Sizes
+from ..frame.base import Flags, Form, GridEnv, Sizes
 from ..frame.rules import ratio
 from ..frame.settings import checked, choice, integer, number
 from .diffusion import BOUNDARIES, Medium
 from .wind import Transport, react
-from .world import LAYOUTS, Ground, check_wind, layout, moving, sense
+from .world import LAYOUTS, Ground, WorldSettings, check_wind, sense
 
 _STAY, _OPEN = 4, 5
 _SMELL = 4.0  # cells over which the smell of the site decays, sqrt(D / k)
@@ -49,7 +48,7 @@ class ChemicalReactionState(Batch):
 
 
 @dataclass(frozen=True)
-class ChemicalReactionSettings(Settings):
+class ChemicalReactionSettings(WorldSettings):
     """See ``ChemicalReaction``."""
 
     dim: int = integer(8, 3, 64)
@@ -78,14 +77,6 @@ class ChemicalReactionSettings(Settings):
             raise ConfigError(
                 f"num_agents: expected fewer than the {free} free cells, got {self.num_agents}. Use a larger dim."
             )
-
-    @cached_property
-    def world(self) -> tuple[Tensor, Medium, Transport | None]:
-        """Where obstacles are, the medium, and what moves things in it."""
-        closed = layout(self.obstacles, self.dim)
-        wind = check_wind("wind", self.wind, self)
-        medium = Medium(self.diffusion, wind, self.decay, self.dt, self.boundary)
-        return closed, medium, moving(medium, closed, self.vortex)
 
 
 class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):

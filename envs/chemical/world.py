@@ -13,6 +13,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 
 from ..frame.rules import ratio
+from ..frame.settings import Settings
 from .diffusion import Medium, largest_dt
 from .wind import Transport
 
@@ -70,6 +71,27 @@ def moving(medium: Medium, closed: Tensor, vortex: float) -> Transport | None:
             "never go away; give a decay or use boundary 'absorb'."
         )
     return transport
+
+
+class WorldSettings(Settings):
+    """Base of settings with a chemical world: its subclasses have these fields, and more."""
+
+    dim: int
+    obstacles: str
+    diffusion: float
+    wind: tuple[float, float]
+    vortex: float
+    decay: float
+    dt: float
+    boundary: str
+
+    @cached_property
+    def world(self) -> tuple[Tensor, Medium, Transport | None]:
+        """Where obstacles are, the medium, and what moves things in it."""
+        closed = layout(self.obstacles, self.dim)
+        wind = check_wind("wind", self.wind, self)
+        medium = Medium(self.diffusion, wind, self.decay, self.dt, self.boundary)
+        return closed, medium, moving(medium, closed, self.vortex)
 
 
 class Ground:
