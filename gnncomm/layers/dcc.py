@@ -10,13 +10,10 @@ from torch_geometric.typing import OptTensor
 from torch_geometric.utils import softmax
 
 from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph
-from gnncomm.layers.base import CommLayer
-from gnncomm.layers.edge_features import expected_features
-from gnncomm.layers.weighing import Attention, edges_of
+from gnncomm.layers.edge_attending import EdgeAttendingComm
 
 
-class DCCComm(CommLayer):
+class DCCComm(EdgeAttendingComm):
     r"""One pass of the communication block of Ma, Luo and Pan 2021, `Learning Selective Communication for Multi-Agent
     Path Finding <https://arxiv.org/abs/2109.05413>`_ (DCC).
 
@@ -67,19 +64,7 @@ class DCCComm(CommLayer):
         query: Tensor = self.lin_query(self.norm(h))
         return query
 
-    def edge_inbox(
-        self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor, edge_weight: OptTensor
-    ) -> Tensor:
-        edge_attr = expected_features(self, self.edge_dim, edge_index, edge_attr, msg)
-        value, alpha = self._weigh(msg, query, edge_index, edge_attr)
-        # propagate_type: (value: Tensor, alpha: Tensor, edge_weight: OptTensor)
-        inbox: Tensor = self.propagate(
-            edge_index, value=value, alpha=alpha, edge_weight=edge_weight, size=(msg.shape[0], query.shape[0])
-        )
-        return inbox
-
     def _weigh(self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor) -> tuple[Tensor, Tensor]:
-        """Values ``[E, heads, d]`` and alpha ``[E, heads]`` of messages ``[S, M]`` for receivers ``[R, Q]``."""
         sender_E, receiver_E = edge_index
         # Without the edge a message is the same to all who read it: work on it once.
         seen = self.lin_key_value(msg)[sender_E]
@@ -89,20 +74,6 @@ class DCCComm(CommLayer):
         asked = query.unflatten(-1, (self.heads, -1))[receiver_E]
         score = (asked * key).sum(-1) / math.sqrt(self.head_channels)
         return value, softmax(score, receiver_E, num_nodes=query.shape[0])
-
-    def attention(
-        self,
-        h: Tensor,
-        graph: CommGraph | Tensor,
-        edge_attr: OptTensor = None,
-        edge_weight: OptTensor = None,
-        msg: OptTensor = None,
-    ) -> Attention:
-        r""":math:`\alpha` of every edge: ``(edge_index [2, E], alpha [E, heads])``; each inbox sums to 1."""
-        edge_index, edge_attr, _ = edges_of(h, graph, edge_attr, edge_weight)
-        rows = h.reshape(-1, self.in_channels)
-        _, alpha = self._weigh(self.send(rows) if msg is None else msg, self.query(rows), edge_index, edge_attr)
-        return edge_index, alpha
 
     def message(self, value: Tensor, alpha: Tensor, edge_weight: OptTensor) -> Tensor:
         weight = alpha if edge_weight is None else alpha * edge_weight.view(-1, 1)

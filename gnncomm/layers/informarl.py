@@ -9,10 +9,9 @@ from torch_geometric.typing import OptTensor
 from torch_geometric.utils import softmax
 
 from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph
 from gnncomm.layers.base import CommLayer
+from gnncomm.layers.edge_attending import EdgeAttendingComm
 from gnncomm.layers.edge_features import expected_features
-from gnncomm.layers.weighing import Attention, edges_of
 
 
 class EmbedComm(CommLayer):
@@ -64,7 +63,7 @@ class EmbedComm(CommLayer):
         return own + inbox
 
 
-class InforMARLComm(CommLayer):
+class InforMARLComm(EdgeAttendingComm):
     r"""Embedding and graph transformer of InforMARL in one exchange.
 
     .. math::
@@ -112,39 +111,13 @@ class InforMARLComm(CommLayer):
         query: Tensor = self.lin_query(self.embedding(h, None))
         return query
 
-    def edge_inbox(
-        self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor, edge_weight: OptTensor
-    ) -> Tensor:
-        edge_attr = expected_features(self, self.edge_dim, edge_index, edge_attr, msg)
-        value, alpha = self._weigh(msg, query, edge_index, edge_attr)
-        # propagate_type: (value: Tensor, alpha: Tensor, edge_weight: OptTensor)
-        inbox: Tensor = self.propagate(
-            edge_index, value=value, alpha=alpha, edge_weight=edge_weight, size=(msg.shape[0], query.shape[0])
-        )
-        return inbox
-
     def _weigh(self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor) -> tuple[Tensor, Tensor]:
-        """Values ``[E, heads, d]`` and alpha ``[E, heads]`` of messages ``[S, M]`` for receivers ``[R, Q]``."""
         sender_E, receiver_E = edge_index
         embedded = self.embedding(msg[sender_E], edge_attr)
         key, value = (lin(embedded).unflatten(-1, (self.heads, -1)) for lin in (self.lin_key, self.lin_value))
         asked = query.unflatten(-1, (self.heads, -1))[receiver_E]
         score = (asked * key).sum(-1) / math.sqrt(key.shape[-1])
         return value, softmax(score, receiver_E, num_nodes=query.shape[0])
-
-    def attention(
-        self,
-        h: Tensor,
-        graph: CommGraph | Tensor,
-        edge_attr: OptTensor = None,
-        edge_weight: OptTensor = None,
-        msg: OptTensor = None,
-    ) -> Attention:
-        r""":math:`\alpha` of every edge: ``(edge_index [2, E], alpha [E, heads])``; each inbox sums to 1."""
-        edge_index, edge_attr, _ = edges_of(h, graph, edge_attr, edge_weight)
-        rows = h.reshape(-1, self.in_channels)
-        _, alpha = self._weigh(self.send(rows) if msg is None else msg, self.query(rows), edge_index, edge_attr)
-        return edge_index, alpha
 
     def message(self, value: Tensor, alpha: Tensor, edge_weight: OptTensor) -> Tensor:
         weight = alpha if edge_weight is None else alpha * edge_weight.view(-1, 1)
