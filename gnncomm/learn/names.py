@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from gnncomm.learn.a2c import A2CConfig
 from gnncomm.learn.ppo import PPOConfig
 from gnncomm.registry import Registry
 
 LEARNERS: Registry[Any] = Registry(
-    "learner", object, {"ppo": PPOConfig}, sizes=("policy", "total_updates", "seed", "length")
+    "learner", object, {"ppo": PPOConfig, "a2c": A2CConfig}, sizes=("policy", "total_updates", "seed", "length")
 )

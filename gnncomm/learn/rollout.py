@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from gnncomm.errors import NonFiniteError
+from gnncomm.errors import ConfigError, NonFiniteError
 from gnncomm.learn.returns import paid, team_mean
 from gnncomm.policy import CommPolicy, Decision, Play, PolicyState, team
 from gnncomm.types import Batch, TimeStep, VectorEnv, stack
@@ -57,12 +57,30 @@ class Rollout(Step):
 
     next_value: Tensor  # [T, B, N] of the state after the step, before any reset
     state: PolicyState  # [B, N, S] before the first step
+    starts: PolicyState | None = None  # [T / L, B, N, S] before the steps 0, L, 2 L, ..., where somebody asked
+
+    def chunks(self) -> Self:
+        """The T / L parts of L steps each, as if they were environments: ``[L, T / L * B, ...]``.
+
+        All agents of an environment stay together, and each part begins with the state that it was played with.
+        """
+        if self.starts is None:
+            raise ConfigError("Expected a rollout with the states in between, got one that was collected without.")
+        tensors = {item.name: getattr(self, item.name) for item in fields(self)}
+        count = self.starts.memory.shape[0]
+        mine = {name: parted(value, count) for name, value in tensors.items() if isinstance(value, Tensor)}
+        state = self.starts.map(lambda value: value.flatten(0, 1))
+        return replace(
+            self, **mine, timestep=self.timestep.map(lambda value: parted(value, count)), state=state, starts=None
+        )
 
     def environments(self, index: Tensor) -> Self:
         """The same steps of the environments ``index`` only."""
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}
         mine = {name: value[:, index] for name, value in tensors.items() if isinstance(value, Tensor)}
-        return replace(self, **mine, timestep=self.timestep.select(index, dim=1), state=self.state.select(index))
+        starts = None if self.starts is None else self.starts.select(index, dim=1)
+        timestep = self.timestep.select(index, dim=1)
+        return replace(self, **mine, timestep=timestep, state=self.state.select(index), starts=starts)
 
     def require_finite(self) -> None:
         """Refuse NaN and infinity in what living agents got and thought; rows of the dead may hold anything.
@@ -84,6 +102,11 @@ class Rollout(Step):
                     f"{float(x[tuple(bad[0])])}. Nothing was learned from it; "
                     f"{'mend the environment' if name in ('reward', 'discount') else 'lower the learning rate'}."
                 )
+
+
+def parted(x: Tensor, count: int) -> Tensor:
+    """``[T, B, ...]`` as ``[T / count, count * B, ...]``: parts of time side by side."""
+    return x.unflatten(0, (count, -1)).transpose(0, 1).flatten(1, 2)
 
 
 @dataclass(frozen=True)
@@ -137,12 +160,23 @@ class EpisodeTally:
 
 @torch.no_grad()
 def collect(
-    env: VectorEnv, policy: CommPolicy, carry: Carry, length: int, key: int | Tensor, tally: EpisodeTally
+    env: VectorEnv,
+    policy: CommPolicy,
+    carry: Carry,
+    length: int,
+    key: int | Tensor,
+    tally: EpisodeTally,
+    chunk: int = 0,
 ) -> tuple[Rollout, Carry]:
-    """Let ``policy`` act for ``length`` steps from where ``carry`` stopped. ``key`` names the stream of its draws."""
+    """Let ``policy`` act for ``length`` steps from where ``carry`` stopped. ``key`` names the stream of its draws.
+
+    With ``chunk``, the rollout says what the team remembered before every so many steps, too.
+    """
     play = Play(env, carry.timestep, team(policy, carry.state, key))
-    steps, cuts, state = [], [], carry.state
+    steps, cuts, state, starts = [], [], carry.state, []
     for now, decision, after in play.steps(length):
+        if chunk and len(steps) % chunk == 0:
+            starts.append(state)
         tally.add(now, decision.talk.bits, after)
         steps.append(Step.of(now, decision, after))
         cuts.append(_where_cut(policy, after, decision.state, key))
@@ -153,6 +187,8 @@ def collect(
         if cut is not None:
             next_value_BN.copy_(torch.where(*cut, next_value_BN))
     rollout = Rollout(**vars(stack(steps)), next_value=next_value_TBN, state=carry.state)
+    if chunk:
+        rollout = replace(rollout, starts=stack(starts))
     return rollout, Carry(play.now, state)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self, Unpack
 
 import torch
@@ -89,8 +90,13 @@ class Training:
 
     def collect(self) -> Rollout:
         """Let the policy play on for as long as the learner wants to see."""
+        asked = self.learner.experience
+        if asked.fresh and self.learner.updates:
+            everywhere = torch.ones_like(self.carry.timestep.first)
+            self.carry = replace(self.carry, timestep=self.env.reset(where=everywhere))
+            self.tally.running_return = torch.zeros_like(self.tally.running_return)
         rollout, self.carry = collect(
-            self.env, self.policy, self.carry, self.learner.experience.length, self.seed, self.tally
+            self.env, self.policy, self.carry, asked.length, self.seed, self.tally, asked.chunk
         )
         return rollout
 
