@@ -31,7 +31,7 @@ class A2CConfig(ActorCriticConfig):
         return A2C(policy, self, losses=losses, **told)
 
     def suited(self, max_steps: int) -> dict[str, Any]:
-        return {"num_envs": 16, "rollout": 5}
+        return {"num_envs": 64, "rollout": 5}
 
 
 class A2C(ActorCritic[A2CConfig]):

@@ -27,7 +27,7 @@ from gnncomm.learn.losses import (
     value_loss,
 )
 from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, team_share
-from gnncomm.learn.rollout import Rollout, parted
+from gnncomm.learn.rollout import Rollout, parted, require_divisor
 from gnncomm.policy import CommPolicy, Evaluation
 
 
@@ -77,14 +77,6 @@ class ActorCriticConfig(GradientConfig):
         super().__post_init__()
         require_ranges(self, {"graph_every": (0, 10**6), "chunk": (0, 2**20)}, "learner.")
 
-    def require_divisor(self, length: int) -> None:
-        """Refuse a chunk that does not fit into a rollout."""
-        if self.chunk and length % self.chunk:
-            raise ConfigError(
-                f"learner.chunk={self.chunk} must divide the steps of a rollout, got rollout={length}: expected one of "
-                f"{[n for n in range(1, length + 1) if length % n == 0][:12]}."
-            )
-
 
 A = TypeVar("A", bound=ActorCriticConfig)
 
@@ -104,7 +96,7 @@ class ActorCritic(GradientLearner[A]):
     ) -> None:
         super().__init__(policy, config, total_updates, seed, length=length, losses=losses)
         config = self.config
-        config.require_divisor(length)
+        require_divisor("chunk", config.chunk, length)
         counterfactual = config.choice_credit == "counterfactual"
         if counterfactual:
             credit.require_credit(policy)

@@ -104,6 +104,16 @@ class Rollout(Step):
                 )
 
 
+def require_divisor(setting: str, chunk: int, length: int) -> None:
+    """Refuse chunks that do not fit into a rollout (0: there are none)."""
+    if chunk and length % chunk:
+        fits = [n for n in range(1, length + 1) if length % n == 0]
+        raise ConfigError(
+            f"learner.{setting}={chunk} must divide the steps of a rollout, got rollout={length}: expected one of "
+            f"{fits[:12]}."
+        )
+
+
 def parted(x: Tensor, count: int) -> Tensor:
     """``[T, B, ...]`` as ``[T / count, count * B, ...]``: parts of time side by side."""
     return x.unflatten(0, (count, -1)).transpose(0, 1).flatten(1, 2)
