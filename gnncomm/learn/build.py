@@ -17,7 +17,7 @@ from gnncomm.learn.config import VERSION, TrainConfig
 from gnncomm.learn.learner import Learner
 from gnncomm.learn.parts import NO_PARTS, Parts, is_made
 from gnncomm.learn.rows import RowParts
-from gnncomm.policy import CommPolicy, Memory, with_state
+from gnncomm.policy import CommPolicy, Memory, has_state, with_state
 from gnncomm.schedule import Scheduler
 from gnncomm.topology import Empty, Topology
 from gnncomm.types import TeamSpec, VectorEnv
@@ -47,7 +47,8 @@ def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, Comm
 def make_env(config: TrainConfig, parts: Parts = NO_PARTS) -> VectorEnv:
     """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``gnncomm.load``."""
     env = _make_env(config, parts)
-    return with_state(env) if config.policy.critic == "state" else env
+    wanted = config.policy.critic == "state" or (config.learner.looks_at_state and has_state(env))
+    return with_state(env) if wanted else env
 
 
 def _make_env(config: TrainConfig, parts: Parts) -> VectorEnv:

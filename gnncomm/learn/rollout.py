@@ -57,12 +57,15 @@ class Rollout(Step):
 
     next_value: Tensor  # [T, B, N] of the state after the step, before any reset
     state: PolicyState  # [B, N, S] before the first step
+    after: TimeStep | None = None  # [T, B, ...] what came of each step, before any reset; None: nobody asked for it
 
     def environments(self, index: Tensor) -> Self:
         """The same steps of the environments ``index`` only."""
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}
         mine = {name: value[:, index] for name, value in tensors.items() if isinstance(value, Tensor)}
-        return replace(self, **mine, timestep=self.timestep.select(index, dim=1), state=self.state.select(index))
+        after = None if self.after is None else self.after.select(index, dim=1)
+        shown = {"timestep": self.timestep.select(index, dim=1), "after": after}
+        return replace(self, **mine, **shown, state=self.state.select(index))
 
     def require_finite(self) -> None:
         """Refuse NaN and infinity in what living agents got and thought; rows of the dead may hold anything.
@@ -137,14 +140,25 @@ class EpisodeTally:
 
 @torch.no_grad()
 def collect(
-    env: VectorEnv, policy: CommPolicy, carry: Carry, length: int, key: int | Tensor, tally: EpisodeTally
+    env: VectorEnv,
+    policy: CommPolicy,
+    carry: Carry,
+    length: int,
+    key: int | Tensor,
+    tally: EpisodeTally,
+    *,
+    keep_after: bool = False,
 ) -> tuple[Rollout, Carry]:
-    """Let ``policy`` act for ``length`` steps from where ``carry`` stopped. ``key`` names the stream of its draws."""
+    """Let ``policy`` act for ``length`` steps from where ``carry`` stopped. ``key`` names the stream of its draws.
+
+    ``keep_after``: whether the rollout shows what came of each step, too.
+    """
     play = Play(env, carry.timestep, team(policy, carry.state, key))
-    steps, cuts, state = [], [], carry.state
+    steps, ends, cuts, state = [], [], [], carry.state
     for now, decision, after in play.steps(length):
         tally.add(now, decision.talk.bits, after)
         steps.append(Step.of(now, decision, after))
+        ends.append(after)
         cuts.append(_where_cut(policy, after, decision.state, key))
         state = decision.state
     # What is expected is what the team that acts expects: sampled choices, drawn as they would be if it played on.
@@ -152,7 +166,8 @@ def collect(
     for next_value_BN, cut in zip(next_value_TBN, cuts, strict=True):
         if cut is not None:
             next_value_BN.copy_(torch.where(*cut, next_value_BN))
-    rollout = Rollout(**vars(stack(steps)), next_value=next_value_TBN, state=carry.state)
+    came = stack(ends) if keep_after else None
+    rollout = Rollout(**vars(stack(steps)), next_value=next_value_TBN, state=carry.state, after=came)
     return rollout, Carry(play.now, state)
 
 

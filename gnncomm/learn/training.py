@@ -13,7 +13,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.learn.build import build
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.curriculum import Curriculum
-from gnncomm.learn.learner import Groups, Learner
+from gnncomm.learn.learner import Groups, Learner, Prepares
 from gnncomm.learn.parts import Parts, described, taken
 from gnncomm.learn.rollout import Rollout, begin, collect
 from gnncomm.policy import CommPolicy
@@ -54,6 +54,8 @@ class Training:
         self.curriculum.apply(env, 0.0)
         seed_B = random.seeds("train", seed, torch.arange(env.num_envs, device=env.device))
         self.carry, self.tally = begin(env, policy, seed_B)
+        if isinstance(learner, Prepares):
+            learner.prepare(self.carry.timestep, env.max_steps)
 
     @classmethod
     def of(cls, config: TrainConfig, **parts: Unpack[Parts]) -> Self:
@@ -89,8 +91,9 @@ class Training:
 
     def collect(self) -> Rollout:
         """Let the policy play on for as long as the learner wants to see."""
+        wanted = self.learner.experience
         rollout, self.carry = collect(
-            self.env, self.policy, self.carry, self.learner.experience.length, self.seed, self.tally
+            self.env, self.policy, self.carry, wanted.length, self.seed, self.tally, keep_after=wanted.after
         )
         return rollout
 

@@ -11,7 +11,7 @@ from gnncomm.policy.play import Action, Play, team
 from gnncomm.policy.policy import CommPolicy, new_actor
 from gnncomm.policy.rounds import Talk, WireState, talk
 from gnncomm.policy.teams import Teams, teams_of
-from gnncomm.policy.trunks import TrunkCritic, WithState, with_state
+from gnncomm.policy.trunks import TrunkCritic, WithState, has_state, with_state
 from gnncomm.policy.values import Decision, Evaluation, Integration, PolicyState
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "WithState",
     "actions_of",
     "groups_of",
+    "has_state",
     "new_actor",
     "talk",
     "team",
