@@ -17,7 +17,7 @@ from gnncomm.errors import GraphError, ShapeError
 from gnncomm.graph import checks, interop, views
 from gnncomm.graph.build import BuiltGraph
 from gnncomm.graph.stored import Layout
-from gnncomm.graph.tracing import is_tracing
+from gnncomm.host import may_ask
 
 if TYPE_CHECKING:
     import torch_geometric.data
@@ -227,7 +227,7 @@ class CommGraph(BuiltGraph):
             )
         checks.check_same_device(self._storage, alive=alive)
         checks.check_batch("alive", alive.shape[0], self.num_graphs)
-        if not is_tracing() and bool(alive.all()):
+        if may_ask(alive.device) and bool(alive.all()):
             return self
         if alive.shape[0] == 1:
             alive = alive.expand(self.num_graphs, -1)
@@ -241,7 +241,7 @@ class CommGraph(BuiltGraph):
             raise ShapeError(f"on marks environments: expected bool [B], got {on.dtype} {checks.shape_of(on)}.")
         checks.check_same_device(self._storage, on=on)
         checks.check_batch("on", len(on), self.num_graphs)
-        if not is_tracing() and bool(on.all()):
+        if may_ask(on.device) and bool(on.all()):
             return self
         if len(on) == 1:
             on = on.expand(self.num_graphs)

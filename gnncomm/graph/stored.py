@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.graph import checks, views
-from gnncomm.graph.tracing import is_tracing
+from gnncomm.host import is_tracing
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.graph import CommGraph, Layout
-from gnncomm.graph.tracing import apart
+from gnncomm.host import apart
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.topology.base import DENSE_UP_TO, Topology
 
