@@ -61,7 +61,7 @@ class LineOfSight(Topology):
             seen_BNN = visible(wall_RC, number_BN.unsqueeze(2), number_BN.unsqueeze(1))
         distance_BNN = distances(alive, place_BNP)
         heard_BNN = (distance_BNN <= distance_BNN.new_full((), self.r)) & distance_BNN.isfinite() & seen_BNN
-        return CommGraph.from_dense(heard_BNN, validate=False)
+        return CommGraph.from_dense(heard_BNN, validate=False).without_loops()
 
     def _cells(self, alive: Tensor, place_BNP: Tensor, wall_RC: Tensor) -> tuple[Tensor, Tensor]:
         rows, columns = wall_RC.shape
