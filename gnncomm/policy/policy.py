@@ -302,7 +302,7 @@ class CommPolicy(nn.Module):
         entropy = self.actions.entropy(logits) + heard.entropy
         value = self.critic(heard.features, alive, timestep)
         judged = (log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
-        return Evaluation(*judged, heard.features)
+        return Evaluation(*judged, heard.features, logits)
 
     def _require_state(self, state: PolicyState) -> None:
         checks.require_like("state.memory", state.memory, self.like)

@@ -61,3 +61,4 @@ class Evaluation(Batch):
     baseline: Tensor  # [T, B, N, K]
     cost: Tensor  # [T, B, N] terms of the training loss from scheduler and codec
     features: Tensor  # [T, B, N, H] that the heads read, for losses of one's own
+    logits: Tensor  # [T, B, N, P] that tell the distribution of the action; -inf where one of A is masked
