@@ -24,6 +24,7 @@ TITLES = {
     "encoder": "encoders",
     "memory": "memories (--memory)",
     "critic": "critics",
+    "mixer": "mixers: the critics of learners of values",
     "learner": "learners",
     "logger": "loggers",
     "curriculum": "curricula (--curriculum SETTING CURRICULUM)",

@@ -36,6 +36,7 @@ KINDS: dict[str, Kind] = {
         Kind("encoder", "encoders", "gnncomm.policy.names:ENCODERS"),
         Kind("memory", "memories", "gnncomm.policy.names:MEMORIES"),
         Kind("critic", "critics", "gnncomm.policy.names:CRITICS"),
+        Kind("mixer", "mixers", "gnncomm.policy.names:MIXERS"),
         Kind("learner", "learners", "gnncomm.learn.names:LEARNERS"),
         Kind("logger", "loggers", "gnncomm.store.loggers:LOGGERS"),
         Kind("curriculum", "curricula", "gnncomm.learn.curriculum:REGISTRY"),
