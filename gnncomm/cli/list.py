@@ -25,6 +25,7 @@ TITLES = {
     "memory": "memories (--memory)",
     "critic": "critics",
     "learner": "learners",
+    "loss": "losses of published methods (--losses); join with +",
     "logger": "loggers",
     "curriculum": "curricula (--curriculum SETTING CURRICULUM)",
 }

@@ -37,6 +37,7 @@ KINDS: dict[str, Kind] = {
         Kind("memory", "memories", "gnncomm.policy.names:MEMORIES"),
         Kind("critic", "critics", "gnncomm.policy.names:CRITICS"),
         Kind("learner", "learners", "gnncomm.learn.names:LEARNERS"),
+        Kind("loss", "losses", "gnncomm.methods.losses:REGISTRY"),
         Kind("logger", "loggers", "gnncomm.store.loggers:LOGGERS"),
         Kind("curriculum", "curricula", "gnncomm.learn.curriculum:REGISTRY"),
     )
