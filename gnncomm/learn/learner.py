@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from gnncomm.config.data import decode_fields
-from gnncomm.errors import CheckpointMismatchError, ConfigError
+from gnncomm.errors import ConfigError
 from gnncomm.learn.rollout import Rollout
 from gnncomm.policy import CommPolicy
 from gnncomm.registry import registry_of, scalar
@@ -149,38 +147,3 @@ class NamedLearner(LearnerConfig):
 
     def to_data(self) -> dict[str, Any]:
         return {"name": self.name, **self.settings}
-
-
-def adam_slots(optimizer: Optimizer) -> dict[str, Tensor]:
-    """What Adam keeps of every parameter, by its number; zeros for one without a gradient so far, as Adam begins.
-
-    So a checkpoint always has the same tensors, and one that is missing is missed.
-    """
-    slots: dict[str, Tensor] = {}
-    for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-        kept = optimizer.state.get(parameter) or {
-            "step": torch.zeros((), device=parameter.device),
-            "exp_avg": torch.zeros_like(parameter),
-            "exp_avg_sq": torch.zeros_like(parameter),
-        }
-        slots |= {f"{index}.{name}": value for name, value in kept.items()}
-    return slots
-
-
-def restore_adam(optimizer: Optimizer, slots: Mapping[str, Tensor]) -> None:
-    """The inverse of ``adam_slots``.
-
-    Raises:
-        CheckpointMismatchError: a square or a count below 0, or a count that counts nothing.
-    """
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in slots.items():
-        index, _, slot = name.partition(".")
-        if slot in ("exp_avg_sq", "step") and bool((value < 0).any()):
-            raise CheckpointMismatchError(f"Expected {name} of the optimiser of at least 0, got {float(value.min())}.")
-        if slot == "step" and bool(((value > 2**53) | (value != value.round())).any()):
-            raise CheckpointMismatchError(
-                f"Expected {name} of the optimiser to count updates, got {float(value.max()):g}."
-            )
-        state.setdefault(int(index), {})[slot] = value.clone()
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})

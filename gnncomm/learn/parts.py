@@ -14,10 +14,10 @@ from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.fingerprint import Fingerprint, said
+from gnncomm.learn.gradient import GradientLearner
 from gnncomm.learn.learner import Learner, LearnerConfig
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.naming import names_of, of_environment
-from gnncomm.learn.ppo import PPO
 from gnncomm.policy import CommPolicy, Critic, Memory
 from gnncomm.schedule import Scheduler
 from gnncomm.topology import Topology
@@ -130,7 +130,7 @@ def described(config: TrainConfig, parts: Parts, env: VectorEnv, policy: CommPol
         "hidden": policy.hidden,
         "rounds": len(policy.comm.rounds),
         "rollout": learner.experience.length,
-        "learner": learner.config if isinstance(learner, PPO) else config.learner,
+        "learner": learner.config if isinstance(learner, GradientLearner) else config.learner,
         **{name: _kind(get(policy)) for name, get in OF_THE_POLICY.items()},
         "comm": " >> ".join(_kind(layer) for layer in policy.comm.rounds),
         "algo": _kind(policy.critic),
@@ -195,7 +195,9 @@ def is_made(given: object, kind: type) -> bool:
 
 def _is_plain(learner: Learner) -> bool:
     """Whether ``config.learner`` says all of it."""
-    return type(learner) is PPO and not learner.extra
+    if not isinstance(learner, GradientLearner) or learner.extra:
+        return False
+    return vars(type(learner)).get("Config") is type(learner.config)
 
 
 def _kind(thing: object) -> str:

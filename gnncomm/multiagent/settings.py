@@ -9,7 +9,16 @@ from typing import Any, Literal
 from gnncomm import methods
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.layers import names as layers
-from gnncomm.learn import PPO, Fingerprint, Learner, LearnerConfig, Parts, PPOConfig, TrainConfig
+from gnncomm.learn import (
+    Fingerprint,
+    GradientConfig,
+    GradientLearner,
+    Learner,
+    LearnerConfig,
+    Parts,
+    PPOConfig,
+    TrainConfig,
+)
 from gnncomm.learn.build import assemble, build_learner
 from gnncomm.learn.naming import names_within
 from gnncomm.learn.parts import OF_THE_POLICY, fingerprints, taken
@@ -90,7 +99,7 @@ class TeamConfig:
                 f"learner: expected one of this policy that asks for rollouts of segment={self.segment} steps, got "
                 f"{kind!r} of {length}. Give a class or function: learner(policy, total_updates=, seed=, length=)."
             )
-        if isinstance(learner, PPO):
+        if isinstance(learner, GradientLearner):
             _require_constant(learner.config)
         return policy, learner, self._described(objects, policy, learner)
 
@@ -140,7 +149,7 @@ def asked(
 
 
 def _require_constant(ppo: LearnerConfig) -> None:
-    if isinstance(ppo, PPOConfig) and ppo.lr_schedule != "constant":
+    if isinstance(ppo, GradientConfig) and ppo.lr_schedule != "constant":
         raise ConfigError(
             f"This learner has no last update: expected ppo.lr_schedule='constant', got {ppo.lr_schedule!r}."
         )

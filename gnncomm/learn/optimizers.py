@@ -1,0 +1,73 @@
+"""Optimisers by name, and what they remember as named tensors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Adam, Optimizer, RMSprop
+
+from gnncomm.errors import CheckpointMismatchError
+
+Name = Literal["adam", "rmsprop"]
+
+_SQUARES = ("exp_avg_sq", "square_avg")
+
+
+def optimizer_of(name: Name, groups: Sequence[dict[str, Any]], lr: float, eps: float, alpha: float) -> Optimizer:
+    """Adam (Kingma and Ba 2015), or RMSprop with the decay ``alpha``, of groups of parameters."""
+    if name == "rmsprop":
+        return RMSprop(groups, lr=lr, alpha=alpha, eps=eps)
+    return Adam(groups, lr=lr, eps=eps, fused=True)
+
+
+def optimizer_slots(optimizer: Optimizer) -> dict[str, Tensor]:
+    """What an optimiser keeps of every parameter, by its number; zeros for one without a gradient so far, as it begins.
+
+    So a checkpoint always has the same tensors, and one that is missing is missed.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    kept: Sequence[Mapping[str, Any]] = [optimizer.state.get(parameter) or {} for parameter in parameters]
+    if not all(kept):
+        kept = [own or fresh for own, fresh in zip(kept, _fresh(optimizer), strict=True)]
+    return {
+        f"{index}.{name}": value
+        for index, slots in enumerate(kept)
+        for name, value in slots.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore_optimizer(optimizer: Optimizer, slots: Mapping[str, Tensor]) -> None:
+    """The inverse of ``optimizer_slots``.
+
+    Raises:
+        CheckpointMismatchError: a square or a count below 0, or a count that counts nothing.
+    """
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in slots.items():
+        index, _, slot = name.partition(".")
+        if slot in (*_SQUARES, "step") and bool((value < 0).any()):
+            raise CheckpointMismatchError(f"Expected {name} of the optimiser of at least 0, got {float(value.min())}.")
+        if slot == "step" and bool(((value > 2**53) | (value != value.round())).any()):
+            raise CheckpointMismatchError(
+                f"Expected {name} of the optimiser to count updates, got {float(value.max()):g}."
+            )
+        state.setdefault(int(index), {})[slot] = value.clone()
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+
+
+def _fresh(optimizer: Optimizer) -> list[dict[str, Tensor]]:
+    """Zeros for each parameter, as many as a step leaves behind: a twin takes one."""
+    twin = copy.deepcopy(optimizer)
+    parameters = [p for group in twin.param_groups for p in group["params"]]
+    for parameter in parameters:
+        parameter.grad = torch.zeros_like(parameter)
+    twin.step()
+    return [
+        {name: torch.zeros_like(value) for name, value in twin.state[parameter].items() if isinstance(value, Tensor)}
+        for parameter in parameters
+    ]
