@@ -26,6 +26,7 @@ TITLES = {
     "critic": "critics",
     "mixer": "mixers: the critics of learners of values",
     "learner": "learners",
+    "loss": "losses of published methods (--losses); join with +",
     "logger": "loggers",
     "curriculum": "curricula (--curriculum SETTING CURRICULUM)",
 }

@@ -49,7 +49,7 @@ class DQNConfig(ValueConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         counts = ("buffer", "batch", "gradient_steps", "target_every_gradient_steps")
-        require_ranges(self, dict.fromkeys(counts, (1, 2 ** 31)), "learner.")
+        require_ranges(self, dict.fromkeys(counts, (1, 2**31)), "learner.")
         if self.batch > self.buffer:
             raise ConfigError(
                 f"learner.batch={self.batch} is more than the episodes that learner.buffer={self.buffer} keeps."

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gnncomm import random
 from gnncomm.errors import ActionMaskError, DtypeError, ShapeError
+from gnncomm.host import refuse
 from gnncomm.policy.groups import PerAgent
 from gnncomm.types import Box, TeamSpec
 
@@ -246,11 +247,15 @@ def mask_logits(logits: Tensor, action_mask: Tensor, alive: Tensor) -> Tensor:
             f"Expected a bool action mask {tuple(logits.shape)}, got {action_mask.dtype} {tuple(action_mask.shape)}."
         )
     stuck = ~action_mask.any(-1)
-    if not torch.compiler.is_compiling() and bool((stuck & alive).any()):
-        *lead, agent = (stuck & alive).nonzero()[0].tolist()
-        raise ActionMaskError(
+    wrong = stuck & alive
+
+    def nothing_allowed() -> ActionMaskError:
+        *lead, agent = wrong.nonzero()[0].tolist()
+        return ActionMaskError(
             f"Agent {agent} of environment {lead[-1]} has no allowed action"
             f"{f' at step {lead[0]} of the rollout' if len(lead) > 1 else ''}: "
             "allow at least one (for instance 'stay'), or mark the agent as not alive."
         )
+
+    refuse(wrong, nothing_allowed)
     return torch.where(action_mask | stuck.unsqueeze(-1), logits, -torch.inf)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import DtypeError, NonFiniteError, ShapeError
+from gnncomm.host import refuse_unless_finite
 from gnncomm.registry import Remembers
 from gnncomm.types import Observation, SparseObs
 
@@ -83,19 +84,23 @@ def living_obs(obs: Observation, alive: Tensor) -> Observation:
         NonFiniteError: a living agent observes NaN or infinity.
     """
     values = obs.value if isinstance(obs, SparseObs) else obs
-    chosen = torch.where(alive.unsqueeze(-1), values, torch.zeros((), dtype=values.dtype, device=values.device))
-    if not torch.compiler.is_compiling() and not math.isfinite(chosen.detach().sum().item()):
-        check_finite(chosen)
+    chosen = _chosen(values, alive)
+    refuse_unless_finite(chosen.detach().sum(), lambda: not_finite(_chosen(values, alive)))
     return SparseObs(obs.index, chosen, obs.width) if isinstance(obs, SparseObs) else chosen
 
 
-def check_finite(values: Tensor) -> None:
-    """Name the first environment, agent and feature that is not finite."""
+def _chosen(values: Tensor, alive: Tensor) -> Tensor:
+    return torch.where(alive.unsqueeze(-1), values, torch.zeros((), dtype=values.dtype, device=values.device))
+
+
+def not_finite(values: Tensor) -> NonFiniteError | None:
+    """Names the first environment, agent and feature that is not finite; None: all are."""
     bad = (~values.isfinite()).nonzero()
-    if len(bad):
-        *lead, agent, feature = bad[0].tolist()
-        raise NonFiniteError(
-            f"Expected finite observations, got {values[tuple(bad[0])].item()} for environment "
-            f"{lead[-1] if lead else 0}, agent {agent}, feature {feature} ({len(bad)} such numbers in all): "
-            "mend the environment."
-        )
+    if not len(bad):
+        return None
+    *lead, agent, feature = bad[0].tolist()
+    return NonFiniteError(
+        f"Expected finite observations, got {values[tuple(bad[0])].item()} for environment "
+        f"{lead[-1] if lead else 0}, agent {agent}, feature {feature} ({len(bad)} such numbers in all): "
+        "mend the environment."
+    )

@@ -32,6 +32,7 @@ class _Heard(Batch):
     """Features of a rollout, and what its rounds left behind; names as in ``Evaluation``."""
 
     features: Tensor  # [T, B, N, H]
+    rows: Tensor  # [T, B, N, H]
     choice_log_prob: Tensor
     entropy: Tensor
     cost: Tensor
@@ -332,7 +333,7 @@ class CommPolicy(nn.Module):
         entropy = self.actions.entropy(logits) + heard.entropy
         value = self._value(heard.features, logits, timestep, heard.heard)
         judged = (log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
-        return Evaluation(*judged, heard.features, logits, heard.heard)
+        return Evaluation(*judged, heard.features, heard.rows, logits, heard.heard)
 
     def _require_state(self, state: PolicyState) -> None:
         checks.require_like("state.memory", state.memory, self.like)
@@ -363,7 +364,7 @@ class CommPolicy(nn.Module):
                 aside = self._remembered(features_TBNH, timestep, state).flatten(0, 1)
         baseline = self._baseline(talked.rows, aside, folded)
         left = (talked.log_prob, talked.entropy, talked.cost, baseline, self._links(talked, folded.alive))
-        return _Heard(features_TBNH, *(value.unflatten(0, lead) for value in left))
+        return _Heard(features_TBNH, rows_TBNH, *(value.unflatten(0, lead) for value in left))
 
     def _memory_sequence(self, x_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
         first_TR = _forgetting(timestep).flatten(1)
@@ -386,7 +387,7 @@ class CommPolicy(nn.Module):
             features, state, talked = self._step(x, now, state, choice=choice[t])
             baseline = self._baseline(talked.rows, aside, now)
             left = (talked.log_prob, talked.entropy, talked.cost, baseline, self._links(talked, now.alive))
-            steps.append(_Heard(features, *left))
+            steps.append(_Heard(features, talked.rows[0], *left))
         return stack(steps)
 
 

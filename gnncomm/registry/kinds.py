@@ -38,6 +38,7 @@ KINDS: dict[str, Kind] = {
         Kind("critic", "critics", "gnncomm.policy.names:CRITICS"),
         Kind("mixer", "mixers", "gnncomm.policy.names:MIXERS"),
         Kind("learner", "learners", "gnncomm.learn.names:LEARNERS"),
+        Kind("loss", "losses", "gnncomm.methods.losses:REGISTRY"),
         Kind("logger", "loggers", "gnncomm.store.loggers:LOGGERS"),
         Kind("curriculum", "curricula", "gnncomm.learn.curriculum:REGISTRY"),
     )
