@@ -120,6 +120,7 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
     """
 
     id = "coverage"
+    reset_asks = "a walk goes on until it has seen enough cells"
     settings_class = CoverageSettings
     settings: CoverageSettings
     grid_setting: ClassVar[str | None] = "dim"

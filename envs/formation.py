@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import ConfigError
+from gnncomm.host import constant
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
@@ -188,7 +189,7 @@ class Formation(GridEnv[FormationState, FormationDraws]):
         return cell[:, :, None] == (places[..., 0] * self.dim + places[..., 1])[:, None]
 
     def observe(self, state: FormationState, form: Form) -> Observation:
-        axes = torch.tensor([0, self.dim], device=self.device)
+        axes = constant((0, self.dim), torch.int64, self.device)
         own = axes + state.pos
         number = (2 * self.dim + self._agents)[:, None].expand(*state.pos.shape[:2], 1)
         sees = (self._agents < self.seers)[:, None]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import ConfigError
+from gnncomm.host import constant
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
@@ -177,7 +178,7 @@ class Rendezvous(GridEnv[RendezvousState, RendezvousDraws]):
         index = [self._entry[pair], self._border_W.expand_as(border)]
         value = [self._seen[pair], border]
         if self.coordinates:
-            index.insert(0, state.pos + torch.tensor([0, self.dim], device=self.device))
+            index.insert(0, state.pos + constant((0, self.dim), torch.int64, self.device))
             value.insert(0, torch.ones(state.pos.shape, device=self.device))
         sparse = SparseObs(torch.cat(index, -1), torch.cat(value, -1), self.obs_dim)
         return sparse if form == "sparse" else sparse.to_flat()

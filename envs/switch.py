@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import ConfigError
+from gnncomm.host import constant
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
@@ -162,7 +163,7 @@ class Switch(GridEnv[SwitchState, SwitchDraws]):
 
     def positions(self, state: SwitchState) -> Float[Tensor, "B N 2"]:
         """The room is (0, 0), the corridor (0, 1), the cell of prisoner i (2, 2 i)."""
-        corridor = torch.tensor([0.0, 1.0], device=self.device)
+        corridor = constant((0.0, 1.0), torch.float32, self.device)
         away = torch.where(self._is(state.previous)[..., None], corridor, self._cells_N2)
         return torch.where(self._is(state.called)[..., None], torch.zeros_like(corridor), away)
 

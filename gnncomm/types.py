@@ -33,6 +33,7 @@ __all__ = [
     "TeamSpec",
     "TimeStep",
     "VectorEnv",
+    "joined",
     "stack",
 ]
 
@@ -124,6 +125,12 @@ def _unflatten(cls: type[Any], leaves: Any, rest: Any) -> Any:
 
 
 BatchT = TypeVar("BatchT", bound=Batch)
+
+
+def joined(items: Sequence[BatchT]) -> BatchT:
+    """The rows of all, one after the other."""
+    parts = [item.tensors() for item in items]
+    return items[0].with_tensors({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
 def stack(items: Sequence[BatchT], dim: int = 0) -> BatchT:

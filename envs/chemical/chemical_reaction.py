@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import ConfigError
+from gnncomm.host import constant
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
@@ -240,7 +241,7 @@ class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
         left = ratio(state.supply[..., None], self.supply)
         acted = (state.last_action >= 0)[..., None].to(torch.float32)
         value = torch.cat([state.reading, role, scaled, left, acted], -1)
-        index = torch.tensor([0, 1, 2, 3, 4, 6, 7, 8, 9], device=self.device).repeat(*shape, 1)
+        index = constant((0, 1, 2, 3, 4, 6, 7, 8, 9), torch.int64, self.device).repeat(*shape, 1)
         index[..., 4] += (~self._carries_a).long()
         index[..., 8] += state.last_action.clamp_min(0)
         sparse = SparseObs(index, value, self.obs_dim)

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnncomm import checks, random
+from gnncomm import checks, host, random
 from gnncomm.errors import ConfigError, StateError, did_you_mean
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, TimeStep
@@ -54,6 +54,14 @@ class _Seen:
 
 
 BatchT = TypeVar("BatchT", bound=Batch)
+
+
+def _over(ended: Tensor) -> StateError:
+    which = ended.nonzero().squeeze(-1)[:8].tolist()
+    return StateError(
+        f"step: expected running episodes, but those of environments {which} ended. Call "
+        "reset(where=timestep.done) first."
+    )
 
 
 def _put(rows: Tensor, part: BatchT, whole: BatchT) -> BatchT:
@@ -173,7 +181,10 @@ class GridEnv(Rules[StateT, DrawsT]):
         if seed is not None:
             raise ConfigError("reset: expected seed or where, got both. Reset all environments to give new seeds.")
         state = self._current("reset(where=...)")
-        rows = checks.rows(where, self.num_envs).to(self.device).nonzero().squeeze(-1)
+        where = checks.rows(where, self.num_envs).to(self.device)
+        if not (host.may_ask(self.device) or self.reset_asks):
+            return self._reset_masked(state, where)
+        rows = where.nonzero().squeeze(-1)
         if rows.numel():
             self._episode = self._episode.index_add(0, rows, torch.ones_like(rows))
             key = self._keys(self._seed[rows], self._episode[rows])
@@ -183,6 +194,15 @@ class GridEnv(Rules[StateT, DrawsT]):
             self._outcome = _put(rows, self._nothing(rows.numel()), self._outcome)
             self._state = state
         return self._timestep(self._see(state))
+
+    def _reset_masked(self, state: StateT, where: Tensor) -> TimeStep:
+        """The same, from first states of all environments: more work, and nothing to ask."""
+        self._episode = self._episode + where
+        self._key = self._keys(self._seed, self._episode)
+        self._step = torch.where(where, 0, self._step)
+        self._state = self.initial(self.draws(self._key, 0)).where(where, state)
+        self._outcome = self._nothing(self.num_envs).where(where, self._outcome)
+        return self._timestep(self._see(self._state))
 
     def step(self, action: Int[Tensor, "B N"]) -> TimeStep:
         """Advance by ``action [B, N]`` int64; values of agents that are not alive are ignored.
@@ -194,12 +214,7 @@ class GridEnv(Rules[StateT, DrawsT]):
         """
         state = self._current("step")
         ended = self._outcome.terminated | self._outcome.truncated
-        if bool(ended.any()):
-            which = ended.nonzero().squeeze(-1)[:8].tolist()
-            raise StateError(
-                f"step: expected running episodes, but those of environments {which} ended. Call "
-                "reset(where=timestep.done) first."
-            )
+        host.refuse(ended, lambda: _over(ended))
         mortal = type(self).alive is not GridEnv.alive
         alive, shape = self.alive(state) if mortal else None, (self.num_envs, self.num_agents)
         action = checks.actions(action, alive, shape, self.num_actions, self.device)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnncomm import checks, random
 from gnncomm.errors import ConfigError
+from gnncomm.host import constant
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
@@ -145,6 +146,7 @@ class PathFinding(GridEnv[PathFindingState, PathFindingDraws]):
     """
 
     id = "path_finding"
+    reset_asks = "maps are thinned until every agent has a goal that it can reach"
     settings_class = PathFindingSettings
     settings: PathFindingSettings
     grid_setting: ClassVar[str | None] = "dim"
@@ -245,7 +247,7 @@ class PathFinding(GridEnv[PathFindingState, PathFindingDraws]):
         return best
 
     def initial(self, draws: PathFindingDraws) -> PathFindingState:
-        rim = torch.tensor([[1, 0, 0]], dtype=torch.uint8, device=self.device).expand(len(draws.cells), 3)
+        rim = constant(((1, 0, 0),), torch.uint8, self.device).expand(len(draws.cells), 3)
         world = torch.cat([draws.obstacle.to(torch.uint8), rim], 1)
         nobody = torch.zeros_like(draws.cells, dtype=torch.bool)
         region = draws.cells.new_empty(len(draws.cells), 0)

@@ -12,6 +12,7 @@ from torch_geometric.utils import scatter, softmax
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
+from gnncomm.host import may_ask
 from gnncomm.layers.base import CommLayer
 from gnncomm.layers.fused import attend, may_fuse
 from gnncomm.layers.weighing import Attention, edges_of
@@ -173,7 +174,7 @@ def _bias(dense_GNN: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]
     some_GN1 = hears_GNN.any(-1, keepdim=True)
     bias_GNN = torch.zeros(hears_GNN.shape, dtype=dtype, device=dense_GNN.device)
     bias_GNN.masked_fill_(some_GN1 & ~hears_GNN, -torch.inf)
-    return bias_GNN.unsqueeze(1), None if bool(some_GN1.all()) else some_GN1
+    return bias_GNN.unsqueeze(1), None if may_ask(some_GN1.device) and bool(some_GN1.all()) else some_GN1
 
 
 def _with_own(edges_G1NN: Tensor) -> Tensor:

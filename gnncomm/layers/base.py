@@ -13,7 +13,7 @@ from gnncomm import deprecated
 from gnncomm.errors import ConfigError, DeviceError, DtypeError, GraphError, ShapeError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.graph.checks import as_tensor
-from gnncomm.graph.tracing import at_hand
+from gnncomm.host import at_hand, may_ask
 from gnncomm.layers.certain import is_untouched, record, remember, speaks_for
 from gnncomm.layers.generated import forget_namesake, remove_file
 from gnncomm.layers.inputs import check_edges, check_hooks, check_pair, edges_over
@@ -247,7 +247,7 @@ class CommLayer(Remembers, MessagePassing):
 
         Without a branch on values where these are not at hand (compiled, exported, transformed, on another device).
         """
-        looks = at_hand(msg_GNM, query_GNQ) and msg_GNM.device.type == "cpu"
+        looks = may_ask(msg_GNM.device) and at_hand(msg_GNM, query_GNQ)
         if looks and bool(msg_GNM.detach().sum().isfinite()):
             return self.dense_inbox(msg_GNM, query_GNQ, graph)
         broken_GN = ~msg_GNM.isfinite().all(-1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from gnncomm.graph.tracing import at_hand
+from gnncomm.host import at_hand, may_ask
 
 
 def may_fuse(query: Tensor, msg: Tensor) -> bool:
@@ -21,7 +21,7 @@ def may_fuse(query: Tensor, msg: Tensor) -> bool:
     """
     if not at_hand(query, msg) or torch.is_autocast_enabled(msg.device.type):
         return False
-    if msg.device.type != "cpu":
+    if not may_ask(msg.device):
         return True  # asking the device takes longer than it is worth
     return bool((query.detach().norm() * msg.detach().norm()).isfinite())  # as Cauchy and Schwarz say
 

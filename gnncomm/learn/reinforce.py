@@ -85,7 +85,7 @@ class Reinforce(GradientLearner[ReinforceConfig]):
     normalised or clipped. The end of an episode ends all returns, a time limit, too.
 
     ``faithful``: a row counts where it lives after the step, so that the last action of who arrives is dropped, and who
-    comes is charged for what the row did before. (Who comes in the very step that ends an episode is not seen.)
+    comes is charged for what the row did before.
     """
 
     Config = ReinforceConfig
@@ -104,7 +104,7 @@ class Reinforce(GradientLearner[ReinforceConfig]):
         gap = self.config.detach_gap
         self.chunk = gap if 0 < gap < length else 0
         require_divisor("detach_gap", self.chunk, length)
-        self.experience = Experience(length, chunk=self.chunk, fresh=True)
+        self.experience = Experience(length, chunk=self.chunk, fresh=True, after=self.config.faithful)
 
     def _improve(self, rollout: Rollout) -> dict[str, float]:
         within_TB = rollout.done.cumsum(0) - rollout.done.long() == 0
@@ -114,7 +114,7 @@ class Reinforce(GradientLearner[ReinforceConfig]):
                 "steps: expected rollout of at least max_steps of the environment. Set rollout."
             )
         return_TBN = returns(rollout, self._team, self.config.gamma, self.config.shared_reward)
-        counts_TBN = within_TB.unsqueeze(-1) & (lives_on(rollout) if self.config.faithful else rollout.timestep.alive)
+        counts_TBN = within_TB.unsqueeze(-1) & self._counting(rollout)
         played, parts = rollout, (return_TBN, counts_TBN)
         if self.chunk:
             count = len(within_TB) // self.chunk
@@ -124,6 +124,10 @@ class Reinforce(GradientLearner[ReinforceConfig]):
         means.add({name: term.value for name, term in terms.items()})
         means.add({"grad_norm": self._step(total(terms)), "episode_return": return_TBN[0].mean()})
         return means.read()
+
+    def _counting(self, rollout: Rollout) -> Tensor:
+        """``[T, B, N]``: whose decision in a step is learned from."""
+        return rollout.timestep.alive if rollout.after is None else rollout.after.alive
 
     @property
     def _team(self) -> Tensor | None:
@@ -159,11 +163,3 @@ def returns(rollout: Rollout, team: Tensor | None, gamma: float, share: float) -
     common = gae(mean_TBN, nothing, nothing, torch.ones_like(nothing), rollout.done, gamma, 1.0)
     individual = gae(own_TBN, nothing, nothing, mine_TBN, rollout.done, gamma, 1.0)
     return share * common + (1 - share) * individual
-
-
-def lives_on(rollout: Rollout) -> Tensor:
-    """``[T, B, N]``: whose row lives after the step; where an episode ends, whoever acted in it and goes on."""
-    alive_TBN = rollout.timestep.alive
-    last_TBN = torch.where(alive_TBN, rollout.discount != 0, rollout.paid)
-    after_TBN = torch.cat([alive_TBN[1:], last_TBN[-1:]])
-    return torch.where(rollout.done.unsqueeze(-1), last_TBN, after_TBN)
