@@ -42,6 +42,8 @@ class MethodRow:
     channel_used: bool
     bits: float
     """Per agent and step."""
+    beta: float
+    """Share of the budget, see ``gnncomm.evaluation.traffic.Traffic``."""
     parameters: int
     steps_per_second: float | None = None
     """Of training, see ``bench_speed``."""
@@ -93,6 +95,7 @@ def _row(method: Method, config: TrainConfig, env_steps: int, report: Report, pa
         report.gain.interval.low,
         report.channel_used,
         report.wire.bits_per_agent_step,
+        report.wire.beta,
         parameters,
     )
 
@@ -101,7 +104,7 @@ def methods_table(rows: Sequence[MethodRow], titles: Mapping[str, str]) -> Table
     """For the terminal."""
     table = Table(title=f"{rows[0].env}, {rows[0].env_steps:,} steps" if rows else "", title_justify="left", box=None)
     table.add_column("method")
-    for name in ("success", "95 %", "muted", "steps", "gain", "bits", "parameters", "steps/s"):
+    for name in ("success", "95 %", "muted", "steps", "gain", "bits", "beta", "parameters", "steps/s"):
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(
@@ -112,6 +115,7 @@ def methods_table(rows: Sequence[MethodRow], titles: Mapping[str, str]) -> Table
             f"{row.length['mean']:.2f}",
             f"{row.gain:+.3f}" + ("" if row.channel_used else " unused"),
             f"{row.bits:,.0f}",
+            f"{row.beta:.3f}",
             f"{row.parameters:,}",
             "" if row.steps_per_second is None else f"{row.steps_per_second:,.0f}",
         )
