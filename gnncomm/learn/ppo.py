@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means
+from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means, Metrics
 from gnncomm.learn.losses import (
     LossFunction,
     Targets,
@@ -115,7 +115,11 @@ class PPO(GradientLearner[PPOConfig]):
         self.return_norm = ReturnNorm()
         return {"returns": self.return_norm}
 
-    def _improve(self, rollout: Rollout) -> dict[str, float]:
+    def _schedules(self) -> dict[str, float]:
+        first, last = self.config.entropy, self.config.entropy_end
+        return {"entropy": -(first + (last - first) * min(self._progress, 1.0))}
+
+    def _improve(self, rollout: Rollout) -> Metrics:
         config, means = self.config, Means()
         targets = self._targets(rollout)
         for epoch, chunk in self._minibatches(rollout, config.epochs, config.minibatches):
@@ -124,15 +128,15 @@ class PPO(GradientLearner[PPOConfig]):
             terms = self._losses(evaluation, mine, targets.select(chunk, dim=1))
             means.add({name: term.value for name, term in terms.items()} | drift(evaluation, mine, config.clip))
             means.add({"grad_norm": self._step(total(terms), self._resting(epoch))})
-        return means.read() | self._team_rewards(rollout) | {"explained_variance": targets.explained}
+        return means.tensors() | self._team_rewards(rollout) | {"explained_variance": targets.explained}
 
-    def _team_rewards(self, rollout: Rollout) -> dict[str, float]:
+    def _team_rewards(self, rollout: Rollout) -> dict[str, Tensor]:
         """Mean reward of a step for each team, where there are several: the mean of all says nothing of opponents."""
         teams = self.policy.teams
         if teams is None:
             return {}
-        share_TBN = team_share(rollout.reward, rollout.paid, teams.index)
-        return {f"reward_{name}": float(share_TBN[..., teams.first(name)].mean()) for name in teams.names}
+        share_TBN = team_share(rollout.reward, rollout.paid, teams.index, len(teams.names))
+        return {f"reward_{name}": share_TBN[..., teams.first(name)].mean() for name in teams.names}
 
     def _targets(self, rollout: Rollout) -> Targets:
         config, alive_TBN = self.config, rollout.timestep.alive
@@ -141,8 +145,9 @@ class PPO(GradientLearner[PPOConfig]):
         read = (rollout.reward, rollout.value, rollout.discount)
         reward_TBN, value_TBN, discount_TBN = (torch.where(alive_TBN, x, 0.0) for x in read)
         next_value_TBN = torch.where(discount_TBN != 0, rollout.next_value, 0.0)
-        team = None if self.policy.teams is None else self.policy.teams.index
-        reward_TBN = (1 - share) * reward_TBN + share * team_share(rollout.reward, rollout.paid, team)
+        teams = self.policy.teams
+        team = (None,) if teams is None else (teams.index, len(teams.names))
+        reward_TBN = (1 - share) * reward_TBN + share * team_share(rollout.reward, rollout.paid, *team)
         baseline = torch.where(alive_TBN.unsqueeze(-1), rollout.baseline, 0.0)
         if config.normalise_returns:
             restore = self.return_norm.restore
@@ -157,7 +162,7 @@ class PPO(GradientLearner[PPOConfig]):
         explained = explained_variance(value_TBN, return_TBN, alive_TBN)
         target_TBN = return_TBN
         if config.normalise_returns:
-            self.return_norm.update(return_TBN[alive_TBN])
+            self.return_norm.update(return_TBN, alive_TBN)
             target_TBN = self.return_norm.normalise(return_TBN)
         if config.normalise_advantages:
             advantage_TBN = normalised(advantage_TBN, alive_TBN)
@@ -167,13 +172,12 @@ class PPO(GradientLearner[PPOConfig]):
     def _losses(self, now: Evaluation, rollout: Rollout, targets: Targets) -> dict[str, Term]:
         config, mask = self.config, rollout.timestep.alive
         clip, value_clip = config.clip, config.clip if config.value_clip else None
-        entropy = config.entropy + (config.entropy_end - config.entropy) * min(self._progress, 1.0)
         own = {
             "policy_loss": Term(policy_loss(now.log_prob, rollout.log_prob, targets.advantage, mask, clip)),
             "value_loss": Term(
                 value_loss(now.value, rollout.value, targets.value, mask, value_clip), config.value_coef
             ),
-            "entropy": Term(masked_mean(now.entropy, mask), -entropy),
+            "entropy": Term(masked_mean(now.entropy, mask), self.scheduled["entropy"]),
             "wire_cost": Term(masked_mean(now.cost, mask)),
         }
         choices = choice_terms(now, rollout, targets, clip, value_clip, config.value_coef)
@@ -184,5 +188,5 @@ class PPO(GradientLearner[PPOConfig]):
         every = self.config.graph_every
         if not every:
             return []
-        graph_turn = (self.updates * self.config.epochs + epoch) % every == every - 1
+        graph_turn = (self.number * self.config.epochs + epoch) % every == every - 1
         return [parameter for parameter in self._trained if (id(parameter) in self._graph) != graph_turn]
