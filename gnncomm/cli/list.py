@@ -24,7 +24,9 @@ TITLES = {
     "encoder": "encoders",
     "memory": "memories (--memory)",
     "critic": "critics",
+    "mixer": "mixers: the critics of learners of values",
     "learner": "learners",
+    "loss": "losses of published methods (--losses); join with +",
     "logger": "loggers",
     "curriculum": "curricula (--curriculum SETTING CURRICULUM)",
 }

@@ -15,9 +15,11 @@ from gnncomm.errors import ConfigError
 from gnncomm.layers import NONE, CommLayer, CommStack, make_rounds
 from gnncomm.learn.config import VERSION, TrainConfig
 from gnncomm.learn.learner import Learner
+from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.parts import NO_PARTS, Parts, is_made
 from gnncomm.learn.rows import RowParts
-from gnncomm.policy import CommPolicy, Memory, with_state
+from gnncomm.policy import CommPolicy, Memory, tells_state, with_state
+from gnncomm.registry import registry_of
 from gnncomm.schedule import Scheduler
 from gnncomm.topology import Empty, Topology
 from gnncomm.types import TeamSpec, VectorEnv
@@ -41,13 +43,24 @@ def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, Comm
     env = make_env(config, parts)
     config = config.replace(num_envs=env.num_envs)
     policy = build_policy(config, env, parts)
-    return env, policy, build_learner(config, policy, parts)
+    return env, policy, build_learner(config, policy, parts, TeamSpec.of(env))
 
 
 def make_env(config: TrainConfig, parts: Parts = NO_PARTS) -> VectorEnv:
     """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``gnncomm.load``."""
     env = _make_env(config, parts)
-    return with_state(env) if config.policy.critic == "state" else env
+    known = registry_of("loss")
+    wanted = any(getattr(known.find(name), "wants_state", False) for name in map(_name, loss_texts(config)))
+    return with_state(env) if config.policy.critic == "state" or (wanted and tells_state(env)) else env
+
+
+def loss_texts(config: TrainConfig) -> list[str]:
+    """The losses that ``config`` names, one by one."""
+    return [text.strip() for text in config.policy.losses.split(" + ") if text.strip()]
+
+
+def _name(text: str) -> str:
+    return text.partition(":")[0]
 
 
 def _make_env(config: TrainConfig, parts: Parts) -> VectorEnv:
@@ -61,14 +74,29 @@ def _make_env(config: TrainConfig, parts: Parts) -> VectorEnv:
     )
 
 
-def build_learner(config: TrainConfig, policy: CommPolicy, parts: Parts = NO_PARTS) -> Learner:
-    """The learner that ``config`` describes for ``policy``."""
+def build_losses(config: TrainConfig, policy: CommPolicy, spec: TeamSpec) -> list[LossFunction]:
+    """The losses that ``config`` names for ``policy``, with weights drawn from ``config.run.seed``."""
+    width = spec.state_dim or spec.num_agents * spec.obs_dim
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.run.seed)
+        sizes = {"policy": policy, "num_agents": spec.num_agents, "state_dim": width}
+        return [registry_of("loss").resolve(text, **sizes) for text in loss_texts(config)]
+
+
+def build_learner(config: TrainConfig, policy: CommPolicy, parts: Parts, spec: TeamSpec) -> Learner:
+    """The learner that ``config`` describes for ``policy``, which plays in teams like ``spec``."""
     told: dict[str, Any] = {"total_updates": config.updates, "seed": config.run.seed, "length": config.run.rollout}
     if "learner" in parts:
+        if config.policy.losses:
+            raise ConfigError(
+                f"losses: expected none beside a learner that is given as an object, got {config.policy.losses!r}. "
+                "Give them to your learner."
+            )
         learner: Learner = _made("learner", parts["learner"], Learner, policy, **told)
         return learner
     config.learner.require_fit(config.env.num_envs)
-    return config.learner.learner(policy, losses=parts.get("losses", ()), **told)
+    losses = [*build_losses(config, policy, spec), *parts.get("losses", ())]
+    return config.learner.learner(policy, losses=losses, **told)
 
 
 def build_policy(config: TrainConfig, env: VectorEnv, parts: Parts = NO_PARTS) -> CommPolicy:

@@ -81,6 +81,8 @@ class PolicyConfig:
     critic: Literal["features", "observation", "state", "graph"] = "features"
     """What the critic reads: the actor's features, or by a trunk of its own observations, these and the environment's
     state, or the observations in a graph network over the topology."""
+    losses: str = ""
+    """What parts learn beside the learner's own loss, by name: masia, maic + tmc:smooth=1; see gnncomm list losses."""
 
     def __post_init__(self) -> None:
         require_types(self, "policy.")
@@ -267,7 +269,7 @@ def _unfolded(data: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-_SINCE = {"encoder", "agent_id", "share", "critic", "loggers"}
+_SINCE = {"encoder", "agent_id", "share", "critic", "losses", "loggers"}
 """Leaves that came later than runs that have a hash of their settings."""
 
 

@@ -92,7 +92,7 @@ class TeamConfig:
         """Policy and learner, and this configuration as it is with ``objects``: by name what has one."""
         training = self.training()
         policy = assemble(training, self.team, objects)
-        learner = build_learner(training, policy, objects)
+        learner = build_learner(training, policy, objects, self.team)
         kind, length = learner.experience.kind, learner.experience.length
         if learner.policy is not policy or (kind, length) != ("rollout", self.segment):
             raise ConfigError(

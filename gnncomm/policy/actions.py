@@ -84,6 +84,51 @@ class Categorical(nn.Module):
         return mask_logits(logits, action_mask, alive)
 
 
+class EpsilonGreedy(Categorical):
+    r"""One of ``width`` actions by their values: ``logits`` are :math:`Q(a)`, ``-inf`` where an action is not allowed.
+
+    .. math::
+        \pi(a) = (1 - \epsilon) [a = \arg\max_b Q(b)] + \epsilon / n, \qquad n \text{ actions are allowed}
+
+    Explores while the policy trains and a key names the draws; in evaluation mode it is greedy, whatever the key. So
+    are the agents that run on their own. The probabilities have no gradient.
+
+    Args:
+        width: A.
+        epsilon: how often it explores; a tensor that is saved with the policy, set by whoever trains it.
+    """
+
+    epsilon: Tensor
+
+    def __init__(self, width: int, epsilon: float = 1.0) -> None:
+        super().__init__(width)
+        self.register_buffer("epsilon", torch.tensor(float(epsilon)))
+
+    def choose(self, logits: Tensor, key: int | Tensor | None, episode: Tensor, step: Tensor, agent: Tensor) -> Tensor:
+        best = logits.argmax(-1)
+        if key is None or not self.training:
+            return best
+        explores = random.uniform(random.stream(key, "explore"), episode, step, agent) < self.epsilon
+        allowed = torch.where(logits == -torch.inf, logits, torch.zeros_like(logits))
+        return torch.where(explores, choose_action(allowed, key, episode, step, agent), best)
+
+    def log_prob(self, logits: Tensor, action: Tensor) -> Tensor:
+        """``-inf`` for what it would not do; NaN where a value is NaN or infinity."""
+        return self._probabilities(logits).gather(-1, action.unsqueeze(-1)).squeeze(-1).log()
+
+    def entropy(self, logits: Tensor) -> Tensor:
+        return -torch.special.xlogy(probabilities := self._probabilities(logits), probabilities).sum(-1)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        logits = logits.detach()
+        best, action = logits.max(-1, keepdim=True)
+        allowed = (logits != -torch.inf).to(logits.dtype)
+        epsilon = self.epsilon.to(logits.dtype) if self.training else logits.new_zeros(())
+        greedy = torch.zeros_like(logits).scatter(-1, action, 1.0)
+        mixed = (1 - epsilon) * greedy + epsilon * allowed / allowed.sum(-1, keepdim=True)
+        return torch.where(best.isfinite(), mixed, torch.nan)
+
+
 class TanhGaussian(PerAgent):
     r"""A numbers, each within its bounds: float ``[..., N, A]``, a squashed Gaussian (Haarnoja et al. 2018, app. C).
 
