@@ -18,12 +18,20 @@ _SQUARES = ("exp_avg_sq", "square_avg")
 
 
 def optimizer_of(name: Name, groups: Sequence[dict[str, Any]], lr: float, eps: float, alpha: float) -> Optimizer:
-    """Adam (Kingma and Ba 2015), RAdam (Liu et al. 2020), or RMSprop with the decay ``alpha``, of parameters."""
+    """Adam (Kingma and Ba 2015), RAdam (Liu et al. 2020), or RMSprop with the decay ``alpha``, of parameters.
+
+    On a GPU its steps can be recorded, and learning rates are tensors there, to be filled and never replaced.
+    """
+    device = groups[0]["params"][0].device
+    there: dict[str, Any] = {}
+    if device.type == "cuda":
+        groups = [{**group, "lr": torch.full((), lr, device=device)} for group in groups]
+        there = {"capturable": True}
     if name == "rmsprop":
-        return RMSprop(groups, lr=lr, alpha=alpha, eps=eps)
+        return RMSprop(groups, lr=lr, alpha=alpha, eps=eps, **there)
     if name == "radam":
-        return RAdam(groups, lr=lr, eps=eps)
-    return Adam(groups, lr=lr, eps=eps, fused=True)
+        return RAdam(groups, lr=lr, eps=eps, **there)
+    return Adam(groups, lr=lr, eps=eps, fused=True, **there)
 
 
 def optimizer_slots(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means
+from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means, Metrics
 from gnncomm.learn.learner import Experience
 from gnncomm.learn.losses import LossFunction, Term, joined, total
 from gnncomm.learn.optimizers import Name
@@ -106,7 +106,7 @@ class Reinforce(GradientLearner[ReinforceConfig]):
         require_divisor("detach_gap", self.chunk, length)
         self.experience = Experience(length, chunk=self.chunk, fresh=True, after=self.config.faithful)
 
-    def _improve(self, rollout: Rollout) -> dict[str, float]:
+    def _improve(self, rollout: Rollout) -> Metrics:
         within_TB = rollout.done.cumsum(0) - rollout.done.long() == 0
         if not bool(rollout.done.any(0).all()):
             raise ConfigError(
@@ -123,7 +123,7 @@ class Reinforce(GradientLearner[ReinforceConfig]):
         terms, means = self._losses(now, played, *parts, within_TB.sum()), Means()
         means.add({name: term.value for name, term in terms.items()})
         means.add({"grad_norm": self._step(total(terms)), "episode_return": return_TBN[0].mean()})
-        return means.read()
+        return means.tensors()
 
     def _counting(self, rollout: Rollout) -> Tensor:
         """``[T, B, N]``: whose decision in a step is learned from."""
