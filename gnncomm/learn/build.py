@@ -16,6 +16,7 @@ from gnncomm.layers import NONE, CommLayer, CommStack, make_rounds
 from gnncomm.learn.config import VERSION, TrainConfig
 from gnncomm.learn.learner import Learner
 from gnncomm.learn.parts import NO_PARTS, Parts, is_made
+from gnncomm.learn.resources import require_weights
 from gnncomm.learn.rows import RowParts
 from gnncomm.policy import CommPolicy, Memory, with_state
 from gnncomm.schedule import Scheduler
@@ -40,6 +41,8 @@ def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, Comm
         config.learner.require_fit(config.env.num_envs)
     env = make_env(config, parts)
     config = config.replace(num_envs=env.num_envs)
+    if not parts.keys() & {"policy", "encoder", "actor"}:
+        require_weights(config, env)
     policy = build_policy(config, env, parts)
     return env, policy, build_learner(config, policy, parts)
 
