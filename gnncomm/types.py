@@ -6,7 +6,6 @@ K non-zeros of a sparse observation, S width of the global state.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
@@ -222,15 +221,18 @@ class Moment(Batch):
     alive: Tensor | None = None  # [B, N] bool: who takes part; None where nobody said
 
 
+_FARTHEST = 1e30
+
+
 @dataclass(frozen=True)
 class Box:
     """Actions that are A numbers for each of N agents: a floating-point tensor ``[B, N, A]``.
 
-    Agent n may choose ``a`` with ``low[n][a] <= action <= high[n][a]``, all finite. Where both are equal it has no such
-    number: nothing is drawn there.
+    Agent n may choose ``a`` with ``low[n][a] <= action <= high[n][a]``, within 1e30, so that float32 holds their
+    difference. Where both are equal it has no such number: nothing is drawn there.
 
     Raises:
-        ConfigError: bounds that are not finite, not in order, or not of one width.
+        ConfigError: bounds that are larger, not in order, or not of one width.
     """
 
     low: tuple[tuple[float, ...], ...]
@@ -241,9 +243,10 @@ class Box:
         if [len(row) for row in low] != [len(row) for row in high] or len({len(row) for row in low}) != 1:
             raise ConfigError(f"Box: expected low and high [N, A], got {self.low} and {self.high}. Pad shorter rows.")
         pairs = [pair for mine, theirs in zip(low, high, strict=True) for pair in zip(mine, theirs, strict=True)]
-        if not pairs or not all(-math.inf < a <= b < math.inf for a, b in pairs):
+        wrong = next((pair for pair in pairs if not -_FARTHEST <= pair[0] <= pair[1] <= _FARTHEST), None)
+        if not pairs or wrong:
             raise ConfigError(
-                f"Box: expected finite low <= high, got {self.low} and {self.high}. Wrap the environment."
+                f"Box: expected low <= high within {_FARTHEST:g}, got {wrong or 'no numbers'}. Wrap the environment."
             )
 
 

@@ -17,6 +17,7 @@ from gnncomm.learn.config import VERSION, TrainConfig
 from gnncomm.learn.learner import Learner
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.parts import NO_PARTS, Parts, is_made
+from gnncomm.learn.resources import require_weights
 from gnncomm.learn.rows import RowParts
 from gnncomm.policy import CommPolicy, Memory, has_state, with_state
 from gnncomm.registry import registry_of
@@ -42,6 +43,8 @@ def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, Comm
         config.learner.require_fit(config.env.num_envs)
     env = make_env(config, parts)
     config = config.replace(num_envs=env.num_envs)
+    if not parts.keys() & {"policy", "encoder", "actor"}:
+        require_weights(config, env)
     policy = build_policy(config, env, parts)
     return env, policy, build_learner(config, policy, parts, TeamSpec.of(env))
 
