@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from inspect import Parameter, Signature
 from types import FunctionType
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import numpy as np
 import torch
@@ -95,8 +95,9 @@ class GridEnv(Rules[StateT, DrawsT]):
         super().__init_subclass__(**keywords)
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
         if parameters and parameters[-1].kind is Parameter.VAR_KEYWORD:
+            hints = get_type_hints(cls.settings_class)
             own = [
-                Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+                Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
                 for each in fields(cls.settings_class)
             ]
             parameters = [*parameters[:-1], *own]
