@@ -8,19 +8,21 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.optim import Adam, Optimizer, RMSprop
+from torch.optim import Adam, Optimizer, RAdam, RMSprop
 
 from gnncomm.errors import CheckpointMismatchError
 
-Name = Literal["adam", "rmsprop"]
+Name = Literal["adam", "radam", "rmsprop"]
 
 _SQUARES = ("exp_avg_sq", "square_avg")
 
 
 def optimizer_of(name: Name, groups: Sequence[dict[str, Any]], lr: float, eps: float, alpha: float) -> Optimizer:
-    """Adam (Kingma and Ba 2015), or RMSprop with the decay ``alpha``, of groups of parameters."""
+    """Adam (Kingma and Ba 2015), RAdam (Liu et al. 2020), or RMSprop with the decay ``alpha``, of parameters."""
     if name == "rmsprop":
         return RMSprop(groups, lr=lr, alpha=alpha, eps=eps)
+    if name == "radam":
+        return RAdam(groups, lr=lr, eps=eps)
     return Adam(groups, lr=lr, eps=eps, fused=True)
 
 
