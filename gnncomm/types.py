@@ -301,6 +301,8 @@ class TeamSpec:
     state_dim: int = 0  # S of the time steps; 0: they show no state
 
     def __post_init__(self) -> None:
+        if not isinstance(self.box, Box | None):
+            raise ConfigError(f"box: expected a gnncomm.types.Box(low [N, A], high [N, A]), got {self.box!r}.")
         if self.box is not None and (len(self.box.low), len(self.box.low[0])) != (self.num_agents, self.num_actions):
             raise ConfigError(
                 f"box: expected bounds [N={self.num_agents}, A={self.num_actions}], got "

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from inspect import Parameter, Signature
 from types import FunctionType
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import numpy as np
 import torch
@@ -91,16 +91,21 @@ class GridEnv(Rules[StateT, DrawsT]):
     __signature__: ClassVar[Signature]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """``inspect.signature(cls)`` names the settings one by one: listings and "did you mean" read it."""
+        """``inspect.signature(cls)`` and the docstring name the settings one by one, as listings and help read them."""
         super().__init_subclass__(**keywords)
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
         if parameters and parameters[-1].kind is Parameter.VAR_KEYWORD:
+            hints = get_type_hints(cls.settings_class)
             own = [
-                Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+                Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
                 for each in fields(cls.settings_class)
             ]
             parameters = [*parameters[:-1], *own]
         cls.__signature__ = Signature(parameters)
+        if "__doc__" in vars(cls) and cls.__doc__ and "settings_class" in vars(cls):
+            told = [f"    {each.name}: {doc}" for each in fields(cls.settings_class) if (doc := each.metadata["doc"])]
+            said = ["Args:", "    num_envs, device, observation: See ``GridEnv``.", *told]
+            cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__), "", *said])
 
     def __init__(
         self,

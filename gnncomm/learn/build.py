@@ -119,7 +119,7 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
         if "policy" in parts:
             sizes = spec.obs_dim, spec.num_actions, spec.num_agents
             given: CommPolicy = _made("policy", parts["policy"], CommPolicy, *sizes)
-            return given.to(config.run.device)
+            return _placed(given, config.run.device)
         comm = _comm(config.replace(comm="mean") if silent else config, parts)
         hidden, num_agents, wire = comm.in_channels, spec.num_agents, config.wire
         rows = RowParts(config, spec, hidden)
@@ -146,7 +146,12 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
             actions=rows.actions,
             teams=rows.teams,
         )
-    return policy.to(config.run.device)
+    return _placed(policy, config.run.device)
+
+
+def _placed(policy: CommPolicy, device: str) -> CommPolicy:
+    """On ``device``; one that is made without memory for its tensors has none to move."""
+    return policy if torch.get_default_device().type == "meta" else policy.to(device)
 
 
 def _comm(config: TrainConfig, parts: Parts) -> CommStack:
@@ -160,6 +165,11 @@ def _comm(config: TrainConfig, parts: Parts) -> CommStack:
         layers = make_rounds(given or own.comm, own.hidden, rounds, own.share_rounds)
     elif isinstance(given, Sequence):
         layers = [_made("comm", layer, CommLayer, own.hidden, own.hidden) for layer in given]
+    elif isinstance(given, nn.Module) and not isinstance(given, CommLayer):
+        raise ConfigError(
+            f"comm: expected a CommLayer, got {type(given).__name__}, which does not say what is on the wire. A "
+            "convolution of torch_geometric becomes one with ConvComm(conv); others derive from CommLayer."
+        )
     elif isinstance(given, CommLayer) and rounds > 1 and not own.share_rounds:
         raise ConfigError(
             f"comm: expected a layer for each of rounds={rounds}, got one. Give a list of layers, a class that makes "

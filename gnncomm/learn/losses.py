@@ -56,6 +56,8 @@ def joined(parts: Iterable[Terms]) -> dict[str, Term]:
     """
     found: dict[str, Term] = {}
     for terms in parts:
+        if not isinstance(terms, Mapping):
+            raise ConfigError(f"loss: expected terms by name, {{'mine': Term(value)}}, got {type(terms).__name__}.")
         for name, term in terms.items():
             if name in found:
                 raise ConfigError(f"loss: expected a name for each term, got two called {name!r}. Rename yours.")
