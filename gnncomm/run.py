@@ -26,6 +26,7 @@ from gnncomm.errors import (
 )
 from gnncomm.learn.build import make_env
 from gnncomm.learn.config import EnvConfig, TrainConfig
+from gnncomm.learn.learner import LearnerConfig
 from gnncomm.learn.naming import name_of, of_environment
 from gnncomm.learn.parts import Parts, kept, require_given, require_same, taken
 from gnncomm.learn.resources import require_memory
@@ -171,7 +172,21 @@ def default_config(env: str, **changes: Any) -> TrainConfig:
     Raises:
         ConfigError: an unknown environment or setting, or a value out of range.
     """
-    return recipe_of(env).replace(**{"env.id": env} | changes)
+    config, learner = recipe_of(env), changes.pop("learner", None)
+    if learner is not None:
+        config = with_learner(
+            config.replace(**{"env.id": env, "env_settings": changes.get("env_settings", {})}), learner
+        )
+    return config.replace(**{"env.id": env} | changes)
+
+
+def with_learner(config: TrainConfig, learner: LearnerConfig | str) -> TrainConfig:
+    """A recipe with another learner, and with what this one needs otherwise than the recipe says."""
+    learner = LearnerConfig.of(learner)
+    if type(learner) is type(config.learner) or environments.is_foreign(config.env.id):
+        return config.replace(learner=learner)
+    length = environments.make(config.env.id, 1, **dict(config.env.settings)).max_steps
+    return config.replace(learner=learner, **learner.suited(length))
 
 
 def train(

@@ -25,7 +25,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.learn import VERSION, EnvConfig, LearnerConfig, PolicyConfig, PPOConfig, RunConfig, TrainConfig, WireConfig
 from gnncomm.learn.config import Setting
 from gnncomm.learn.parts import require_given
-from gnncomm.run import Trained, config_of, default_config, load, read_config, train
+from gnncomm.run import Trained, config_of, default_config, load, read_config, train, with_learner
 from gnncomm.store import safe_run_path
 
 
@@ -187,7 +187,7 @@ def _parse(words: list[str]) -> TrainArgs:
     if method is not None:
         known = method.config(known)
     if learner is not None:
-        known = known.replace(learner=learner)
+        known = with_learner(known.replace(env_settings={**known.env.settings, **first.env.settings}), learner)
     args = parse(TrainArgs, words, "gnncomm train", TrainArgs.of(known))
     if (resumed or first.config) and not args.trust_env:
         spoken = environments.named_code(env, first.env.settings) if first.env.id else frozenset[str]()

@@ -51,7 +51,8 @@ def make_env(config: TrainConfig, parts: Parts = NO_PARTS) -> VectorEnv:
     env = _make_env(config, parts)
     known = registry_of("loss")
     wanted = any(getattr(known.find(name), "wants_state", False) for name in map(_name, loss_texts(config)))
-    return with_state(env) if config.policy.critic == "state" or (wanted and tells_state(env)) else env
+    wanted = (wanted or config.learner.looks_at_state) and tells_state(env)
+    return with_state(env) if config.policy.critic == "state" or wanted else env
 
 
 def loss_texts(config: TrainConfig) -> list[str]:

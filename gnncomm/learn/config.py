@@ -271,6 +271,8 @@ def _unfolded(data: Mapping[str, Any]) -> dict[str, Any]:
 
 _SINCE = {"encoder", "agent_id", "share", "critic", "losses", "loggers"}
 """Leaves that came later than runs that have a hash of their settings."""
+_SINCE_OF_PPO = {"optimizer", "alpha", "eps", "huber", "norm_rate", "norm_every", "choice_credit", "chunk"}
+"""The same of those of PPO."""
 
 
 def folded(config: TrainConfig, without: Collection[str] = ()) -> dict[str, Any]:
@@ -281,6 +283,10 @@ def folded(config: TrainConfig, without: Collection[str] = ()) -> dict[str, Any]
     tree, plain = to_json(config), TrainConfig().to_data()
     learner, given = tree.pop("learner"), tree.pop("given")
     name = learner.pop("name")
+    if name == "ppo":
+        learner = {
+            leaf: v for leaf, v in learner.items() if not (leaf in _SINCE_OF_PPO and v == plain["learner"][leaf])
+        }
     flat: dict[str, Any] = {"ppo": learner} if name == "ppo" else {"learner": {"name": name, **learner}}
     flat |= {"given": given} if given else {}
     names = {path: leaf for leaf, path in _LEAVES.items()} | {"env.id": "env"}

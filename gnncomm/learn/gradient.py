@@ -40,7 +40,7 @@ class GradientConfig(LearnerConfig):
     lr_schedule: Literal["constant", "linear"] = "linear"
     """"linear" goes to zero at the end of training."""
     optimizer: optimizers.Name = "adam"
-    """adam, or rmsprop."""
+    """adam, radam or rmsprop."""
     alpha: float = 0.99
     """Decay of the mean square of RMSprop."""
     eps: float = 1e-5

@@ -78,9 +78,9 @@ def _weighed(term: Term) -> Tensor:
     return term.value if plain else term.weight * term.value
 
 
-def normalised(x: Tensor, mask: Tensor) -> Tensor:
-    """x of mean 0 and variance 1 where mask is True."""
-    centred = x - masked_mean(x, mask)
+def normalised(x: Tensor, mask: Tensor, centre: bool = True) -> Tensor:
+    """x of mean 0 and variance 1 where mask is True; without ``centre``, of mean square 1."""
+    centred = x - masked_mean(x, mask) if centre else x
     return centred / (masked_mean(centred.square(), mask).sqrt() + 1e-8)
 
 
@@ -98,20 +98,34 @@ def policy_loss(
     return -masked_mean(torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage), mask)
 
 
+def score_loss(
+    log_prob: Float[Tensor, "*any"], advantage: Float[Tensor, "*any"], mask: Bool[Tensor, "*any"]
+) -> Float[Tensor, ""]:
+    r"""The policy gradient (Williams 1992), negated: :math:`-A \log \pi`."""
+    return -masked_mean(torch.where(mask, log_prob, 0.0) * torch.where(mask, advantage, 0.0), mask)
+
+
+def huber(error: Tensor, delta: float) -> Tensor:
+    """The squared error up to ``delta``, and the line that goes on from it: ``delta (2 |e| - delta)``; 0: no line."""
+    square = error.square()
+    return torch.where(error.abs() <= delta, square, delta * (2 * error.abs() - delta)) if delta else square
+
+
 def value_loss(
     value: Float[Tensor, "*any"],
     old_value: Float[Tensor, "*any"],
     target: Float[Tensor, "*any"],
     mask: Bool[Tensor, "*any"],
     clip: float | None,
+    delta: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Half the squared error, the larger of plain and clipped around the old value where ``clip`` is given."""
+    """Half the error (see ``huber``), the larger of plain and clipped around the old value where ``clip`` is given."""
     # Chosen before the square: theirs may be anything, and 0 * nan is no gradient.
     value, old_value, target = (torch.where(mask, x, 0.0) for x in (value, old_value, target))
-    error = (value - target).square()
+    error = huber(value - target, delta)
     if clip is not None:
         near = old_value + (value - old_value).clamp(-clip, clip)
-        error = torch.maximum(error, (near - target).square())
+        error = torch.maximum(error, huber(near - target, delta))
     return 0.5 * masked_mean(error, mask)
 
 
@@ -138,8 +152,11 @@ class Targets(Batch):
         return replace(self, **{name: value.index_select(dim, index) for name, value in rows.items()})
 
 
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
 def choice_terms(
-    now: Evaluation, rollout: Rollout, targets: Targets, clip: float, value_clip: float | None, value_coef: float
+    now: Evaluation, rollout: Rollout, targets: Targets, policy: Loss, value: Loss, value_coef: float
 ) -> dict[str, Term]:
     """As those of the action, with the probabilities and baselines of the scheduler's choices; summed over rounds.
 
@@ -148,9 +165,8 @@ def choice_terms(
     mask, policy_losses, value_losses = rollout.timestep.alive, [], []
     for k in range(now.baseline.shape[-1]):
         log_prob, old_log_prob = now.choice_log_prob[..., k], rollout.choice_log_prob[..., k]
-        policy_losses.append(policy_loss(log_prob, old_log_prob, targets.choice_advantage[..., k], mask, clip))
-        baseline, old_baseline = now.baseline[..., k], rollout.baseline[..., k]
-        value_losses.append(value_loss(baseline, old_baseline, targets.value, mask, value_clip))
+        policy_losses.append(policy(log_prob, old_log_prob, targets.choice_advantage[..., k], mask))
+        value_losses.append(value(now.baseline[..., k], rollout.baseline[..., k], targets.value, mask))
     if not policy_losses:
         return {}
     return {

@@ -8,17 +8,17 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.optim import Adam, Optimizer, RMSprop
+from torch.optim import Adam, Optimizer, RAdam, RMSprop
 
 from gnncomm.errors import CheckpointMismatchError
 
-Name = Literal["adam", "rmsprop"]
+Name = Literal["adam", "radam", "rmsprop"]
 
 _SQUARES = ("exp_avg_sq", "square_avg")
 
 
 def optimizer_of(name: Name, groups: Sequence[dict[str, Any]], lr: float, eps: float, alpha: float) -> Optimizer:
-    """Adam (Kingma and Ba 2015), or RMSprop with the decay ``alpha``, of groups of parameters.
+    """Adam (Kingma and Ba 2015), RAdam (Liu et al. 2020), or RMSprop with the decay ``alpha``, of parameters.
 
     On a GPU its steps can be recorded, and learning rates are tensors there, to be filled and never replaced.
     """
@@ -27,9 +27,16 @@ def optimizer_of(name: Name, groups: Sequence[dict[str, Any]], lr: float, eps: f
     if device.type == "cuda":
         groups = [{**group, "lr": torch.full((), lr, device=device)} for group in groups]
         there = {"capturable": True}
+    made: Optimizer
     if name == "rmsprop":
-        return RMSprop(groups, lr=lr, alpha=alpha, eps=eps, **there)
-    return Adam(groups, lr=lr, eps=eps, fused=True, **there)
+        made = RMSprop(groups, lr=lr, alpha=alpha, eps=eps, **there)
+    elif name == "radam":
+        made = RAdam(groups, lr=lr, eps=eps, **there)
+    else:
+        made = Adam(groups, lr=lr, eps=eps, fused=True, **there)
+    # torch has no public name for: steps outside a graph are meant, too
+    made._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
+    return made
 
 
 def optimizer_slots(optimizer: Optimizer) -> dict[str, Tensor]:

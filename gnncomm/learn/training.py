@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self, Unpack
 
 import torch
@@ -13,7 +14,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.learn.build import build
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.curriculum import Curriculum
-from gnncomm.learn.learner import Groups, Learner
+from gnncomm.learn.learner import Groups, Learner, Prepares
 from gnncomm.learn.parts import Parts, described, taken
 from gnncomm.learn.rollout import Rollout, begin, collect
 from gnncomm.policy import CommPolicy
@@ -54,6 +55,8 @@ class Training:
         self.curriculum.apply(env, 0.0)
         seed_B = random.seeds("train", seed, torch.arange(env.num_envs, device=env.device))
         self.carry, self.tally = begin(env, policy, seed_B)
+        if isinstance(learner, Prepares):
+            learner.prepare(self.carry.timestep, env.max_steps)
 
     @classmethod
     def of(cls, config: TrainConfig, **parts: Unpack[Parts]) -> Self:
@@ -89,9 +92,13 @@ class Training:
 
     def collect(self) -> Rollout:
         """Let the policy play on for as long as the learner wants to see."""
-        rollout, self.carry = collect(
-            self.env, self.policy, self.carry, self.learner.experience.length, self.seed, self.tally
-        )
+        wanted = self.learner.experience
+        if wanted.fresh and self.learner.updates:
+            everywhere = torch.ones_like(self.carry.timestep.first)
+            self.carry = replace(self.carry, timestep=self.env.reset(where=everywhere))
+            self.tally.running_return = torch.zeros_like(self.tally.running_return)
+        told = (self.carry, wanted.length, self.seed, self.tally)
+        rollout, self.carry = collect(self.env, self.policy, *told, keep_after=wanted.after, chunk=wanted.chunk)
         return rollout
 
     def advance(self) -> dict[str, float]:

@@ -10,6 +10,7 @@ from gnncomm import methods
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.layers import names as layers
 from gnncomm.learn import (
+    Experience,
     Fingerprint,
     GradientConfig,
     GradientLearner,
@@ -93,11 +94,11 @@ class TeamConfig:
         training = self.training()
         policy = assemble(training, self.team, objects)
         learner = build_learner(training, policy, objects, self.team)
-        kind, length = learner.experience.kind, learner.experience.length
-        if learner.policy is not policy or (kind, length) != ("rollout", self.segment):
+        if learner.policy is not policy or learner.experience != Experience(self.segment):
             raise ConfigError(
-                f"learner: expected one of this policy that asks for rollouts of segment={self.segment} steps, got "
-                f"{kind!r} of {length}. Give a class or function: learner(policy, total_updates=, seed=, length=)."
+                f"learner: expected one of this policy that asks for rollouts of segment={self.segment} steps and no "
+                f"more, got {learner.experience}. Give a class or function: learner(policy, total_updates=, seed=, "
+                "length=)."
             )
         if isinstance(learner, GradientLearner):
             _require_constant(learner.config)

@@ -16,6 +16,9 @@ from gnncomm.types import Observation, SparseObs
 class Encoder(Remembers, nn.Module):
     """``ReLU(W o + b)``, for flat observations and for the sparse form of the same vectors.
 
+    With ``layer_norm`` it is ``ReLU(LN(W o + b))`` (Ba et al. 2016), by which learners of values without targets
+    converge (Gallici et al. 2025).
+
     The sparse form sums the columns of W that its indices name (an embedding bag): same weights, same result, without
     the dense vector.
 
@@ -27,9 +30,10 @@ class Encoder(Remembers, nn.Module):
         DtypeError: the observation is no floating-point tensor, or a wider one than the weights.
     """
 
-    def __init__(self, obs_dim: int, hidden: int) -> None:
+    def __init__(self, obs_dim: int, hidden: int, layer_norm: bool = False) -> None:
         super().__init__()
         self.obs_dim, self.hidden = obs_dim, hidden
+        self.norm = nn.LayerNorm(hidden) if layer_norm else nn.Identity()
         self.weight = nn.Parameter(torch.empty(obs_dim, hidden))
         self.bias = nn.Parameter(torch.zeros(hidden))
         self.reset_parameters()
@@ -49,9 +53,9 @@ class Encoder(Remembers, nn.Module):
                 per_sample_weights=obs.value.reshape(-1, count).to(self.weight.dtype),
                 mode="sum",
             )
-            return torch.relu(summed.view(*rows, self.hidden) + self.bias)
+            return torch.relu(self.norm(summed.view(*rows, self.hidden) + self.bias))
         self._check_width(obs.shape[-1])
-        return torch.relu(obs.to(self.weight.dtype) @ self.weight + self.bias)
+        return torch.relu(self.norm(obs.to(self.weight.dtype) @ self.weight + self.bias))
 
     def _check_width(self, width: int) -> None:
         if width != self.obs_dim:

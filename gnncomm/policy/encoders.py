@@ -7,6 +7,7 @@ would alone: no layer that looks across rows, such as batch normalisation.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from dataclasses import replace
@@ -46,14 +47,16 @@ class MLPEncoder(Remembers, nn.Module):
         obs_dim: D.
         hidden: H, width of every layer.
         layers: L >= 1.
+        layer_norm: normalise what enters each ReLU, see ``Encoder``.
     """
 
-    def __init__(self, obs_dim: int, hidden: int, layers: int = 2) -> None:
+    def __init__(self, obs_dim: int, hidden: int, layers: int = 2, layer_norm: bool = False) -> None:
         super().__init__()
         if layers < 1:
             raise ConfigError(f"MLPEncoder: expected layers >= 1, got {layers}.")
-        more = [part for _ in range(layers - 1) for part in (_orthogonal(nn.Linear(hidden, hidden)), nn.ReLU())]
-        self.net = nn.Sequential(Encoder(obs_dim, hidden), *more)
+        norm = [nn.LayerNorm(hidden)] if layer_norm else []
+        more = [[_orthogonal(nn.Linear(hidden, hidden)), *copy.deepcopy(norm), nn.ReLU()] for _ in range(layers - 1)]
+        self.net = nn.Sequential(Encoder(obs_dim, hidden, layer_norm), *itertools.chain(*more))
 
     def forward(self, obs: Observation) -> Tensor:
         encoded: Tensor = self.net(obs)

@@ -249,17 +249,19 @@ class CommPolicy(nn.Module):
         return self._value(features, logits, timestep, self._links(talked, alive))
 
     def _value(self, features: Tensor, logits: Tensor, timestep: TimeStep, heard: Tensor) -> Tensor:
-        """``[..., N]``: what the critic expects, of features or of everyone's best action."""
-        if isinstance(self.critic, Mixer):
-            best, action = logits.max(-1)
-            value: Tensor = self.critic(best, best, action, timestep, heard)
-        else:
-            value = self.critic(features, timestep.alive, timestep)
-        return value
+        """``[..., N]``: what the critic expects: of features, or of everyone's best action.
+
+        Values are mixed in training only, so a team that is measured may be of another size.
+        """
+        if not isinstance(self.critic, Mixer):
+            value: Tensor = self.critic(features, timestep.alive, timestep)
+            return value
+        best, action = logits.max(-1)
+        return self.critic(best, best, action, timestep, heard) if self.critic.training else best
 
     def _links(self, talked: Talk, alive: Tensor) -> Tensor:
         """``[B, N, N]``: who heard whom in some round; ``[B, N, 0]`` where nobody looks at it."""
-        if not (isinstance(self.critic, Mixer) and self.critic.hears):
+        if not (isinstance(self.critic, Mixer) and self.critic.hears and self.critic.training):
             return alive.new_zeros(*alive.shape, 0)
         every = [graph.dense.expand(*alive.shape, -1) for graph in talked.graphs]
         return torch.stack(every).any(0)
