@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer, RAdam, RMSprop
 
 from gnncomm.errors import CheckpointMismatchError
+from gnncomm.host import may_ask
 
 Name = Literal["adam", "radam", "rmsprop"]
 
@@ -24,9 +25,9 @@ def optimizer_of(name: Name, groups: Sequence[dict[str, Any]], lr: float, eps: f
     """
     device = groups[0]["params"][0].device
     there: dict[str, Any] = {}
-    if device.type == "cuda":
+    if not may_ask(device):
         groups = [{**group, "lr": torch.full((), lr, device=device)} for group in groups]
-        there = {"capturable": True}
+        there = {"capturable": device.type == "cuda"}
     made: Optimizer
     if name == "rmsprop":
         made = RMSprop(groups, lr=lr, alpha=alpha, eps=eps, **there)
