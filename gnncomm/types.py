@@ -22,6 +22,7 @@ __all__ = [
     "Box",
     "Group",
     "Grouped",
+    "Held",
     "Moment",
     "Observation",
     "Rated",
@@ -325,6 +326,19 @@ class TeamSpec:
         groups = env.groups if isinstance(env, Grouped) else ()
         state_dim = env.shown_state_dim if isinstance(env, Shown) else 0
         return cls(env.obs_dim, env.num_actions, env.num_agents, box, groups, state_dim)
+
+
+@runtime_checkable
+class Held(Protocol):
+    """An environment whose steps replace tensors and change nothing else, so that a CUDA graph can hold them."""
+
+    def held(self) -> Batch:
+        """All of these tensors, as they are."""
+        ...
+
+    def hold(self, held: Any) -> None:
+        """Go on from such tensors."""
+        ...
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
 from gnncomm.learn import credit
-from gnncomm.learn.gradient import GradientConfig, GradientLearner
+from gnncomm.learn.gradient import GradientConfig, GradientLearner, Metrics
 from gnncomm.learn.learner import Experience
 from gnncomm.learn.losses import (
     LossFunction,
@@ -116,7 +116,7 @@ class ActorCritic(GradientLearner[A]):
         self.return_norm = ReturnNorm(self.config.norm_rate)
         return {"returns": self.return_norm}
 
-    def _schedules(self) -> dict[str, float]:
+    def _schedules(self) -> Mapping[str, float]:
         first, last = self.config.entropy, self.config.entropy_end
         return {"entropy": -(first + (last - first) * min(self._progress, 1.0))}
 
@@ -137,9 +137,9 @@ class ActorCritic(GradientLearner[A]):
             every = torch.arange(0, len(rollout.done), chunk, device=rollout.done.device)
             rollout = replace(rollout, starts=rollout.starts.select(every))
         count = len(rollout.done) // chunk
-        return rollout.chunks(), targets.map(lambda value: parted(value, count))
+        return rollout.chunks(), targets.map(lambda value: parted(value, count) if value.dim() else value)
 
-    def _team_rewards(self, rollout: Rollout) -> dict[str, Tensor]:
+    def _team_rewards(self, rollout: Rollout) -> Metrics:
         """Mean reward of a step for each team, where there are several: the mean of all says nothing of opponents."""
         teams = self.policy.teams
         if teams is None:

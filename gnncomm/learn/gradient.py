@@ -18,6 +18,7 @@ from gnncomm.config import require_types
 from gnncomm.errors import ConfigError, NonFiniteError
 from gnncomm.host import Pending, asked, may_ask, pending
 from gnncomm.learn import optimizers
+from gnncomm.learn.graphs import Record, Recorded
 from gnncomm.learn.learner import Experience, Groups, LearnerConfig
 from gnncomm.learn.losses import LossFunction, contributions
 from gnncomm.learn.rollout import Rollout
@@ -123,6 +124,8 @@ class GradientLearner(ABC, Generic[C]):
             config.optimizer, self._parameter_groups(), config.lr, config.eps, config.alpha
         )
         self._taken: list[Taken] = []
+        self.recorded: Recorded[Any] | None = None
+        """An update as a graph; None: nobody asked for one."""
         self.scheduled: dict[str, Any] = {}
         """What changes from update to update: numbers, on a GPU as tensors without axes that stay where they are."""
         self._set_schedules()
@@ -157,21 +160,31 @@ class GradientLearner(ABC, Generic[C]):
                 are if it fails in any other way.
         """
         experience.require_finite()
-        self._taken.clear()
+        self._taken = []
         with ExitStack() as undo:
             undo.callback(self._take_back, *self._now())
             self._set_schedules()
-            found = Pending()
             try:
-                with nullcontext() if may_ask(self.policy.like.device) else pending(found):
-                    metrics = self._improve(experience)
+                run = self._run if self.recorded is None else self.recorded
+                metrics, self._taken, found, flag = run(experience)
+                found.settle(flag)
             finally:
                 self._require_finite()
-            found.settle()
             told = read(metrics | {"lr": self.optimizer.param_groups[0]["lr"]})
             undo.pop_all()
         self.updates += 1
         return told
+
+    def record(self, how: Record) -> None:
+        """From now on updates run as graphs, where they can; the numbers stay the same."""
+        self.recorded = Recorded(self._run, how)
+
+    def _run(self, experience: Rollout) -> tuple[Metrics, list[Taken], Pending, Tensor]:
+        """All of an update that needs no answer."""
+        self._taken, found = [], Pending()
+        with nullcontext() if may_ask(self.policy.like.device) else pending(found):
+            metrics = self._improve(experience)
+        return metrics, self._taken, found, found.flag()
 
     def state(self) -> tuple[Groups, dict[str, Any]]:
         """What the optimiser keeps, and its own modules, a group each."""
@@ -184,6 +197,12 @@ class GradientLearner(ABC, Generic[C]):
             module.load_state_dict(dict(groups[name]))
         optimizers.restore_optimizer(self.optimizer, groups["optimizer"])
         self.updates = int(counters["updates"])
+        self._forget()
+
+    def _forget(self) -> None:
+        """The optimiser has other tensors now than those that a graph holds."""
+        if self.recorded is not None:
+            self.recorded.forget()
 
     # What subclasses use.
 
@@ -249,6 +268,7 @@ class GradientLearner(ABC, Generic[C]):
             module.load_state_dict(state)
         self.optimizer.load_state_dict(optimizer)
         self.optimizer.zero_grad()
+        self._forget()
 
     def _require_finite(self) -> None:
         """Of all steps of the update."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer, RAdam, RMSprop
 
 from gnncomm.errors import CheckpointMismatchError
+from gnncomm.host import may_ask
 
 Name = Literal["adam", "radam", "rmsprop"]
 
@@ -24,14 +25,19 @@ def optimizer_of(name: Name, groups: Sequence[dict[str, Any]], lr: float, eps: f
     """
     device = groups[0]["params"][0].device
     there: dict[str, Any] = {}
-    if device.type == "cuda":
+    if not may_ask(device):
         groups = [{**group, "lr": torch.full((), lr, device=device)} for group in groups]
-        there = {"capturable": True}
+        there = {"capturable": device.type == "cuda"}
+    made: Optimizer
     if name == "rmsprop":
-        return RMSprop(groups, lr=lr, alpha=alpha, eps=eps, **there)
-    if name == "radam":
-        return RAdam(groups, lr=lr, eps=eps, **there)
-    return Adam(groups, lr=lr, eps=eps, fused=True, **there)
+        made = RMSprop(groups, lr=lr, alpha=alpha, eps=eps, **there)
+    elif name == "radam":
+        made = RAdam(groups, lr=lr, eps=eps, **there)
+    else:
+        made = Adam(groups, lr=lr, eps=eps, fused=True, **there)
+    # torch has no public name for: steps outside a graph are meant, too
+    made._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
+    return made
 
 
 def optimizer_slots(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
+from gnncomm.host import refuse
 from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means, Metrics
 from gnncomm.learn.learner import Experience
 from gnncomm.learn.losses import LossFunction, Term, joined, total
@@ -108,11 +109,11 @@ class Reinforce(GradientLearner[ReinforceConfig]):
 
     def _improve(self, rollout: Rollout) -> Metrics:
         within_TB = rollout.done.cumsum(0) - rollout.done.long() == 0
-        if not bool(rollout.done.any(0).all()):
-            raise ConfigError(
-                f"learner: REINFORCE learns from whole episodes, and one did not end within rollout={len(within_TB)} "
-                "steps: expected rollout of at least max_steps of the environment. Set rollout."
-            )
+        too_short = ConfigError(
+            f"learner: REINFORCE learns from whole episodes, and one did not end within rollout={len(within_TB)} "
+            "steps: expected rollout of at least max_steps of the environment. Set rollout."
+        )
+        refuse(~rollout.done.any(0), lambda: too_short)
         return_TBN = returns(rollout, self._team, self.config.gamma, self.config.shared_reward)
         counts_TBN = within_TB.unsqueeze(-1) & self._counting(rollout)
         played, parts = rollout, (return_TBN, counts_TBN)

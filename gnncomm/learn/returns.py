@@ -164,7 +164,7 @@ class ReturnNorm(nn.Module):
         """Take in a sample of returns, any shape; only those where ``counts`` (bool) is True, if it is given."""
         sample = returns.detach().double()
         counts = torch.ones_like(returns, dtype=torch.bool) if counts is None else counts
-        rate = torch.where(counts.any(), self.rate, 0.0).double()
+        rate = counts.any().double() * self.rate
         self.first.lerp_(masked_mean(sample, counts), rate)
         self.second.lerp_(masked_mean(sample.square(), counts), rate)
         self.weight.lerp_(torch.ones_like(self.weight), rate)
