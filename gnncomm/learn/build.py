@@ -18,7 +18,7 @@ from gnncomm.learn.learner import Learner
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.parts import NO_PARTS, Parts, is_made
 from gnncomm.learn.rows import RowParts
-from gnncomm.policy import CommPolicy, Memory, tells_state, with_state
+from gnncomm.policy import CommPolicy, Memory, has_state, with_state
 from gnncomm.registry import registry_of
 from gnncomm.schedule import Scheduler
 from gnncomm.topology import Empty, Topology
@@ -51,7 +51,7 @@ def make_env(config: TrainConfig, parts: Parts = NO_PARTS) -> VectorEnv:
     env = _make_env(config, parts)
     known = registry_of("loss")
     wanted = any(getattr(known.find(name), "wants_state", False) for name in map(_name, loss_texts(config)))
-    wanted = (wanted or config.learner.looks_at_state) and tells_state(env)
+    wanted = (wanted or config.learner.looks_at_state) and has_state(env)
     return with_state(env) if config.policy.critic == "state" or wanted else env
 
 

@@ -124,7 +124,8 @@ class ValueLearner(GradientLearner[V]):
         alive, share = rollout.timestep.alive, self.config.shared_reward
         discount = torch.where(alive, rollout.discount, 0.0)
         if self.alone:
-            return (1 - share) * torch.where(alive, rollout.reward, 0.0) + share * shared, discount
+            own = (1 - share) * torch.where(alive, rollout.reward, 0.0) + share * shared
+            return torch.where(alive, own, 0.0), discount
         goes_on = ~rollout.done | (discount != 0).any(-1)
         return shared, goes_on.unsqueeze(-1).to(discount).expand_as(discount)
 

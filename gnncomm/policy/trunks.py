@@ -117,8 +117,8 @@ class WithState:
         return self._shown(self.env.load_state_dict(state))
 
 
-def tells_state(env: VectorEnv) -> bool:
-    """Whether it has a ``state()`` of width ``state_dim``; those of the house do."""
+def has_state(env: VectorEnv) -> bool:
+    """Whether it tells a ``state() [B, S]``."""
     return hasattr(env, "state") and hasattr(env, "state_dim")
 
 
@@ -130,7 +130,7 @@ def with_state(env: VectorEnv) -> VectorEnv:
     """
     if isinstance(env, WithState):
         return env
-    if not tells_state(env):
+    if not has_state(env):
         raise ShapeError(f"{env.id} tells no state() of width state_dim: expected another critic than 'state'.")
     shown: VectorEnv = WithState(env)  # the rest by __getattr__
     return shown

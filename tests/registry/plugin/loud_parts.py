@@ -14,9 +14,10 @@ from gnncomm import environments, methods
 from gnncomm.channel import Channel
 from gnncomm.codec import Quantise
 from gnncomm.layers import CommLayer
-from gnncomm.learn import PPOConfig, TrainConfig
+from gnncomm.learn import PPOConfig, Rollout, Term, TrainConfig
 from gnncomm.learn.curriculum import Curve
-from gnncomm.policy import Encoder, LocalCritic, Memory
+from gnncomm.methods.losses import MethodLoss
+from gnncomm.policy import CommPolicy, Encoder, Evaluation, LocalCritic, Memory
 from gnncomm.schedule import Gate
 from gnncomm.topology.static import StaticTopology
 from gnncomm.types import Moment, VectorEnv
@@ -143,6 +144,22 @@ class Leaky(Memory):
 def wide(hidden: int, in_channels: int | None = None, times: int = 2) -> LocalCritic:
     """A local critic, some times as wide."""
     return LocalCritic(times * hidden, in_channels or hidden)
+
+
+class Calm(MethodLoss):
+    """What is said is small.
+
+    Args:
+        policy: of any kind.
+        weight: of the term.
+    """
+
+    def __init__(self, policy: CommPolicy, weight: float = 0.5) -> None:
+        super().__init__(policy)
+        self.weight = weight
+
+    def forward(self, evaluation: Evaluation, rollout: Rollout) -> dict[str, Term]:
+        return {"calm": Term(self.policy.comm.rounds[0].send(evaluation.rows).square().mean(), self.weight)}
 
 
 @dataclass(frozen=True)
