@@ -111,7 +111,9 @@ class GradientLearner(ABC, Generic[C]):
         self.policy, self.total_updates, self.seed, self.updates = policy, total_updates, seed, 0
         self.extra = tuple(losses)
         self._others = (*contributions(policy), *losses)
-        own = nn.ModuleDict(self._modules())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            own = nn.ModuleDict(self._modules())
         if kept := nn.ModuleList(loss for loss in losses if isinstance(loss, nn.Module)):
             own["losses"] = kept
         self.own = own.to(policy.like.device)

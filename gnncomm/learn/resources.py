@@ -69,7 +69,7 @@ def _require(need: Mapping[str, int], have: int) -> None:
         raise ResourceError(
             f"Expected a training that fits into {size_of(have)} of memory, got one that needs at least "
             f"{size_of(total)} ({parts}). Choose a smaller num_envs, rollout or hidden, "
-            f"{'or a smaller learner.buffer' if kept else 'or more learner.minibatches'}."
+            f"{'or a smaller learner.buffer' if need.get('replay') else 'or more learner.minibatches'}."
         )
 
 
