@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +14,18 @@ from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
 from gnncomm.learn import optimizers
 from gnncomm.learn.gradient import Means
-from gnncomm.learn.losses import LossFunction, Targets, Term, choice_terms, joined, masked_mean, normalised, total
+from gnncomm.learn.losses import (
+    LossFunction,
+    Targets,
+    Term,
+    choice_terms,
+    joined,
+    masked_mean,
+    normalised,
+    policy_loss,
+    total,
+    value_loss,
+)
 from gnncomm.learn.rollout import Rollout
 from gnncomm.learn.values import ValueConfig, ValueLearner, lambda_returns
 from gnncomm.policy import CommPolicy, Evaluation
@@ -109,5 +121,6 @@ class PQN(ValueLearner[PQNConfig]):
         advantage = torch.where(alive.unsqueeze(-1), target.unsqueeze(-1) - rollout.baseline, 0.0)
         advantage = normalised(advantage, alive.unsqueeze(-1).expand_as(advantage))
         targets = Targets(torch.zeros_like(target), advantage, target, 0.0)
-        terms = choice_terms(now, rollout, targets, config.clip, None, config.baseline_coef)
+        clipped, plain = partial(policy_loss, clip=config.clip), partial(value_loss, clip=None)
+        terms = choice_terms(now, rollout, targets, clipped, plain, config.baseline_coef)
         return terms and terms | {"entropy": Term(masked_mean(now.entropy, alive), -config.entropy)}
