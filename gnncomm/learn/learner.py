@@ -27,6 +27,10 @@ class Experience:
     """T: steps of every environment between two updates."""
     kind: Literal["rollout"] = "rollout"
     """``rollout``: these steps as the policy played them, once, as a ``Rollout``."""
+    chunk: int = 0
+    """Say what was remembered before every so many steps, see ``Rollout.chunks``; 0: before the first alone."""
+    fresh: bool = False
+    """Begin new episodes in all environments with each rollout."""
     after: bool = False
     """Whether the rollout shows what came after each step, too (``Rollout.after``)."""
 
@@ -106,6 +110,10 @@ class LearnerConfig:
 
     def require_fit(self, num_envs: int) -> None:
         """Refuse what so many environments do not allow."""
+
+    def suited(self, max_steps: int) -> dict[str, Any]:
+        """Settings of a training with episodes of so many steps at most in which it does not go by the recipe."""
+        return {}
 
     def keeps(self, num_envs: int) -> int:
         """How many whole episodes it keeps."""

@@ -9,7 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from gnncomm.errors import NonFiniteError
+from gnncomm.errors import ConfigError, NonFiniteError
 from gnncomm.host import Pending, may_ask, pending, refuse
 from gnncomm.learn.returns import paid, team_mean
 from gnncomm.policy import CommPolicy, Decision, Play, PolicyState, team
@@ -60,14 +60,31 @@ class Rollout(Step):
     next_value: Tensor  # [T, B, N] of the state after the step, before any reset
     state: PolicyState  # [B, N, S] before the first step
     after: TimeStep | None = None  # [T, B, ...] what came of each step, before any reset; None: nobody asked for it
+    starts: PolicyState | None = None  # [T / L, B, N, S] before the steps 0, L, 2 L, ...; None: nobody asked for it
+
+    def chunks(self) -> Self:
+        """The T / L parts of L steps each, as if they were environments: ``[L, T / L * B, ...]``.
+
+        All agents of an environment stay together, and each part begins with the state that it was played with.
+        """
+        if self.starts is None:
+            raise ConfigError("Expected a rollout with the states in between, got one that was collected without.")
+        tensors = {item.name: getattr(self, item.name) for item in fields(self)}
+        count = self.starts.memory.shape[0]
+        mine = {name: parted(value, count) for name, value in tensors.items() if isinstance(value, Tensor)}
+        state = self.starts.map(lambda value: value.flatten(0, 1))
+        timestep = self.timestep.map(lambda value: parted(value, count))
+        after = None if self.after is None else self.after.map(lambda value: parted(value, count))
+        return replace(self, **mine, timestep=timestep, after=after, state=state, starts=None)
 
     def environments(self, index: Tensor) -> Self:
         """The same steps of the environments ``index`` only."""
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}
         mine = {name: value[:, index] for name, value in tensors.items() if isinstance(value, Tensor)}
+        starts = None if self.starts is None else self.starts.select(index, dim=1)
         after = None if self.after is None else self.after.select(index, dim=1)
         shown = {"timestep": self.timestep.select(index, dim=1), "after": after}
-        return replace(self, **mine, **shown, state=self.state.select(index))
+        return replace(self, **mine, **shown, state=self.state.select(index), starts=starts)
 
     def require_finite(self) -> None:
         """Refuse NaN and infinity in what living agents got and thought; rows of the dead may hold anything.
@@ -102,6 +119,21 @@ class Rollout(Step):
         return None
 
 
+def require_divisor(setting: str, chunk: int, length: int) -> None:
+    """Refuse chunks that do not fit into a rollout (0: there are none)."""
+    if chunk and length % chunk:
+        fits = [n for n in range(1, length + 1) if length % n == 0]
+        raise ConfigError(
+            f"learner.{setting}={chunk} must divide the steps of a rollout, got rollout={length}: expected one of "
+            f"{fits[:12]}."
+        )
+
+
+def parted(x: Tensor, count: int) -> Tensor:
+    """``[T, B, ...]`` as ``[T / count, count * B, ...]``: parts of time side by side."""
+    return x.unflatten(0, (count, -1)).transpose(0, 1).flatten(1, 2)
+
+
 @dataclass(frozen=True)
 class Carry(Batch):
     """Where collecting stopped: what the environments show and what the policy remembers."""
@@ -117,9 +149,9 @@ class EpisodeTally:
         running_return: ``[B]``, reward of the team (see ``team_mean``), summed over time.
     """
 
-    def __init__(self, running_return: Tensor) -> None:
+    def __init__(self, running_return: Tensor, sums: Tensor | None = None) -> None:
         self.running_return = running_return
-        self.sums = torch.zeros(6, dtype=torch.float64, device=running_return.device)
+        self.sums = torch.zeros(6, dtype=torch.float64, device=running_return.device) if sums is None else sums
         """Of what ``flush`` gives, exact up to 2^53: episodes, returns, lengths, successes, bits, steps of agents."""
 
     def add(self, now: TimeStep, bits: Tensor, after: TimeStep) -> None:
@@ -133,13 +165,13 @@ class EpisodeTally:
         ended = torch.stack(
             [done, torch.where(done, self.running_return, 0.0), done * after.step, done & after.success]
         )
-        self.sums += torch.cat([ended.double().sum(1), torch.stack(spoken)])
+        self.sums = self.sums + torch.cat([ended.double().sum(1), torch.stack(spoken)])
         self.running_return = torch.where(done, 0.0, self.running_return)
 
     def flush(self) -> dict[str, float]:
         """Means over the episodes that ended since the last call, NaN if none; and of the bits over its steps."""
         episodes, returned, length, successes, bits, agent_steps = self.sums.tolist()
-        self.sums.zero_()
+        self.sums = torch.zeros_like(self.sums)
         count = episodes or float("nan")
         return {
             "episodes": episodes,
@@ -160,14 +192,16 @@ def collect(
     tally: EpisodeTally,
     *,
     keep_after: bool = False,
+    chunk: int = 0,
 ) -> tuple[Rollout, Carry]:
     """Let ``policy`` act for ``length`` steps from where ``carry`` stopped. ``key`` names the stream of its draws.
 
-    ``keep_after``: whether the rollout shows what came of each step, too.
+    ``keep_after``: whether the rollout shows what came of each step, too; with ``chunk``, it says what the team
+    remembered before every so many steps.
     """
     found = Pending()
     with nullcontext() if may_ask(carry.timestep.alive.device) else pending(found):
-        rollout, carry = played(env, policy, carry, length, key, tally, keep_after)
+        rollout, carry = played(env, policy, carry, length, key, tally, keep_after, chunk)
     found.settle()
     return rollout, carry
 
@@ -180,11 +214,14 @@ def played(
     key: int | Tensor,
     tally: EpisodeTally,
     keep_after: bool = False,
+    chunk: int = 0,
 ) -> tuple[Rollout, Carry]:
     """``collect`` without a question to the device: what is refused waits for whoever calls."""
     play = Play(env, carry.timestep, team(policy, carry.state, key))
-    steps, ends, state = [], [], carry.state
+    steps, ends, state, starts = [], [], carry.state, []
     for now, decision, after in play.steps(length):
+        if chunk and len(steps) % chunk == 0:
+            starts.append(state)
         tally.add(now, decision.talk.bits, after)
         steps.append(Step.of(now, decision, after))
         state = decision.state
@@ -194,6 +231,8 @@ def played(
     next_value_TBN = _with_cut(policy, ends, next_value_TBN, key)
     after = stack([end.timestep for end in ends]) if keep_after else None
     rollout = Rollout(**vars(stack(steps)), next_value=next_value_TBN, state=carry.state, after=after)
+    if chunk:
+        rollout = replace(rollout, starts=stack(starts))
     return rollout, Carry(play.now, state)
 
 

@@ -11,7 +11,7 @@ from gnncomm.policy.play import Action, Play, team
 from gnncomm.policy.policy import CommPolicy, new_actor
 from gnncomm.policy.rounds import Talk, WireState, talk
 from gnncomm.policy.teams import Teams, teams_of
-from gnncomm.policy.trunks import TrunkCritic, WithState, tells_state, with_state
+from gnncomm.policy.trunks import TrunkCritic, WithState, has_state, with_state
 from gnncomm.policy.values import Decision, Evaluation, Integration, PolicyState
 
 __all__ = [
@@ -56,10 +56,10 @@ __all__ = [
     "WithState",
     "actions_of",
     "groups_of",
+    "has_state",
     "new_actor",
     "talk",
     "team",
     "teams_of",
-    "tells_state",
     "with_state",
 ]

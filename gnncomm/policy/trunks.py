@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gnncomm.errors import ShapeError
 from gnncomm.layers import CommStack
 from gnncomm.policy.critic import Critic
-from gnncomm.policy.encoder import living_obs
+from gnncomm.policy.encoder import encoded, living_obs
 from gnncomm.topology import Topology
 from gnncomm.types import TimeStep, VectorEnv
 
@@ -59,7 +59,7 @@ class TrunkCritic(Critic):
         assert timestep is not None  # a critic that looks is shown what there is
         obs = living_obs(timestep.obs, alive)
         obs = replace(obs, value=obs.value.to(features)) if not isinstance(obs, Tensor) else obs.to(features)
-        rows: Tensor = self.encoder(obs)
+        rows = encoded(self.encoder, obs)
         if self.state is not None:
             rows = torch.relu(rows + self.state(require_state(timestep, self.state_dim).to(rows)).unsqueeze(-2))
         if self.comm is not None and self.topology is not None:
@@ -117,8 +117,8 @@ class WithState:
         return self._shown(self.env.load_state_dict(state))
 
 
-def tells_state(env: VectorEnv) -> bool:
-    """Whether it has a ``state()`` of width ``state_dim``; those of the house do."""
+def has_state(env: VectorEnv) -> bool:
+    """Whether it tells a ``state() [B, S]``."""
     return hasattr(env, "state") and hasattr(env, "state_dim")
 
 
@@ -130,7 +130,7 @@ def with_state(env: VectorEnv) -> VectorEnv:
     """
     if isinstance(env, WithState):
         return env
-    if not tells_state(env):
+    if not has_state(env):
         raise ShapeError(f"{env.id} tells no state() of width state_dim: expected another critic than 'state'.")
     shown: VectorEnv = WithState(env)  # the rest by __getattr__
     return shown

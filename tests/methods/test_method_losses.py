@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,15 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm import envs, methods
+from gnncomm.bench.reference import load_cases
+from gnncomm.bench.reference.maic import MAICNetwork
 from gnncomm.cli.main import main
+from gnncomm.codec import Bottleneck
 from gnncomm.errors import ConfigError
-from gnncomm.layers import CommLayer, DGNComm, MASIAComm, MeanComm
+from gnncomm.layers import CommLayer, CommStack, DGNComm, MAICComm, MASIAComm, MeanComm
 from gnncomm.learn import Rollout, TrainConfig, begin, collect
 from gnncomm.methods.losses import REGISTRY, MethodLoss
 from gnncomm.methods.losses.base import team_sarsa
 from gnncomm.policy import CommPolicy, Evaluation, Memory, WithState
 from gnncomm.schedule import Gate, Request
 from gnncomm.store import RunDir
+from gnncomm.topology import Full
 from gnncomm.wire import Wire
 
 T, B, N, S, H = 4, 3, 4, 8, 16
@@ -75,7 +80,12 @@ CASES: dict[str, tuple[str, str, dict[str, str], set[str]]] = {
         {"0.model.0", "0.model.2", "own.infer.0", "own.infer.2", "encoder", "memory"},
     ),
     "maic_entropy": ("maic", "maic", {}, {"0.lin_query", "0.lin_key"}),
-    "ndq_expressiveness": ("ndq", "ndq", {}, {"0.lin_send", "encoder", "own.posterior.0", "own.posterior.2"}),
+    "ndq_expressiveness": (
+        "ndq",
+        "ndq",
+        {},
+        {"0.lin_send", "encoder", "own.posterior.0", "own.posterior.2", "own.posterior.4"},
+    ),
     "ndq_entropy": ("ndq", "ndq", {}, {"0.lin_send", "encoder"}),
     "tmc_smooth": ("tmc", "tmc", {}, {"0.lin_send", "encoder", "memory"}),
     "tmc_robust": ("tmc", "tmc", {}, {"0.lin_send", "0.lin_inbox", "0.lin_self", "actor", "encoder", "memory"}),
@@ -206,6 +216,67 @@ def test_expocomm_by_hand() -> None:
     assert loss(evaluation, rollout)["expocomm_state"].value.item() == pytest.approx(
         float(rollout.timestep.obs.square().mean())
     )
+
+
+# What was recorded of released codes.
+
+
+def of_width(width: int, actions: int, comm: CommLayer, **parts: Any) -> CommPolicy:
+    return CommPolicy(3, actions, CommStack([comm]), Memory(width), "after", **parts).double()
+
+
+def test_ndq_infers_actions_as_recorded() -> None:
+    (case,) = load_cases("ndq")
+    policy = of_width(1, 11, MeanComm(1, 1, msg_channels=6))
+    loss = REGISTRY.resolve("ndq:width=12", policy=policy).double()
+    told = {name.removeprefix("inference_model."): w for name, w in case.weights.items() if "inference" in name}
+    told["0.weight"] = torch.cat([torch.zeros(12, 1), told["0.weight"]], 1)
+    loss.posterior.load_state_dict(told)
+    seen = torch.cat([torch.ones(10, 1), case.arrays["out/message"]], 1)
+    torch.testing.assert_close(loss.posterior(seen), case.arrays["out/logits"], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["static_n5_k4", "onepeer_n5_k4", "static_contrastive"])
+def test_expocomm_grounds_messages_as_recorded(name: str) -> None:
+    case = next(case for case in load_cases("expocomm") if case.name == name)
+    aux, msg = case.arrays["out/aux"], case.arrays["out/msg"].flatten(1, 2)
+    if name == "static_contrastive":
+        torch.testing.assert_close(nn.functional.normalize(msg, dim=-1), aux, rtol=0, atol=1e-10)
+        return
+    policy = of_width(16, 2, MeanComm(16, 16))
+    loss = REGISTRY.resolve("expocomm:width=16", policy=policy, state_dim=6).double()
+    loss.decode.load_state_dict({k.partition(".")[2]: w for k, w in case.weights.items() if k.startswith("predict")})
+    torch.testing.assert_close(loss.decode(msg), aux, rtol=0, atol=1e-10)
+
+
+def test_maic_is_trained_by_the_loss_of_the_released_network_where_all_have_one_model() -> None:
+    """Which gives the recorded losses (gnncomm bench parity); over oneself, too, as there."""
+    torch.manual_seed(0)
+    network = MAICNetwork(2, 5, 3, hidden=6, width=7, latent=4, attention=3).double().eval()
+    layer = MAICComm(6, 6, latent_channels=4, key_channels=3, width=7)
+    policy = CommPolicy(
+        2, 5, layer, Memory(6), "after", wire=Wire(Full(self_loops=True), codec=Bottleneck(sigma=0.5))
+    ).double()
+    loss = REGISTRY.resolve("maic:width=7", policy=policy).double()
+    mean = torch.randn(4, dtype=torch.float64)
+    nn.init.zeros_(network.embed_net[3].weight)
+    network.embed_net[3].bias.data = torch.cat([mean.repeat(3), torch.full((12,), math.log(0.25), dtype=torch.float64)])
+    nn.init.zeros_(layer.model[2].weight)
+    layer.model[2].bias.data = mean
+    for linear, released in ((loss.infer[0], network.inference_net[0]), (loss.infer[2], network.inference_net[3])):
+        linear.load_state_dict(released.state_dict())
+    for value in loss.infer[0].parameters():  # what the batch normalisation of a fresh network divides by
+        value.data /= math.sqrt(1 + 1e-5)
+    layer.lin_query.load_state_dict(network.w_query.state_dict())
+    layer.lin_key.load_state_dict(network.w_key.state_dict())
+    step = network(torch.randn(2, 3, 2).double(), torch.randn(2, 3, 6).double(), torch.zeros(2, 3, 3, 4).double())
+    information, _ = network.losses(step)
+    none = torch.zeros(2, dtype=torch.int64)
+    now = SimpleNamespace(step=none, alive=torch.ones(2, 3, dtype=torch.bool), pos=None, key=none)
+    seen = SimpleNamespace(rows=step.h.unsqueeze(0), logits=step.q.unsqueeze(0))
+    object.__setattr__(loss, "flat", lambda rollout: now)
+    terms = loss(seen, None)
+    assert terms["maic_information"].value.item() == pytest.approx(information.item(), rel=1e-10)
 
 
 def test_temporal_difference_by_hand() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar, TypeVar
 
 import torch
@@ -91,9 +92,12 @@ def part(found: nn.Module, kind: type[ModuleT], loss: str, name: str) -> ModuleT
     return found
 
 
-def perceptron(in_channels: int, width: int, out_channels: int) -> nn.Sequential:
-    """Two layers."""
-    return nn.Sequential(nn.Linear(in_channels, width), nn.ReLU(), nn.Linear(width, out_channels))
+def perceptron(*widths: int) -> nn.Sequential:
+    """Linear maps from each width to the next, with ReLU between."""
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
 
 
 def inbox_of(layer: CommLayer, rows: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import one_hot
 from torch_geometric.utils import scatter, softmax
 
@@ -11,7 +11,7 @@ from gnncomm.codec.bottleneck import Bottleneck
 from gnncomm.layers.maic import MAICComm
 from gnncomm.learn import Rollout, Term
 from gnncomm.learn.losses import Terms, masked_mean
-from gnncomm.methods.losses.base import MethodLoss, part, perceptron
+from gnncomm.methods.losses.base import MethodLoss, part
 from gnncomm.policy import CommPolicy, Evaluation
 from gnncomm.shapes import Float
 
@@ -70,7 +70,8 @@ class MAICLoss(MethodLoss):
         super().__init__(policy)
         layer = part(self.layer(MAICComm), MAICComm, "maic", "comm")
         self.floor, self.information, self.entropy = floor, information, entropy
-        self.infer = perceptron(layer.in_channels + self.num_actions, width, 2 * layer.latent_channels)
+        seen, told = layer.in_channels + self.num_actions, 2 * layer.latent_channels
+        self.infer = nn.Sequential(nn.Linear(seen, width), nn.LeakyReLU(), nn.Linear(width, told))
 
     @property
     def variance(self) -> float:

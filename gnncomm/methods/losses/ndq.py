@@ -28,7 +28,7 @@ class NDQLoss(MethodLoss):
 
     Args:
         policy: whose actions are choices.
-        width: of the hidden layer of q.
+        width: of the two hidden layers of q.
         expressiveness, entropy: weights.
     """
 
@@ -36,7 +36,7 @@ class NDQLoss(MethodLoss):
         super().__init__(policy)
         first = policy.comm.rounds[0]
         self.expressiveness, self.entropy = expressiveness, entropy
-        self.posterior = perceptron(first.in_channels + first.msg_channels, width, self.num_actions)
+        self.posterior = perceptron(first.in_channels + first.msg_channels, width, width, self.num_actions)
 
     def forward(self, evaluation: Evaluation, rollout: Rollout) -> Terms:
         layer, now = self.policy.comm.rounds[0], self.flat(rollout)
