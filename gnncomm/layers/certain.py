@@ -7,7 +7,7 @@ from torch.nn.modules import module as torch_modules
 from torch_geometric.nn import MessagePassing
 
 _HOOKS_OF_PYG = ("message", "aggregate", "update", "message_and_aggregate")
-_LATER = {"_made", "_written"}.union(
+_LATER = {"_made", "_written", "_checked"}.union(
     *({name, f"_orig_{name}", f"_jinja_{name}"} for name in ("propagate", "edge_updater")), {"collect", "edge_collect"}
 )
 """What comes to a class with its first instance: ours, and what PyG writes for it."""
