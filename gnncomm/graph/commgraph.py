@@ -58,6 +58,8 @@ class CommGraph(BuiltGraph):
             neighbor_present=self.present if target is Layout.REGULAR else None,
             sparse_edges=self.edge_index if target is Layout.SPARSE else None,
         )
+        if self.layout is Layout.REGULAR:
+            graph.kept("_slots_of_receivers", lambda: (self.neighbors, self.present))
         if self.attr is None and self.weight is None:
             return graph
         slots = self._slots(target)
