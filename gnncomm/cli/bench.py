@@ -17,6 +17,7 @@ from rich.table import Table
 from gnncomm.bench import (
     CASES,
     KINDS,
+    NO_COMM,
     SETTINGS,
     bench_envs,
     bench_layers,
@@ -70,8 +71,10 @@ class BenchArgs:
     """methods: which; none takes all of them."""
     steps: int = 0
     """methods: environment steps of each training; 0 takes those of the task."""
-    seed: int = 0
-    """methods: of weights and draws."""
+    seeds: tuple[int, ...] = (0,)
+    """methods: of weights and draws, one training with each."""
+    trainings: tuple[Literal["common", "own"], ...] = ("common",)
+    """methods: by the learner of the recipe, the same for all, by the one of the paper with its losses, or both."""
     out: str = "runs/methods"
     """methods: where the runs lie; one that is complete is not trained again."""
     golden: str = ""
@@ -81,7 +84,10 @@ class BenchArgs:
 
     def __post_init__(self) -> None:
         ranges = {"repeats": (1, 10**6), "threads": (0, most_threads()), "steps": (0, MAX_STEPS)}
-        require_ranges(self, ranges | {"seed": (0, MAX_SEED - 1)})
+        require_ranges(self, ranges)
+        for seed in self.seeds:
+            if not 0 <= seed < MAX_SEED:
+                raise ConfigError(f"seeds must be within 0 to {MAX_SEED - 1}, got {seed}.")
         for name in self.methods:
             resolve(name)
         ids = [case.id for case in CASES]
@@ -157,13 +163,14 @@ def _parity(args: BenchArgs, console: Console) -> dict[str, Any]:
 
 
 def _methods(args: BenchArgs, console: Console) -> dict[str, Any]:
-    chosen = [resolve(name) for name in args.methods or METHODS]
+    chosen = [resolve(name) for name in args.methods] or [*METHODS.values(), NO_COMM]
     rows = []
-    for row in bench_methods(chosen, args.env, args.out, args.seed, args.steps):
+    for row in bench_methods(chosen, args.env, args.out, args.seeds, args.steps, trainings=args.trainings):
         rows.append(row)
-        console.print(f"{row.method}: {row.success['mean']:.1%} success, {row.length['mean']:.2f} steps")
-    speed = bench_speed(chosen, args.env)
-    rows = [replace(row, steps_per_second=speed[row.method]) for row in rows]
+        what = f"{row.method} by {row.learner}, seed {row.seed}"
+        console.print(f"{what}: {row.success['mean']:.1%} success, {row.length['mean']:.2f} steps")
+    speed = bench_speed(chosen, args.env) if "common" in args.trainings else {}
+    rows = [replace(row, steps_per_second=speed.get(row.method) if row.training == "common" else None) for row in rows]
     console.print(methods_table(rows, {method.name: method.title for method in chosen}))
     return {"torch": torch.__version__, "threads": torch.get_num_threads(), "methods": [asdict(row) for row in rows]}
 

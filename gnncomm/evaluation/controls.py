@@ -57,7 +57,7 @@ def evaluate(
     muted = policy.with_wire(replace(wire, topology=Empty()))
     shuffled = policy.with_wire(replace(wire, channel=Shuffled(partners, wire.channel)))
     key = None if greedy else seed
-    traffic = Traffic(len(policy.comm.rounds))
+    traffic = Traffic(policy.comm)
     with evaluating(policy):
         played = {
             "trained": play(env, team(trained, env, key, traffic, partners), episodes, seed),

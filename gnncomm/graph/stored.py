@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.graph import checks, views
-from gnncomm.graph.tracing import is_tracing
+from gnncomm.host import is_tracing
 
 T = TypeVar("T")
 
@@ -50,6 +50,8 @@ class StoredGraph:
     sparse_edges: Tensor | None = None
     attr: Tensor | None = None
     weight: Tensor | None = None
+    loops: bool = True
+    """Whether an agent may hear itself; False where it is known that none does."""
 
     def kept(self, name: str, compute: Callable[[], T]) -> T:
         """``compute()``, which depends on the edges alone, done once for this graph and ``name``."""

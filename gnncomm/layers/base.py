@@ -14,7 +14,7 @@ from gnncomm import deprecated
 from gnncomm.errors import ConfigError, DeviceError, DtypeError, GraphError, ShapeError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.graph.checks import as_tensor
-from gnncomm.graph.tracing import at_hand
+from gnncomm.host import at_hand
 from gnncomm.layers.certain import is_untouched, record, remember, speaks_for
 from gnncomm.layers.fused import of_finite
 from gnncomm.layers.generated import forget_namesake, remove_file

@@ -14,7 +14,7 @@ from torch_geometric.nn.dense.linear import Linear
 from torch_geometric.typing import OptTensor
 
 from gnncomm.graph import CommGraph
-from gnncomm.graph.tracing import at_hand
+from gnncomm.host import at_hand, may_ask
 from gnncomm.layers.certain import is_as_made, is_untouched, record
 from gnncomm.layers.fused import attend_over, dense_softmax, may_fuse, of_finite
 from gnncomm.layers.pairs import pair_scores
@@ -171,7 +171,7 @@ def _places(graph: CommGraph) -> tuple[Tensor | None, Tensor]:
     Looking at the numbers pays on the processor alone.
     """
     pairs = graph.num_graphs * graph.num_agents**2
-    few = graph.device.type == "cpu" and 2 * graph.num_edges <= pairs
+    few = may_ask(graph.device) and 2 * graph.num_edges <= pairs
     if few and 2 * graph.neighbors.shape[-1] <= graph.num_agents:
         return graph.neighbors, graph.present
     return None, graph.dense.transpose(1, 2)

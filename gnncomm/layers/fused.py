@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from gnncomm.graph import CommGraph
-from gnncomm.graph.tracing import at_hand
+from gnncomm.host import at_hand, may_ask
 
 T = TypeVar("T", Tensor, Tensor | None)
 
@@ -24,7 +24,7 @@ def may_fuse(query: Tensor, msg: Tensor) -> bool:
     """
     if not at_hand(query, msg) or torch.is_autocast_enabled(msg.device.type):
         return False
-    if msg.device.type != "cpu":
+    if not may_ask(msg.device):
         return True  # asking the device takes longer than it is worth
     return bool((query.detach().norm() * msg.detach().norm()).isfinite())  # as Cauchy and Schwarz say
 
@@ -55,7 +55,7 @@ def _bias(dense_GNN: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]
     some_GN1 = hears_GNN.any(-1, keepdim=True)
     bias_GNN = torch.zeros(hears_GNN.shape, dtype=dtype, device=dense_GNN.device)
     bias_GNN.masked_fill_(some_GN1 & ~hears_GNN, -torch.inf)
-    return bias_GNN.unsqueeze(1), None if bool(some_GN1.all()) else some_GN1
+    return bias_GNN.unsqueeze(1), None if may_ask(some_GN1.device) and bool(some_GN1.all()) else some_GN1
 
 
 def dense_softmax(score_GHNN: Tensor, hears_G1NN: Tensor, weight_G1NN: Tensor | None = None) -> Tensor:
@@ -79,7 +79,7 @@ def of_finite(form: Callable[[Tensor], T], said_GNM: Tensor, graph: CommGraph) -
 
     Without a branch on values where these are not at hand (compiled, exported, transformed, on another device).
     """
-    looks = at_hand(said_GNM) and said_GNM.device.type == "cpu"
+    looks = may_ask(said_GNM.device) and at_hand(said_GNM)
     if looks and bool(said_GNM.detach().sum().isfinite()):
         return form(said_GNM)
     broken_GN = ~said_GNM.isfinite().all(-1)

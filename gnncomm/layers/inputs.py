@@ -13,7 +13,7 @@ from torch_geometric.typing import OptTensor
 
 from gnncomm.errors import ConfigError, DeviceError, GraphError, ShapeError
 from gnncomm.graph import checks, views
-from gnncomm.graph.tracing import at_hand
+from gnncomm.host import at_hand
 
 _ALWAYS = {
     "index",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from gnncomm.host import may_ask
 from gnncomm.layers.fused import derived, must_be_derivable
 
 
@@ -37,7 +38,7 @@ class _GRUSequence(torch.autograd.Function):
         out_TRH = torch.empty_like(before_TRH)
         rz_TR2H = gates_TRG.new_empty(num_steps, num_rows, 2 * hidden)
         n_TRH, hn_TRH = torch.empty_like(before_TRH), torch.empty_like(before_TRH)
-        resets = first_TR.any(-1).tolist()
+        resets = first_TR.any(-1).tolist() if may_ask(first_TR.device) else [True] * len(first_TR)
         h = h_RH
         for t in range(num_steps):
             if resets[t]:

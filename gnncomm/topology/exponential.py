@@ -52,7 +52,7 @@ class OnePeerExponential(Topology):
             return CommGraph.from_neighbors(nobody_BN0, validate=False)
         offset_S11 = (2 ** (steps_of(step, alive) % turns)).view(-1, 1, 1)
         sender_SN1 = (torch.arange(num_agents, device=alive.device).view(1, -1, 1) + offset_S11) % num_agents
-        graph = CommGraph.from_neighbors(sender_SN1, validate=False)
+        graph = CommGraph.from_neighbors(sender_SN1, validate=False).without_loops()
         return (graph.to_layout("dense") if num_agents <= DENSE_UP_TO else graph).among(alive)
 
 

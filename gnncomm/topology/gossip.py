@@ -56,5 +56,5 @@ class Gossip(Topology):
         rank_BNk = (rank_BNk + (rank_BNk >= own_BN1)).clamp(0, num_agents - 1)
         living_BN = (~alive).int().argsort(dim=1, stable=True)
         sender_BNk = living_BN.gather(1, rank_BNk.flatten(1)).view_as(rank_BNk)
-        graph = CommGraph.from_neighbors(sender_BNk, present_BNk, validate=False)
+        graph = CommGraph.from_neighbors(sender_BNk, present_BNk, validate=False).without_loops()
         return graph.to_layout("dense") if num_agents <= DENSE_UP_TO else graph

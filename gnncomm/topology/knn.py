@@ -42,11 +42,11 @@ class KNearest(GeometricTopology):
             return super().__call__(alive, pos, step, key)
         place_BNP = places("KNearest", alive, pos)
         index_BNk, present_BNk = nearest(alive, place_BNP, min(self.k, alive.shape[1] - 1))
-        return CommGraph.from_neighbors(index_BNk, present_BNk, validate=False)
+        return CommGraph.from_neighbors(index_BNk, present_BNk, validate=False).without_loops()
 
     def near(self, distance_BNN: Float[Tensor, "B N N"]) -> CommGraph:
         num_agents = distance_BNN.shape[-1]
         agent_N = torch.arange(num_agents, device=distance_BNN.device)
         index_BNk, far_BNk = first_of(distance_BNN, agent_N, self.k)
-        graph = CommGraph.from_neighbors(index_BNk, far_BNk.isfinite(), validate=False)
+        graph = CommGraph.from_neighbors(index_BNk, far_BNk.isfinite(), validate=False).without_loops()
         return graph.to_layout("dense") if num_agents <= DENSE_UP_TO else graph

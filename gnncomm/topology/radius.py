@@ -53,7 +53,7 @@ class Radius(Topology):
             return within(alive, place_BNP, range_B)
         distance_BNN = distances(alive, place_BNP)
         heard_BNN = (distance_BNN <= range_B.view(-1, 1, 1)) & distance_BNN.isfinite()
-        return CommGraph.from_dense(heard_BNN, validate=False)
+        return CommGraph.from_dense(heard_BNN, validate=False).without_loops()
 
 
 def grown(r: float, needed: Float[Tensor, " B"]) -> Float[Tensor, " B"]:

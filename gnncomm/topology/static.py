@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.graph import CommGraph, Layout
-from gnncomm.graph.tracing import apart
+from gnncomm.host import apart
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.topology.base import DENSE_UP_TO, Topology
 
@@ -44,6 +44,8 @@ def static_graph(topology: StaticTopology, num_agents: int, device: torch.device
     with apart():
         edges_2E = torch.stack(topology.edges(num_agents))
         graph = CommGraph.from_edge_index(edges_2E.to(device), num_agents, coalesce=True)
+        if not bool((edges_2E[0] == edges_2E[1]).any()):
+            graph = graph.without_loops()
         if num_agents <= DENSE_UP_TO or 4 * graph.num_edges >= num_agents**2:
             return graph.to_layout(Layout.DENSE)
         if int(graph.in_degree.max()) * num_agents <= 2 * graph.num_edges:

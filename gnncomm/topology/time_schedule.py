@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
+from gnncomm.host import may_ask
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.topology.base import Topology, steps_of
 
@@ -38,6 +40,8 @@ class TimeSchedule(Topology):
         key: Int[Tensor, " B"] | None = None,
     ) -> CommGraph:
         turn_S: Tensor = (steps_of(step, alive) // self.period) % len(self.parts)
-        turns: list[int] = turn_S.unique().tolist() or [0]
+        turns: Iterable[int] = range(len(self.parts))
+        if may_ask(turn_S.device):
+            turns = turn_S.unique().tolist() or [0]
         graphs = [self.parts[turn](alive, pos, step, key).only(turn_S == turn) for turn in turns]
         return reduce(operator.or_, graphs)

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 RANKS = (
-    ("errors", "shapes", "deprecated"),
+    ("errors", "host", "shapes", "deprecated"),
     ("gradients", "random", "types", "checks", "config"),
     ("graph", "registry", "environments"),
     ("topology", "schedule", "codec", "channel"),
@@ -33,7 +33,7 @@ RANKS = (
 )
 RANK = {room: rank for rank, rooms in enumerate(RANKS) for room in rooms}
 STRANGERS = frozenset({"topology", "schedule", "codec", "channel"})
-OPEN_TO_ENVS = frozenset({"errors", "checks", "types", "random", "shapes", "environments"})
+OPEN_TO_ENVS = frozenset({"errors", "host", "checks", "types", "random", "shapes", "environments"})
 
 
 def module_name(path: Path) -> tuple[str, bool]:
