@@ -129,7 +129,10 @@ def must_be_derivable(grad: Tensor) -> bool:
 
 
 def derived(
-    function: Callable[..., Tensor], inputs: Sequence[Tensor | None], wanted: Sequence[bool], grad: Tensor
+    function: Callable[..., Any],
+    inputs: Sequence[Tensor | None],
+    wanted: Sequence[bool],
+    grad: Tensor | Sequence[Tensor],
 ) -> tuple[Tensor | None, ...]:
     """The gradients of ``function`` at ``inputs``, by PyTorch: they can be derived again where that is asked for."""
     again = torch.is_grad_enabled()
