@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any, Self, Unpack
 
 import torch
@@ -97,9 +98,18 @@ class Training:
     def advance(self) -> dict[str, float]:
         """Collect experience, learn from it, and say how it went."""
         in_force = self.curriculum.apply(self.env, self.learner.updates / self.updates)
-        metrics = self.learner.update(self.collect())
+        with self._own_chance():
+            metrics = self.learner.update(self.collect())
         counts = {"update": self.learner.updates, "env_steps": self.env_steps}
         return counts | in_force | self.tally.flush() | metrics
+
+    @contextlib.contextmanager
+    def _own_chance(self) -> Iterator[None]:
+        """What parts of a user's draw from torch's own generators (a dropout) is a function of seed and update, too."""
+        card = [self.env.device] if self.env.device.type == "cuda" else []
+        with torch.random.fork_rng(card):
+            torch.manual_seed(int(random.bits(random.stream(self.seed, "torch"), self.learner.updates)))
+            yield
 
     def state(self) -> tuple[Groups, dict[str, Any]]:
         """``(tensors by group, counters)``: what a checkpoint holds."""
