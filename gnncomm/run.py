@@ -31,6 +31,7 @@ from gnncomm.learn.naming import name_of, of_environment
 from gnncomm.learn.parts import Parts, kept, require_given, require_same, taken
 from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
+from gnncomm.methods import Method
 from gnncomm.policy import CommPolicy, PerAgent
 from gnncomm.recipes import recipe_of
 from gnncomm.schedule import Scheduler
@@ -187,6 +188,12 @@ def with_learner(config: TrainConfig, learner: LearnerConfig | str) -> TrainConf
         return config.replace(learner=learner)
     length = environments.make(config.env.id, 1, **dict(config.env.settings)).max_steps
     return config.replace(learner=learner, **learner.suited(length))
+
+
+def with_method(config: TrainConfig, method: Method) -> TrainConfig:
+    """A recipe with the parts of a method, and trained as its paper does, as far as that is here."""
+    own = method.config(config, own_training=True)
+    return with_learner(own.replace(learner=config.learner), own.learner)
 
 
 def train(

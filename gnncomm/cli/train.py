@@ -25,7 +25,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.learn import VERSION, EnvConfig, LearnerConfig, PolicyConfig, PPOConfig, RunConfig, TrainConfig, WireConfig
 from gnncomm.learn.config import Setting
 from gnncomm.learn.parts import require_given
-from gnncomm.run import Trained, config_of, default_config, load, read_config, train, with_learner
+from gnncomm.run import Trained, config_of, default_config, load, read_config, train, with_learner, with_method
 from gnncomm.store import safe_run_path
 
 
@@ -171,12 +171,12 @@ def _try_to_draw(trained: Trained, figure: Path, seed: int) -> str:
 def _parse(words: list[str]) -> TrainArgs:
     """Twice: environment, method and file first, then everything, with what these recommend or say as default.
 
-    A method stands for its parts: what is kept in the run names these. Of what a file says, only what the command
-    names, too, may run code.
+    A method stands for its parts, and unless a learner or a file is named, for the training of its paper: what is kept
+    in the run names these. Of what a file says, only what the command names, too, may run code.
     """
     learner, words = _learner(words)
     asks = {"-h", "--help"} & set(words)
-    nothing_said = TrainArgs(env=EnvArgs(id=""), learner=learner or _of_file(words))
+    nothing_said = TrainArgs(env=EnvArgs(id=""), learner=learner or _of_method(words) or _of_file(words))
     first = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], "gnncomm train", nothing_said)
     env, comm = first.env.id or EnvConfig.id, first.policy.comm
     method = methods.resolve(comm) if comm in methods.names() else None
@@ -184,10 +184,12 @@ def _parse(words: list[str]) -> TrainArgs:
     out = first.out or run_name(env, comm, first.run.seed)
     known = config_of(out) if resumed else read_config(first.config) if first.config else default_config(env)
     require_given(known, {}, every=True)
+    if not resumed:
+        known = known.replace(env_settings={**known.env.settings, **first.env.settings})
     if method is not None:
-        known = method.config(known)
+        known = _of(method, known, resumed, own=learner is None and not first.config)
     if learner is not None:
-        known = with_learner(known.replace(env_settings={**known.env.settings, **first.env.settings}), learner)
+        known = with_learner(known, learner)
     args = parse(TrainArgs, words, "gnncomm train", TrainArgs.of(known))
     if (resumed or first.config) and not args.trust_env:
         spoken = environments.named_code(env, first.env.settings) if first.env.id else frozenset[str]()
@@ -198,6 +200,23 @@ def _parse(words: list[str]) -> TrainArgs:
     if method is not None:
         args = replace(args, policy=replace(args.policy, comm=method.settings["comm"]))
     return replace(args, out=out) if resumed or method is not None else args
+
+
+def _of(method: methods.Method, known: TrainConfig, resumed: bool, own: bool) -> TrainConfig:
+    """``known`` with the parts of a method, and the training of its paper, or that which a run was begun with."""
+    if not resumed:
+        return with_method(known, method) if own else method.config(known)
+    plain, paper = method.config(known), method.config(known, own_training=True)
+    begun_so = paper.learner == known.learner and paper.policy.losses == known.policy.losses
+    return paper if begun_so and plain != known else plain
+
+
+def _of_method(words: list[str]) -> LearnerConfig | None:
+    """The learner whose settings are options because a method is trained by it."""
+    if "--comm" not in words[:-1] or "--config" in words or "--resume" in words:
+        return None
+    name = words[words.index("--comm") + 1]
+    return LearnerConfig.of(methods.resolve(name).learner) if name in methods.names() else None
 
 
 def _learner(words: list[str]) -> tuple[LearnerConfig | None, list[str]]:
