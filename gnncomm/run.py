@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from gnncomm import channel as channels
 from gnncomm import codec as codecs
-from gnncomm import environments, saved
+from gnncomm import environments, methods, saved
 from gnncomm import schedule as schedulers
 from gnncomm import topology as topologies
 from gnncomm.channel import Channel
@@ -31,7 +31,6 @@ from gnncomm.learn.naming import name_of, of_environment
 from gnncomm.learn.parts import Parts, kept, require_given, require_same, taken
 from gnncomm.learn.resources import require_memory
 from gnncomm.learn.training import Training
-from gnncomm.methods import Method
 from gnncomm.policy import CommPolicy, PerAgent
 from gnncomm.recipes import recipe_of
 from gnncomm.schedule import Scheduler
@@ -170,30 +169,50 @@ class Trained:
 def default_config(env: str, **changes: Any) -> TrainConfig:
     """The settings that are known to work for ``env``, with ``changes``, see ``TrainConfig.replace``.
 
+    ``comm`` may name a method (``"tarmac"``), which stands for its parts.
+
     Raises:
         ConfigError: an unknown environment or setting, or a value out of range.
     """
-    config, learner = recipe_of(env), changes.pop("learner", None)
+    base = recipe_of(env)
+    base = base.replace(**{"env.id": env, "env_settings": changes.get("env_settings", base.env.settings)})
+    learner = changes.pop("learner", None)
+    base, changes = with_method(base, changes, own=learner is None)
     if learner is not None:
-        config = with_learner(
-            config.replace(**{"env.id": env, "env_settings": changes.get("env_settings", {})}), learner
-        )
-    return config.replace(**{"env.id": env} | changes)
+        base = with_learner(base, learner)
+    return base.replace(**changes)
+
+
+def with_method(
+    base: TrainConfig, said: Mapping[str, Any], *, own: bool, begun: bool = False
+) -> tuple[TrainConfig, dict[str, Any]]:
+    """``base`` with the parts of the method that ``said["comm"]`` names, if it is one, and what is said beside it.
+
+    Args:
+        base: the rest.
+        said: changes.
+        own: whether it is trained as in its paper, as far as that is here.
+        begun: ``base`` is of a run that was begun, which decides that.
+    """
+    name = said.get("comm")
+    if not isinstance(name, str) or name not in methods.names():
+        return base, dict(said)
+    method, rest = methods.resolve(name), {key: value for key, value in said.items() if key != "comm"}
+    plain, paper = method.config(base), method.config(base, own_training=True)
+    if begun:
+        own = base != plain and (paper.learner, paper.policy.losses) == (base.learner, base.policy.losses)
+    if not own:
+        return plain, rest
+    return (paper if begun else with_learner(paper.replace(learner=base.learner), paper.learner)), rest
 
 
 def with_learner(config: TrainConfig, learner: LearnerConfig | str) -> TrainConfig:
     """A recipe with another learner, and with what this one needs otherwise than the recipe says."""
-    learner = LearnerConfig.of(learner)
+    learner = config.learner.named(learner) if isinstance(learner, str) else learner
     if type(learner) is type(config.learner) or environments.is_foreign(config.env.id):
         return config.replace(learner=learner)
     length = environments.make(config.env.id, 1, **dict(config.env.settings)).max_steps
     return config.replace(learner=learner, **learner.suited(length))
-
-
-def with_method(config: TrainConfig, method: Method) -> TrainConfig:
-    """A recipe with the parts of a method, and trained as its paper does, as far as that is here."""
-    own = method.config(config, own_training=True)
-    return with_learner(own.replace(learner=config.learner), own.learner)
 
 
 def train(
@@ -238,7 +257,9 @@ def train(
     """
     if resume and overwrite:
         raise ConfigError("Expected resume or overwrite, got both: continue the run, or replace it.")
-    config, objects = taken(config, parts)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"Expected a TrainConfig, got {config!r}. Begin with gnncomm.default_config('relay').")
+    config, objects = taken(*with_method(config, parts))
     told = _loggers([*config.run.loggers, *loggers], out)
     if "env" not in objects:
         require_memory(config)
@@ -279,7 +300,10 @@ def read_config(path: str | Path) -> TrainConfig:
         return from_json(TrainConfig, data["config"])
     env = data.get("env", {})
     named = env.get("id", EnvConfig.id) if isinstance(env, dict) else env
-    return default_config(named if isinstance(named, str) else EnvConfig.id).merged(data)
+    base, data = with_method(default_config(named if isinstance(named, str) else EnvConfig.id), data)
+    if isinstance(policy := data.get("policy"), dict):
+        base, data["policy"] = with_method(base, policy)
+    return base.merged(data)
 
 
 def load(path: str | Path, *, trust_env: bool = False, **parts: Unpack[Parts]) -> Trained:

@@ -15,7 +15,7 @@ from gnncomm.bench.measure import interleaved
 from gnncomm.evaluation import Report, evaluate
 from gnncomm.learn import TrainConfig, Training
 from gnncomm.methods import Method
-from gnncomm.run import default_config, load, train, with_method
+from gnncomm.run import default_config, load, train, with_learner
 from gnncomm.store import safe_run_path
 
 TASKS: dict[str, dict[str, Any]] = {
@@ -67,7 +67,10 @@ def config_of(method: Method, env: str, seed: int, steps: int = 0, training: How
     """The parts of ``method``, with what the recipe of ``env`` says about learning, or what its paper says."""
     task = TASKS.get(env, {})
     known = default_config(env, **task)
-    config = with_method(known, method) if training == "own" else method.config(known)
+    if training == "own":
+        config = with_learner(method.config(known, own_training=True).replace(learner=known.learner), method.learner)
+    else:
+        config = method.config(known)
     return config.replace(seed=seed, steps=steps or config.run.steps)
 
 

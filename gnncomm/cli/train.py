@@ -175,20 +175,19 @@ def _parse(words: list[str]) -> TrainArgs:
     in the run names these. Of what a file says, only what the command names, too, may run code.
     """
     learner, words = _learner(words)
+    settings = LearnerConfig.of(learner) if learner else _of_method(words) or _of_file(words)
     asks = {"-h", "--help"} & set(words)
-    nothing_said = TrainArgs(env=EnvArgs(id=""), learner=learner or _of_method(words) or _of_file(words))
+    nothing_said = TrainArgs(env=EnvArgs(id=""), learner=settings)
     first = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], "gnncomm train", nothing_said)
     env, comm = first.env.id or EnvConfig.id, first.policy.comm
-    method = methods.resolve(comm) if comm in methods.names() else None
     resumed = first.resume and not asks
     out = first.out or run_name(env, comm, first.run.seed)
     known = config_of(out) if resumed else read_config(first.config) if first.config else default_config(env)
     require_given(known, {}, every=True)
-    if not resumed:
+    if not resumed and env == known.env.id:
         known = known.replace(env_settings={**known.env.settings, **first.env.settings})
-    if method is not None:
-        known = _of(method, known, resumed, own=learner is None and not first.config)
-    if learner is not None:
+    known, layer = with_method(known, {"comm": comm}, own=not (learner or first.config), begun=resumed)
+    if learner:
         known = with_learner(known, learner)
     args = parse(TrainArgs, words, "gnncomm train", TrainArgs.of(known))
     if (resumed or first.config) and not args.trust_env:
@@ -197,18 +196,9 @@ def _parse(words: list[str]) -> TrainArgs:
     if args.env.id == known.env.id:  # what the command says is added
         both = [{**getattr(known.env, name), **getattr(args.env, name)} for name in ("settings", "curriculum")]
         args = replace(args, env=replace(args.env, settings=both[0], curriculum=both[1]))
-    if method is not None:
-        args = replace(args, policy=replace(args.policy, comm=method.settings["comm"]))
-    return replace(args, out=out) if resumed or method is not None else args
-
-
-def _of(method: methods.Method, known: TrainConfig, resumed: bool, own: bool) -> TrainConfig:
-    """``known`` with the parts of a method, and the training of its paper, or that which a run was begun with."""
-    if not resumed:
-        return with_method(known, method) if own else method.config(known)
-    plain, paper = method.config(known), method.config(known, own_training=True)
-    begun_so = paper.learner == known.learner and paper.policy.losses == known.policy.losses
-    return paper if begun_so and plain != known else plain
+    if not layer:
+        args = replace(args, policy=replace(args.policy, comm=known.policy.comm))
+    return replace(args, out=out) if resumed or not layer else args
 
 
 def _of_method(words: list[str]) -> LearnerConfig | None:
@@ -219,12 +209,12 @@ def _of_method(words: list[str]) -> LearnerConfig | None:
     return LearnerConfig.of(methods.resolve(name).learner) if name in methods.names() else None
 
 
-def _learner(words: list[str]) -> tuple[LearnerConfig | None, list[str]]:
-    """What ``--learner NAME`` names, whose settings are options then; and the other words."""
+def _learner(words: list[str]) -> tuple[str, list[str]]:
+    """What ``--learner NAME`` says, whose settings are options then; and the other words."""
     if "--learner" not in words[:-1]:
-        return None, words
+        return "", words
     place = words.index("--learner")
-    return LearnerConfig.of(words[place + 1]), words[:place] + words[place + 2 :]
+    return words[place + 1], words[:place] + words[place + 2 :]
 
 
 def _of_file(words: list[str]) -> LearnerConfig:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
 from gnncomm.learn import optimizers
-from gnncomm.learn.gradient import Means
+from gnncomm.learn.gradient import Means, Metrics
 from gnncomm.learn.learner import Experience, Groups
 from gnncomm.learn.losses import LossFunction, Term, joined, masked_mean, total
 from gnncomm.learn.replay import Episodes, Replay
@@ -177,7 +177,7 @@ class DQN(ValueLearner[DQNConfig]):
             )
         return self.replay
 
-    def _improve(self, rollout: Rollout) -> dict[str, float]:
+    def _improve(self, rollout: Rollout) -> Metrics:
         config, means, replay = self.config, Means(), self._replay
         for step in range(config.gradient_steps):
             episodes = replay.sample(config.batch, self.seed, self.updates, step)
@@ -187,11 +187,7 @@ class DQN(ValueLearner[DQNConfig]):
         replay.add(rollout, *self._earned(rollout))  # at the end, so that an update that fails leaves it as it was
         self._explore(rollout)
         counts = {"episodes_kept": replay.count.clamp(max=config.buffer), "target_steps": self.target.steps}
-        return (
-            means.read()
-            | {name: float(value) for name, value in counts.items()}
-            | {"epsilon": float(self.actions.epsilon)}
-        )
+        return means.tensors() | counts | {"epsilon": self.actions.epsilon}
 
     def _losses(self, episodes: Episodes) -> dict[str, Term]:
         timestep, action = episodes.timestep, episodes.action

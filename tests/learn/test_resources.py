@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from gnncomm.errors import ResourceError
-from gnncomm.learn import PPOConfig, TrainConfig, resources
+from gnncomm.learn import PPOConfig, TrainConfig, Training, resources
+from gnncomm.learn.build import build, make_env
+from gnncomm.learn.outline import outline
 from gnncomm.run import train
 
 SMALL = TrainConfig.of(env="relay", num_envs=8, rollout=2, hidden=8, learner=PPOConfig(minibatches=2))
@@ -45,7 +47,33 @@ def test_the_environments_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     resources.require_memory(config)
 
 
+def test_a_replay_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the bound, and to the byte by the outline; one that cannot fit is refused, however small the rest."""
+    kept: dict[int, int] = {}
+    for buffer in (200, 1000):
+        config = SMALL.replace(learner=f"iql:buffer={buffer}")
+        learner = Training.of(config).learner
+        tensors = learner.state()[0]["replay"].values()
+        kept[buffer] = sum(value.numel() * value.element_size() for value in tensors)
+        assert 0.5 < resources._with_environments(config)["replay"] / kept[buffer] <= 1.0
+    low, high = (outline(SMALL.replace(learner=f"iql:buffer={buffer}")).memory for buffer in kept)
+    assert high - low == pytest.approx(kept[1000] - kept[200], rel=0.02)
+    monkeypatch.setattr(resources, "memory_of", lambda _: 2**30)
+    with pytest.raises(ResourceError, match=r"replay 31\.\d GiB.* or a smaller learner.buffer"):
+        train(SMALL.replace(learner="qmix:buffer=100000000"))
+
+
 def test_what_is_small_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "memory_of", lambda _: 1)
     resources.require_memory(SMALL)
     resources.require_memory(TrainConfig())
+
+
+def test_wide_observations_and_actions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a hidden width of 8: so many numbers of 4 bytes, 7 copies."""
+    env = make_env(SMALL)
+    monkeypatch.setattr(resources, "memory_of", lambda _: (env.obs_dim + env.num_actions) * 8 * 4 * 7)
+    build(SMALL)
+    monkeypatch.setattr(resources, "memory_of", lambda _: (env.obs_dim + env.num_actions) * 8 * 4 * 7 - 1)
+    with pytest.raises(ResourceError, match=rf"weights for {env.obs_dim} numbers to observe .*{env.num_actions} act"):
+        build(SMALL)

@@ -159,6 +159,41 @@ def test_a_graph_mixer_by_hand() -> None:
     torch.testing.assert_close(total, torch.tensor([2.0 + 7.0 + 5.0]).double())
 
 
+def test_qmix_is_that_of_torchrl() -> None:
+    """TorchRL 0.14.1 (torch 2.13.0): ``QMixer((3,), 4, 2, "cpu").double()``, every parameter number i set to
+    ``sin(1.7 k + i)`` in its order, of the values and states below; ``mixer(q, s)``, and the gradient of its sum.
+
+    There W and w are made by one linear layer; here ``relu(s) - relu(-s)`` in the layer before is the identity.
+    """
+    mixer = QMIX(2, 1, state_dim=3, embed=4, hyper=6).double()
+    sine = lambda part, i: torch.sin(torch.arange(part.numel()) * 1.7 + i).view(part.shape)  # noqa: E731
+    both = torch.cat([torch.eye(3), -torch.eye(3)]).double()
+    hypers = {0: mixer.hyper_w1, 2: mixer.hyper_w2}
+    with torch.no_grad():
+        for i, net in hypers.items():
+            net[0].weight.copy_(both)  # type: ignore[operator, union-attr]
+            net[0].bias.zero_()  # type: ignore[operator, union-attr]
+            weight = sine(torch.empty(len(net[2].bias), 3), i).double()  # type: ignore[arg-type]
+            net[2].weight.copy_(weight @ both.T)  # type: ignore[operator, union-attr]
+            net[2].bias.copy_(sine(net[2].bias, i + 1))  # type: ignore[operator, union-attr, arg-type]
+        for i, parameter in enumerate([*mixer.hyper_b1.parameters(), *mixer.value.parameters()], 4):
+            parameter.copy_(sine(parameter, i))
+    q = torch.tensor([[0.5, -1.0], [2.0, 1.5], [-3.0, 0.25]], dtype=torch.float64).requires_grad_()
+    s = torch.tensor([[1.0, -2.0, 0.5], [0.0, 0.3, -0.7], [-1.5, 2.5, 0.1]], dtype=torch.float64)
+    now = moment(3).select(torch.arange(3))
+    now = replace(now, state=s, alive=now.alive[:, :2])
+    total = team_value(mixer, q, now, links(3))
+    want = [0.47496930947811494, 6.008140112956449, -6.196942437591067]
+    torch.testing.assert_close(total, torch.tensor(want, dtype=torch.float64), rtol=1e-5, atol=1e-5)
+    (gradient,) = torch.autograd.grad(total.sum(), q)
+    rows = [
+        [2.73427591994287, 6.060981282473915],
+        [1.3965630615140496, 1.5120817897602117],
+        [0.037584572993755484, 0.055567664109425687],
+    ]
+    torch.testing.assert_close(gradient, torch.tensor(rows, dtype=torch.float64), rtol=1e-5, atol=1e-5)
+
+
 def test_the_mixer_of_a_policy_sees_who_was_heard_over_the_wire() -> None:
     """With half of the messages lost, over two rounds: the links of ``act`` are those of ``unroll``, and the values."""
     lead, graph = 25, GraphMixer(D, embed=4)
