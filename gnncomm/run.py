@@ -169,7 +169,8 @@ class Trained:
 def default_config(env: str, **changes: Any) -> TrainConfig:
     """The settings that are known to work for ``env``, with ``changes``, see ``TrainConfig.replace``.
 
-    ``comm`` may name a method (``"tarmac"``), which stands for its parts.
+    ``comm`` may name a method (``"tarmac"``), which stands for its parts, and unless there is a ``learner``, for the
+    training of its paper, as far as that is here.
 
     Raises:
         ConfigError: an unknown environment or setting, or a value out of range.
@@ -184,7 +185,7 @@ def default_config(env: str, **changes: Any) -> TrainConfig:
 
 
 def with_method(
-    base: TrainConfig, said: Mapping[str, Any], *, own: bool, begun: bool = False
+    base: TrainConfig, said: Mapping[str, Any], *, own: bool = False, begun: bool = False
 ) -> tuple[TrainConfig, dict[str, Any]]:
     """``base`` with the parts of the method that ``said["comm"]`` names, if it is one, and what is said beside it.
 
@@ -300,9 +301,13 @@ def read_config(path: str | Path) -> TrainConfig:
         return from_json(TrainConfig, data["config"])
     env = data.get("env", {})
     named = env.get("id", EnvConfig.id) if isinstance(env, dict) else env
-    base, data = with_method(default_config(named if isinstance(named, str) else EnvConfig.id), data)
+    base, own = default_config(named if isinstance(named, str) else EnvConfig.id), not {"learner", "ppo"} & data.keys()
+    settings = data.get("env_settings", env.get("settings") if isinstance(env, dict) else None)
+    if isinstance(settings, dict):
+        base = base.replace(env_settings=settings)
+    base, data = with_method(base, data, own=own)
     if isinstance(policy := data.get("policy"), dict):
-        base, data["policy"] = with_method(base, policy)
+        base, data["policy"] = with_method(base, policy, own=own)
     return base.merged(data)
 
 

@@ -124,6 +124,9 @@ def test_a_method_in_a_file_stands_for_its_parts(
     (tmp_path / "method.json").write_text(json.dumps({"env": "relay", "topology": "ring"} | data))
     said = json.loads(says(["train", "--config", "method.json", "--print-config"], capsys))
     assert (said["policy"]["comm"], said["policy"]["memory"], said["wire"]["topology"]) == ("mean", "lstm", "ring")
+    assert said["learner"]["name"] == "reinforce", "as on the command line"
+    (tmp_path / "method.json").write_text(json.dumps({"env": "relay", "learner": {"name": "ppo"}} | data))
+    assert json.loads(says(["train", "--config", "method.json", "--print-config"], capsys))["learner"]["name"] == "ppo"
 
 
 def test_resume_needs_nothing_retyped(first: Path, capsys: pytest.CaptureFixture[str]) -> None:
