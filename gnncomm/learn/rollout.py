@@ -263,8 +263,9 @@ def _cut(after: TimeStep) -> Tensor:
 
 
 def _alive_at_the_end(after: TimeStep) -> TimeStep:
-    """``after``, in which who is cut is still there."""
-    return after if after.cut is None else replace(after, alive=after.alive | after.cut)
+    """``after``, in which who is cut is still there, and nobody where the episode terminated: who may do nothing."""
+    alive = after.alive & ~after.terminated.unsqueeze(-1)
+    return replace(after, alive=alive if after.cut is None else alive | after.cut)
 
 
 def begin(env: VectorEnv, policy: CommPolicy, seed: int | Tensor) -> tuple[Carry, EpisodeTally]:

@@ -28,8 +28,8 @@ def learned(game: Game, mixer: Mixer, updates: int, kind: str = "pqn", lr: float
     with torch.no_grad():
         policy.actor.weight.normal_(0.0, 0.1)  # type: ignore[operator, union-attr]
     if kind == "pqn":
-        settings = {"lam": 0.0, "epochs": 1, "minibatches": 1, "lr": lr, **UNIFORM}
-        learner: Any = PQN(policy, PQNConfig(**settings), updates, length=4)
+        settings = {"lam": 0.0, "epochs": 2, "minibatches": 1, "lr": lr, **UNIFORM}
+        learner: Any = PQN(policy, PQNConfig(**settings), updates, length=2)
     else:
         settings = {"lr": lr, "lr_schedule": "constant", "target_every_gradient_steps": 50, "buffer": 2000, **UNIFORM}
         learner = DQN(policy, DQNConfig(**settings), updates, length=4)
@@ -44,7 +44,7 @@ def mixer_of(name: str, game: Game) -> Mixer:
     made = {
         "vdn": VDN,
         "qmix": lambda: QMIX(n, width),
-        "qplex": lambda: QPLEX(n, width, game.num_actions),
+        "qplex": lambda: QPLEX(n, width, game.num_actions, heads=4, embed=32),
         "graph": lambda: GraphMixer(width),
     }
     torch.manual_seed(1)
