@@ -61,7 +61,8 @@ def test_a_run_is_repeated_to_the_bit(first: Path, capsys: pytest.CaptureFixture
 
 
 def test_what_is_printed_can_be_fed_back(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["train", "relay", "--comm", "tarmac", "--env-settings", "steps", "4", "--print-config"]) == 0
+    words = ["train", "relay", "--comm", "tarmac", "--learner", "ppo", "--env-settings", "steps", "4", "--print-config"]
+    assert main(words) == 0
     printed = capsys.readouterr().out
     config = default_config("relay", env_settings={"steps": 4})
     assert json.loads(printed)["learner"]["lr"] == config.learner.lr == 3e-3
