@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptPairTensor, OptTensor  # noqa: F401  PyG compiles `propagate` with them
 
@@ -88,6 +88,10 @@ class CommLayer(Remembers, MessagePassing):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.msg_channels = msg_channels
+
+    def reset_parameters(self) -> None:
+        """Draw the weights of all parts anew; who holds parameters itself draws them, too."""
+        draw_anew(self)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         if self._unsettled is not None:
@@ -300,3 +304,10 @@ def _as_dense(graph: CommGraph) -> CommGraph:
 def _by_graph(rows_VC: Tensor, graph: CommGraph) -> Tensor:
     # explicit: a batch may be empty, and so may rows
     return rows_VC.reshape(rows_VC.shape[0] // graph.num_agents, graph.num_agents, rows_VC.shape[1])
+
+
+def draw_anew(module: nn.Module) -> None:
+    """``reset_parameters`` of the parts of a module, of the outermost that have it."""
+    for part in module.children():
+        anew = getattr(part, "reset_parameters", None)
+        draw_anew(part) if anew is None else anew()
