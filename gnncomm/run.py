@@ -250,7 +250,7 @@ def train(
         require_given(config, objects, every=True)
         training, config = Training.described(config, objects)
         with nullcontext() if out is None else RunDir.create(out, config, overwrite) as created:
-            _run(config, training, created, observer, stop, told)
+            _run(config, training, created, observer, stop, told, notice)
         return training
     with RunDir.open(out, write=True) as run:
         old = _config_of(run)
@@ -260,7 +260,7 @@ def train(
         training = _resumed(config, objects, old, run, notice)
         if config != old:
             _change_end(config, training, old, run, notice)
-        _run(config, training, run, observer, stop, told)
+        _run(config, training, run, observer, stop, told, notice)
     return training
 
 
@@ -332,13 +332,21 @@ def _run(
     observer: Observer | None,
     stop: Callable[[], bool],
     loggers: Sequence[Logger],
+    notice: Notice,
 ) -> None:
+    if config.run.precision != "float32":
+        notice(f"products of float32 matrices are made in {config.run.precision}: faster, and other numbers")
+    told: set[str] = set()
     begun, first = time.monotonic(), training.env_steps
     try:
         for logger in loggers:
             logger.rewind(first)
         while not training.finished:
             metrics = training.advance()
+            for what, state in training.graphs.items():
+                if state not in {"off", "not yet", "recorded"} | told:
+                    told.add(state)
+                    notice(f"no CUDA graph of the {what}: {state}")
             stopping = stop()
             if run is not None:
                 run.log(metrics)

@@ -26,7 +26,7 @@ from gnncomm.learn.losses import (
     normalised,
     value_loss,
 )
-from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, team_share
+from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, left, team_share
 from gnncomm.learn.rollout import Rollout, parted, require_divisor
 from gnncomm.policy import CommPolicy, Evaluation
 
@@ -166,6 +166,8 @@ class ActorCritic(GradientLearner[A]):
         config, timestep = self.config, rollout.timestep
         if config.team_reward_after_death:
             stream = after_death(stream, timestep.alive, timestep.entered, config.shared_reward)
+        else:  # an agent that was cut while others go on is bootstrapped, and not paid for what they do
+            stream = stream._replace(done=left(rollout.done, timestep.alive))
         return gae(*stream, config.gamma, config.lam)
 
     def _targets(self, rollout: Rollout) -> Targets:

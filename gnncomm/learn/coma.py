@@ -15,6 +15,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.learn.actor_critic import ActorCritic, ActorCriticConfig
 from gnncomm.learn.gradient import Means, Metrics
 from gnncomm.learn.losses import LossFunction, Targets, explained_variance, masked_mean, normalised, score_loss, total
+from gnncomm.learn.returns import left
 from gnncomm.learn.rollout import Rollout
 from gnncomm.policy import CommPolicy
 from gnncomm.policy.joint import JointCritic
@@ -128,8 +129,8 @@ class COMA(ActorCritic[COMAConfig]):
         stream, alive = self._stream(rollout), rollout.timestep.alive
         q = _taken(self.target.q(rollout.timestep, self._one_hot(rollout.action)), rollout.action)
         q = torch.where(alive, q, 0.0)
-        left = rollout.done[:-1].unsqueeze(-1) | ~alive[1:]
-        next_q = torch.cat([torch.where(left, stream.next_value[:-1], q[1:]), stream.next_value[-1:]])
+        unseen = left(rollout.done, alive)[:-1]
+        next_q = torch.cat([torch.where(unseen, stream.next_value[:-1], q[1:]), stream.next_value[-1:]])
         return q + self._advantage(stream._replace(value=q, next_value=next_q), rollout)
 
     def _policy_loss(self, log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, mask: Tensor) -> Tensor:

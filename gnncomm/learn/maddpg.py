@@ -63,7 +63,7 @@ class MADDPGConfig(ReplayConfig):
         return MADDPG(policy, self, losses=losses, **told)
 
     def suited(self, max_steps: int) -> dict[str, Any]:
-        return {"num_envs": 16, "rollout": min(max_steps, 20)}
+        return {"num_envs": 64, "rollout": min(max_steps, 20)}
 
 
 class MADDPG(ReplayLearner[MADDPGConfig]):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.learn.dqn import Target
 from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means, Metrics
 from gnncomm.learn.learner import Experience, Groups
 from gnncomm.learn.losses import LossFunction
@@ -52,6 +53,26 @@ class ReplayConfig(GradientConfig):
 
     def keeps(self, num_envs: int) -> int:
         return self.buffer + num_envs + 1
+
+
+class Target(nn.Module):
+    """A policy as it was some gradient steps ago, and how many were taken."""
+
+    steps: Tensor
+
+    def __init__(self, policy: CommPolicy) -> None:
+        super().__init__()
+        self.policy = copy.deepcopy(policy).requires_grad_(False)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def follow(self, policy: CommPolicy, every: int, taken: Tensor) -> None:
+        """Count a gradient step if ``taken``; after each ``every``-th become what ``policy`` is now."""
+        self.steps += taken
+        now = taken & (self.steps % every == 0)
+        mine, theirs = self.policy.state_dict(), policy.state_dict()
+        for name, value in mine.items():
+            value.copy_(torch.where(now, theirs[name], value))
 
 
 R = TypeVar("R", bound=ReplayConfig)

@@ -111,6 +111,13 @@ def after_death(
     )
 
 
+def left(done: Bool[Tensor, "T B"], alive: Bool[Tensor, "T B N"]) -> Bool[Tensor, "T B N"]:
+    """Who takes no part in the step after: the episode ended, or the agent did."""
+    gone_TBN = done.unsqueeze(-1).expand_as(alive).clone()
+    gone_TBN[:-1] |= ~alive[1:]
+    return gone_TBN
+
+
 def gae(
     reward: Float[Tensor, "T B N"],
     value: Float[Tensor, "T B N"],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self, Unpack
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from gnncomm import random
 from gnncomm.errors import ConfigError
 from gnncomm.host import Pending, pending
+from gnncomm.learn import graphs
 from gnncomm.learn.build import build
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.curriculum import Curriculum
@@ -60,6 +62,8 @@ class Training:
         self.carry, self.tally = begin(env, policy, seed_B)
         self._recorded: Recorded[tuple[Any, ...]] | None = None
         self._in_force: dict[str, float] = {}
+        self.precision = "highest"
+        """Inside products of float32 matrices, see ``torch.set_float32_matmul_precision``."""
         if isinstance(learner, Prepares):
             learner.prepare(self.carry.timestep, env.max_steps)
 
@@ -80,6 +84,9 @@ class Training:
         training = cls(
             env, policy, learner, updates=config.updates, seed=config.run.seed, curriculum=config.env.curriculum
         )
+        training.precision = _PRECISIONS[config.run.precision]
+        if config.run.graphs == "auto" and policy.like.device.type == "cuda":
+            training.record(graphs.cuda)
         return training, config
 
     @property
@@ -97,6 +104,10 @@ class Training:
 
     def collect(self) -> Rollout:
         """Let the policy play on for as long as the learner wants to see."""
+        with _products(self.precision):
+            return self._collected()
+
+    def _collected(self) -> Rollout:
         wanted = self.learner.experience
         if wanted.fresh and self.learner.updates:
             everywhere = torch.ones_like(self.carry.timestep.first)
@@ -150,7 +161,9 @@ class Training:
         if in_force != self._in_force and self._recorded is not None:
             self._recorded.forget()  # it holds the environment's tables of before
         self._in_force = in_force
-        metrics = self.learner.update(self.collect())
+        rollout = self.collect()
+        with _products(self.precision):
+            metrics = self.learner.update(rollout)
         counts = {"update": self.learner.updates, "env_steps": self.env_steps}
         return counts | in_force | self.tally.flush() | metrics
 
@@ -185,6 +198,20 @@ class Training:
         if self._recorded is not None:
             self._recorded.forget()
         return shown
+
+
+_PRECISIONS = {"float32": "highest", "tf32": "high", "bf16": "medium"}
+
+
+@contextmanager
+def _products(precision: str) -> Iterator[None]:
+    """Within, products of float32 matrices are as precise as that."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _require_fit(env: VectorEnv, policy: CommPolicy, learner: Learner) -> None:

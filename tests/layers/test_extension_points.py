@@ -12,7 +12,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.aggr import MaxAggregation, MeanAggregation, SumAggregation
 
 from gnncomm.graph import CommGraph, Layout
-from gnncomm.layers import AttentionComm, CommLayer, ConvComm, MeanComm, attending
+from gnncomm.layers import AttentionComm, CommLayer, ConvComm, MeanComm, fused
 from gnncomm.layers.names import LAYERS, make_layer
 
 F, N, B = 8, 6, 3
@@ -228,9 +228,9 @@ class Sharper(AttentionComm):
 
 
 def dense_calls(layer: CommLayer, monkeypatch: pytest.MonkeyPatch) -> int:
-    calls, run = [], attending.attend
+    calls, run = [], fused.attend
     with monkeypatch.context() as patch:
-        patch.setattr(attending, "attend", lambda *args: (calls.append(None), run(*args))[1])
+        patch.setattr(fused, "attend", lambda *args: (calls.append(None), run(*args))[1])
         layer(rows(), graph_of("dense"))
     return len(calls)
 

@@ -78,22 +78,37 @@ def test_unroll_is_step_after_step(kind: type[Memory]) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_gradients_of_the_fused_gru(share: float) -> None:
-    gates = torch.randn(3, 2, 3 * H, dtype=torch.float64, requires_grad=True)
-    h = torch.randn(2, H, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(3 * H, H, dtype=torch.float64, requires_grad=True)
-    bias = torch.randn(3 * H, dtype=torch.float64, requires_grad=True)
-    begins = torch.rand(3, 2) < share
-    assert torch.autograd.gradcheck(lambda g, s, w, b: gru_sequence(g, s, begins, w, b), (gates, h, weight, bias))
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+def test_gradients_of_sequences(kind: type[GRU] | type[LSTM], share: float) -> None:
+    """Of rows, state and weights; of all outputs and of the last state."""
+    memory, begins = kind(H).double(), torch.rand(3, 2) < share
+    run = gru_sequence if kind is GRU else lstm_sequence
+    x = torch.randn(3, 2, H, dtype=torch.float64, requires_grad=True)
+    state = torch.randn(2, memory.state_dim, dtype=torch.float64, requires_grad=True)
+    weights = [parameter.detach().requires_grad_() for parameter in memory.parameters()]
+
+    def of(x: Tensor, state: Tensor, *weights: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return run(x, state, begins, *weights)
+
+    assert torch.autograd.gradcheck(of, (x, state, *weights))
+    assert torch.autograd.gradgradcheck(of, (x, state, *weights), fast_mode=True)
 
 
-def test_gradients_of_the_lstm() -> None:
-    gates = torch.randn(3, 2, 4 * H, dtype=torch.float64, requires_grad=True)
-    state = torch.randn(2, 2 * H, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(4 * H, H, dtype=torch.float64, requires_grad=True)
-    bias = torch.randn(4 * H, dtype=torch.float64, requires_grad=True)
-    begins = torch.tensor([[False, True], [False, False], [True, False]])
-    assert torch.autograd.gradcheck(lambda g, s, w, b: lstm_sequence(g, s, begins, w, b), (gates, state, weight, bias))
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+def test_sequences_in_half_precision(kind: type[GRU] | type[LSTM]) -> None:
+    """Products in bfloat16, states in float32: near to float32, and a step says what a sequence says."""
+    memory, x, begins = kind(16), torch.randn(T, R, 16), first()
+    state = torch.randn(R, memory.state_dim)
+    want = torch.autograd.grad(memory.unroll(x, state, begins)[0].sum(), list(memory.parameters()))
+    with torch.autocast("cpu", torch.bfloat16):
+        out, last = memory.unroll(x, state, begins)
+        one, after = memory.step(x[0], torch.where(begins[0].unsqueeze(-1), 0.0, state))
+    assert out.dtype == last.dtype == one.dtype == after.dtype == torch.float32
+    torch.testing.assert_close(out, memory.unroll(x, state, begins)[0], rtol=0.05, atol=0.05)
+    torch.testing.assert_close(one, out[0])
+    got = torch.autograd.grad(out.sum(), list(memory.parameters()))
+    for mine, other in zip(got, want, strict=True):
+        torch.testing.assert_close(mine, other, rtol=0.1, atol=0.1 * float(other.abs().max()))
 
 
 @pytest.mark.parametrize("kind", [GRU, LSTM])
