@@ -45,12 +45,14 @@ class FormationState(Batch):
 class FormationSettings(Settings):
     """See ``Formation``."""
 
-    dim: int = integer(7, 2)
-    num_agents: int = integer(None, 1)
-    shape: str = checked("ring", lambda name, value, own: _offsets(value, own.num_agents))
-    seers: int = integer(1, 1, lambda own: len(own.offsets))
-    shaping: float = number(1.0, 0.0, 1e6)
-    max_steps: int = integer(None, 1)
+    dim: int = integer(7, 2, doc="Side of the grid.")
+    num_agents: int = integer(None, 1, doc="N; the number of offsets, or 4, if None.")
+    shape: str = checked(
+        "ring", lambda name, value, own: _offsets(value, own.num_agents), doc="A name or a list of offsets, see above."
+    )
+    seers: int = integer(1, 1, lambda own: len(own.offsets), doc="How many agents see the landmark, at least 1.")
+    shaping: float = number(1.0, 0.0, 1e6, doc="Weight of the distance, see above.")
+    max_steps: int = integer(None, 1, doc="Time limit; 3 * dim if None.")
 
     def resolve(self) -> None:
         offsets = self.offsets
@@ -108,15 +110,6 @@ class Formation(GridEnv[FormationState, FormationDraws]):
     Source: the task of taking up a formation, as in Agarwal, Kumar, Sycara and Lewis 2020, "Learning transferable
     cooperative behavior in multi-agent teams", section 5 (formation control and line control around landmarks that all
     see, in continuous space). The grid, who sees the landmark, and the numbers are ours.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        dim: Side of the grid.
-        num_agents: N; the number of offsets, or 4, if None.
-        shape: A name or a list of offsets, see above.
-        seers: How many agents see the landmark, at least 1.
-        shaping: Weight of the distance, see above.
-        max_steps: Time limit; 3 * dim if None.
 
     Raises:
         ConfigError: A setting out of range, or a shape that does not fit into the grid or to ``num_agents``.

@@ -46,14 +46,16 @@ class PredatorCapturePreyState(Batch):
 class PredatorCapturePreySettings(Settings):
     """See ``PredatorCapturePrey``."""
 
-    dim: int = integer(5, 2)
-    num_agents: int = integer(3, 2)
-    num_action_agents: int = integer(1, 1, lambda own: own.num_agents - 1)
-    vision: int = integer(1, 0, lambda own: own.dim - 1)
-    mode: str = choice("mixed", _MODES)
-    partial_reward: bool = flag(False)
-    max_steps: int = integer(None, 1)
-    num_prey: int = integer(1, 1)
+    dim: int = integer(5, 2, doc="Side of the grid.")
+    num_agents: int = integer(3, 2, doc="N, at least 2.")
+    num_action_agents: int = integer(
+        1, 1, lambda own: own.num_agents - 1, doc="A, how many of them are action agents; at least 1, less than N."
+    )
+    vision: int = integer(1, 0, lambda own: own.dim - 1, doc="v, at most ``dim`` - 1.")
+    mode: str = choice("mixed", _MODES, doc="Which reward, see above.")
+    partial_reward: bool = flag(False, doc="Whether to be on the prey is worth something before it is captured.")
+    max_steps: int = integer(None, 1, doc="Time limit; 4 * dim if None.")
+    num_prey: int = integer(1, 1, doc="Number of prey.")
 
     def resolve(self) -> None:
         if self.num_agents + self.num_prey > self.dim**2:
@@ -94,17 +96,6 @@ class PredatorCapturePrey(GridEnv[PredatorCapturePreyState, PredatorCapturePreyD
     AAMAS), section 5, and its published environment with its default of 2 perception agents and 1 action agent, without
     the choice to let prey talk or action agents see. Ours: more than one prey, where "the prey" reads "any prey";
     success, which there only ``mixed`` has; the time limit.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        dim: Side of the grid.
-        num_agents: N, at least 2.
-        num_action_agents: A, how many of them are action agents; at least 1, less than N.
-        vision: v, at most ``dim`` - 1.
-        mode: Which reward, see above.
-        partial_reward: Whether to be on the prey is worth something before it is captured.
-        max_steps: Time limit; 4 * dim if None.
-        num_prey: Number of prey.
 
     Raises:
         ConfigError: A setting out of range, or more agents and prey than cells.

@@ -47,15 +47,15 @@ class PredatorPreyState(Batch):
 class PredatorPreySettings(Settings):
     """See ``PredatorPrey``."""
 
-    dim: int = integer(5, 1)
-    num_agents: int = integer(3, 1)
-    vision: int = integer(0, 0, lambda own: own.dim)
-    mode: str = choice("mixed", _MODES)
-    max_steps: int = integer(None, 1)
-    num_prey: int = integer(1, 1)
-    enemy_comm: bool = flag(False)
-    no_stay: bool = flag(False)
-    moving_prey: str = choice("still", _PREY_MOTIONS)
+    dim: int = integer(5, 1, doc="Side of the grid.")
+    num_agents: int = integer(3, 1, doc="Number of predators.")
+    vision: int = integer(0, 0, lambda own: own.dim, doc="v, at most ``dim``.")
+    mode: str = choice("mixed", _MODES, doc="Which reward, see above.")
+    max_steps: int = integer(None, 1, doc="Time limit; 4 * dim (20, 40, 80 for the published sizes) if None.")
+    num_prey: int = integer(1, 1, doc="Number of prey.")
+    enemy_comm: bool = flag(False, doc="Whether prey observe and talk, too.")
+    no_stay: bool = flag(False, doc="Whether action 4 is taken away.")
+    moving_prey: str = choice("still", _PREY_MOTIONS, doc='``"still"``, ``"random"`` or ``"flee"``.')
 
     def resolve(self) -> None:
         if self.num_agents + self.num_prey > self.dim**2:
@@ -96,18 +96,6 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
     rests), the one that ends farthest (in steps) from the nearest predator still hunting, the first of equals in the
     cyclic order of the actions from a drawn one on. A prey that moves onto a predator is reached, too. Caught prey stay
     where they are.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        dim: Side of the grid.
-        num_agents: Number of predators.
-        vision: v, at most ``dim``.
-        mode: Which reward, see above.
-        max_steps: Time limit; 4 * dim (20, 40, 80 for the published sizes) if None.
-        num_prey: Number of prey.
-        enemy_comm: Whether prey observe and talk, too.
-        no_stay: Whether action 4 is taken away.
-        moving_prey: ``"still"``, ``"random"`` or ``"flee"``.
 
     Raises:
         ConfigError: A setting out of range, or more predators and prey than cells.

@@ -41,13 +41,13 @@ class RendezvousState(Batch):
 class RendezvousSettings(Settings):
     """See ``Rendezvous``."""
 
-    dim: int = integer(7, 2)
-    num_agents: int = integer(3, 2)
-    vision: int = integer(1, 0, lambda own: own.dim)
-    spread: int = integer(0, 0, lambda own: own.dim - 2)
-    shaping: float = number(1.0, 0.0, 1e6)
-    coordinates: bool = flag(True)
-    max_steps: int = integer(None, 1)
+    dim: int = integer(7, 2, doc="Side of the grid, at least 2.")
+    num_agents: int = integer(3, 2, doc="N, at least 2.")
+    vision: int = integer(1, 0, lambda own: own.dim, doc="v.")
+    spread: int = integer(0, 0, lambda own: own.dim - 2, doc="How far apart rows and columns may be at a meeting.")
+    shaping: float = number(1.0, 0.0, 1e6, doc="Weight of the potential, see above.")
+    coordinates: bool = flag(True, doc="Whether agents know where they are.")
+    max_steps: int = integer(None, 1, doc="Time limit; 4 * dim if None.")
 
     def resolve(self) -> None:
         if self.num_agents > self.dim**2:
@@ -87,16 +87,6 @@ class Rendezvous(GridEnv[RendezvousState, RendezvousDraws]):
     Source: the rendezvous problem, Lin, Morse and Anderson 2003, "The multi-agent rendezvous problem"; as a task with
     learned communication, e.g. Huettenrauch, Sosic and Neumann 2019, "Deep reinforcement learning for swarm systems",
     section 5.1. The grid, rewards and numbers are ours.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        dim: Side of the grid, at least 2.
-        num_agents: N, at least 2.
-        vision: v.
-        spread: How far apart rows and columns may be at a meeting.
-        shaping: Weight of the potential, see above.
-        coordinates: Whether agents know where they are.
-        max_steps: Time limit; 4 * dim if None.
 
     Raises:
         ConfigError: A setting out of range, more agents than cells, or a ``spread`` that is always met.

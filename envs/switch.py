@@ -45,9 +45,9 @@ class SwitchState(Batch):
 class SwitchSettings(Settings):
     """See ``Switch``."""
 
-    num_agents: int = integer(3, 2)
-    medium: str = choice("messages", ("messages", "switch"))
-    max_steps: int = integer(None, 1)
+    num_agents: int = integer(3, 2, doc="n, at least 2.")
+    medium: str = choice("messages", ("messages", "switch"), doc='``"messages"`` or ``"switch"``.')
+    max_steps: int = integer(None, 1, doc="Days; 4 n - 6 (at least 2) if None.")
 
     def resolve(self) -> None:
         self._put(max_steps=self.max_steps or max(4 * self.num_agents - 6, 2))
@@ -88,15 +88,6 @@ class Switch(GridEnv[SwitchState, SwitchDraws]):
     Source: Foerster, Assael, de Freitas and Whiteson 2016, "Learning to communicate with deep multi-agent reinforcement
     learning" (DIAL), section 6, "Switch riddle", and its published environment: rules, rewards, 4 n - 6 days. Changed:
     the number of the prisoner is an observation (there, an input of the network).
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        num_agents: n, at least 2.
-        medium: ``"messages"`` or ``"switch"``.
-        max_steps: Days; 4 n - 6 (at least 2) if None.
-
-    Raises:
-        ConfigError: A setting out of range.
     """
 
     id = "switch"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from gnncomm import channel as channels
 from gnncomm import codec as codecs
-from gnncomm import environments, saved
+from gnncomm import environments, methods, saved
 from gnncomm import schedule as schedulers
 from gnncomm import topology as topologies
 from gnncomm.channel import Channel
@@ -169,15 +169,24 @@ class Trained:
 def default_config(env: str, **changes: Any) -> TrainConfig:
     """The settings that are known to work for ``env``, with ``changes``, see ``TrainConfig.replace``.
 
+    ``comm`` may name a method (``"tarmac"``), which stands for its parts.
+
     Raises:
         ConfigError: an unknown environment or setting, or a value out of range.
     """
-    config, learner = recipe_of(env), changes.pop("learner", None)
+    base, changes = with_method(recipe_of(env), changes)
+    learner = changes.pop("learner", None)
     if learner is not None:
-        config = with_learner(
-            config.replace(**{"env.id": env, "env_settings": changes.get("env_settings", {})}), learner
-        )
-    return config.replace(**{"env.id": env} | changes)
+        base = with_learner(base.replace(**{"env.id": env, "env_settings": changes.get("env_settings", {})}), learner)
+    return base.replace(**{"env.id": env} | changes)
+
+
+def with_method(base: TrainConfig, said: Mapping[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
+    """``base`` with the parts of the method that ``said["comm"]`` names, if it is one, and what is said beside it."""
+    name = said.get("comm")
+    if not isinstance(name, str) or name not in methods.names():
+        return base, dict(said)
+    return methods.resolve(name).config(base), {key: value for key, value in said.items() if key != "comm"}
 
 
 def with_learner(config: TrainConfig, learner: LearnerConfig | str) -> TrainConfig:
@@ -231,7 +240,9 @@ def train(
     """
     if resume and overwrite:
         raise ConfigError("Expected resume or overwrite, got both: continue the run, or replace it.")
-    config, objects = taken(config, parts)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"Expected a TrainConfig, got {config!r}. Begin with gnncomm.default_config('relay').")
+    config, objects = taken(*with_method(config, parts))
     told = _loggers([*config.run.loggers, *loggers], out)
     if "env" not in objects:
         require_memory(config)
@@ -272,7 +283,10 @@ def read_config(path: str | Path) -> TrainConfig:
         return from_json(TrainConfig, data["config"])
     env = data.get("env", {})
     named = env.get("id", EnvConfig.id) if isinstance(env, dict) else env
-    return default_config(named if isinstance(named, str) else EnvConfig.id).merged(data)
+    base, data = with_method(default_config(named if isinstance(named, str) else EnvConfig.id), data)
+    if isinstance(policy := data.get("policy"), dict):
+        base, data["policy"] = with_method(base, policy)
+    return base.merged(data)
 
 
 def load(path: str | Path, *, trust_env: bool = False, **parts: Unpack[Parts]) -> Trained:

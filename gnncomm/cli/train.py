@@ -12,7 +12,7 @@ import torch
 import tyro
 from rich.console import Console
 
-from gnncomm import deprecated, environments, methods
+from gnncomm import deprecated, environments
 from gnncomm.cli import dry_run, faults
 from gnncomm.cli.console import make_console
 from gnncomm.cli.eval import measure, show
@@ -25,7 +25,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.learn import VERSION, EnvConfig, LearnerConfig, PolicyConfig, PPOConfig, RunConfig, TrainConfig, WireConfig
 from gnncomm.learn.config import Setting
 from gnncomm.learn.parts import require_given
-from gnncomm.run import Trained, config_of, default_config, load, read_config, train, with_learner
+from gnncomm.run import Trained, config_of, default_config, load, read_config, train, with_learner, with_method
 from gnncomm.store import safe_run_path
 
 
@@ -179,13 +179,11 @@ def _parse(words: list[str]) -> TrainArgs:
     nothing_said = TrainArgs(env=EnvArgs(id=""), learner=learner or _of_file(words))
     first = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], "gnncomm train", nothing_said)
     env, comm = first.env.id or EnvConfig.id, first.policy.comm
-    method = methods.resolve(comm) if comm in methods.names() else None
     resumed = first.resume and not asks
     out = first.out or run_name(env, comm, first.run.seed)
     known = config_of(out) if resumed else read_config(first.config) if first.config else default_config(env)
     require_given(known, {}, every=True)
-    if method is not None:
-        known = method.config(known)
+    known, layer = with_method(known, {"comm": comm})
     if learner is not None:
         known = with_learner(known.replace(env_settings={**known.env.settings, **first.env.settings}), learner)
     args = parse(TrainArgs, words, "gnncomm train", TrainArgs.of(known))
@@ -195,9 +193,9 @@ def _parse(words: list[str]) -> TrainArgs:
     if args.env.id == known.env.id:  # what the command says is added
         both = [{**getattr(known.env, name), **getattr(args.env, name)} for name in ("settings", "curriculum")]
         args = replace(args, env=replace(args.env, settings=both[0], curriculum=both[1]))
-    if method is not None:
-        args = replace(args, policy=replace(args.policy, comm=method.settings["comm"]))
-    return replace(args, out=out) if resumed or method is not None else args
+    if not layer:
+        args = replace(args, policy=replace(args.policy, comm=known.policy.comm))
+    return replace(args, out=out) if resumed or not layer else args
 
 
 def _learner(words: list[str]) -> tuple[LearnerConfig | None, list[str]]:

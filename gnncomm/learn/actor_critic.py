@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
 from gnncomm.learn import credit
-from gnncomm.learn.gradient import GradientConfig, GradientLearner
+from gnncomm.learn.gradient import GradientConfig, GradientLearner, Metrics
 from gnncomm.learn.learner import Experience
 from gnncomm.learn.losses import (
     LossFunction,
@@ -116,6 +116,10 @@ class ActorCritic(GradientLearner[A]):
         self.return_norm = ReturnNorm(self.config.norm_rate)
         return {"returns": self.return_norm}
 
+    def _schedules(self) -> Mapping[str, float]:
+        first, last = self.config.entropy, self.config.entropy_end
+        return {"entropy": -(first + (last - first) * min(self._progress, 1.0))}
+
     @abstractmethod
     def _policy_loss(self, log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, mask: Tensor) -> Tensor:
         """A scalar: goes down as what has an advantage gets likelier."""
@@ -133,15 +137,15 @@ class ActorCritic(GradientLearner[A]):
             every = torch.arange(0, len(rollout.done), chunk, device=rollout.done.device)
             rollout = replace(rollout, starts=rollout.starts.select(every))
         count = len(rollout.done) // chunk
-        return rollout.chunks(), targets.map(lambda value: parted(value, count))
+        return rollout.chunks(), targets.map(lambda value: parted(value, count) if value.dim() else value)
 
-    def _team_rewards(self, rollout: Rollout) -> dict[str, float]:
+    def _team_rewards(self, rollout: Rollout) -> Metrics:
         """Mean reward of a step for each team, where there are several: the mean of all says nothing of opponents."""
         teams = self.policy.teams
         if teams is None:
             return {}
-        share_TBN = team_share(rollout.reward, rollout.paid, teams.index)
-        return {f"reward_{name}": float(share_TBN[..., teams.first(name)].mean()) for name in teams.names}
+        share_TBN = team_share(rollout.reward, rollout.paid, teams.index, len(teams.names))
+        return {f"reward_{name}": share_TBN[..., teams.first(name)].mean() for name in teams.names}
 
     def _stream(self, rollout: Rollout) -> Stream:
         """Rewards as they are shared, and values as returns; the dead leave here: their rows are zero from now on."""
@@ -150,8 +154,9 @@ class ActorCritic(GradientLearner[A]):
         read = (rollout.reward, rollout.value, rollout.discount)
         reward_TBN, value_TBN, discount_TBN = (torch.where(alive_TBN, x, 0.0) for x in read)
         next_value_TBN = torch.where(discount_TBN != 0, rollout.next_value, 0.0)
-        team = None if self.policy.teams is None else self.policy.teams.index
-        reward_TBN = (1 - share) * reward_TBN + share * team_share(rollout.reward, rollout.paid, team)
+        teams = self.policy.teams
+        team = (None,) if teams is None else (teams.index, len(teams.names))
+        reward_TBN = (1 - share) * reward_TBN + share * team_share(rollout.reward, rollout.paid, *team)
         if config.normalise_returns:
             value_TBN, next_value_TBN = self.return_norm.restore(value_TBN), self.return_norm.restore(next_value_TBN)
         return Stream(reward_TBN, value_TBN, next_value_TBN, discount_TBN, rollout.done)
@@ -193,18 +198,17 @@ class ActorCritic(GradientLearner[A]):
         return normalised(found, alive_TBN1.expand_as(found), by_return)  # 0 for whoever is silent stays 0
 
     def _normalised(self, return_TBN: Tensor, mask_TBN: Tensor) -> Tensor:
-        self.return_norm.update(return_TBN[mask_TBN])
+        self.return_norm.update(return_TBN, mask_TBN)
         return self.return_norm.normalise(return_TBN)
 
     def _losses(self, now: Evaluation, rollout: Rollout, targets: Targets) -> dict[str, Term]:
         config, mask = self.config, rollout.timestep.alive
         if config.normalise_returns and config.norm_every == "minibatch":
             targets = replace(targets, value=self._normalised(targets.value, mask))
-        entropy = config.entropy + (config.entropy_end - config.entropy) * min(self._progress, 1.0)
         own = {
             "policy_loss": Term(self._policy_loss(now.log_prob, rollout.log_prob, targets.advantage, mask)),
             "value_loss": Term(self._value_loss(now.value, rollout.value, targets.value, mask), config.value_coef),
-            "entropy": Term(masked_mean(now.entropy, mask), -entropy),
+            "entropy": Term(masked_mean(now.entropy, mask), self.scheduled["entropy"]),
             "wire_cost": Term(masked_mean(now.cost, mask)),
         }
         choices = choice_terms(now, rollout, targets, self._policy_loss, self._value_loss, config.value_coef)
@@ -215,5 +219,5 @@ class ActorCritic(GradientLearner[A]):
         every = self.config.graph_every
         if not every:
             return []
-        graph_turn = (self.updates * epochs + epoch) % every == every - 1
+        graph_turn = (self.number * epochs + epoch) % every == every - 1
         return [parameter for parameter in self._trained if (id(parameter) in self._graph) != graph_turn]

@@ -17,6 +17,7 @@ from gnncomm.learn.config import VERSION, TrainConfig
 from gnncomm.learn.learner import Learner
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.parts import NO_PARTS, Parts, is_made
+from gnncomm.learn.resources import require_weights
 from gnncomm.learn.rows import RowParts
 from gnncomm.policy import CommPolicy, Memory, has_state, with_state
 from gnncomm.registry import registry_of
@@ -42,6 +43,8 @@ def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, Comm
         config.learner.require_fit(config.env.num_envs)
     env = make_env(config, parts)
     config = config.replace(num_envs=env.num_envs)
+    if not parts.keys() & {"policy", "encoder", "actor"}:
+        require_weights(config, env)
     policy = build_policy(config, env, parts)
     return env, policy, build_learner(config, policy, parts, TeamSpec.of(env))
 
@@ -116,7 +119,7 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
         if "policy" in parts:
             sizes = spec.obs_dim, spec.num_actions, spec.num_agents
             given: CommPolicy = _made("policy", parts["policy"], CommPolicy, *sizes)
-            return given.to(config.run.device)
+            return _placed(given, config.run.device)
         comm = _comm(config.replace(comm="mean") if silent else config, parts)
         hidden, num_agents, wire = comm.in_channels, spec.num_agents, config.wire
         rows = RowParts(config, spec, hidden)
@@ -143,7 +146,12 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
             actions=rows.actions,
             teams=rows.teams,
         )
-    return policy.to(config.run.device)
+    return _placed(policy, config.run.device)
+
+
+def _placed(policy: CommPolicy, device: str) -> CommPolicy:
+    """On ``device``; one that is made without memory for its tensors has none to move."""
+    return policy if torch.get_default_device().type == "meta" else policy.to(device)
 
 
 def _comm(config: TrainConfig, parts: Parts) -> CommStack:
@@ -157,6 +165,11 @@ def _comm(config: TrainConfig, parts: Parts) -> CommStack:
         layers = make_rounds(given or own.comm, own.hidden, rounds, own.share_rounds)
     elif isinstance(given, Sequence):
         layers = [_made("comm", layer, CommLayer, own.hidden, own.hidden) for layer in given]
+    elif isinstance(given, nn.Module) and not isinstance(given, CommLayer):
+        raise ConfigError(
+            f"comm: expected a CommLayer, got {type(given).__name__}, which does not say what is on the wire. A "
+            "convolution of torch_geometric becomes one with ConvComm(conv); others derive from CommLayer."
+        )
     elif isinstance(given, CommLayer) and rounds > 1 and not own.share_rounds:
         raise ConfigError(
             f"comm: expected a layer for each of rounds={rounds}, got one. Give a list of layers, a class that makes "

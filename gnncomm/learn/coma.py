@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
 from gnncomm.learn.actor_critic import ActorCritic, ActorCriticConfig
-from gnncomm.learn.gradient import Means
+from gnncomm.learn.gradient import Means, Metrics
 from gnncomm.learn.losses import LossFunction, Targets, explained_variance, masked_mean, normalised, score_loss, total
 from gnncomm.learn.returns import left
 from gnncomm.learn.rollout import Rollout
@@ -94,7 +94,7 @@ class COMA(ActorCritic[COMAConfig]):
         self.critic, self.target = critic, copy.deepcopy(critic).requires_grad_(False)
         return {**super()._modules(), "target": self.target}
 
-    def _improve(self, rollout: Rollout) -> dict[str, float]:
+    def _improve(self, rollout: Rollout) -> Metrics:
         means, counts = Means(), rollout.timestep.alive
         played, targets = self._prepared(rollout)
         return_TBN, steps = self._returns(rollout), self.config.critic_steps
@@ -109,7 +109,7 @@ class COMA(ActorCritic[COMAConfig]):
         terms = self._losses(evaluation, played, targets)
         means.add({name: term.value for name, term in terms.items()})
         means.add({"grad_norm": self._step(total(terms), self._resting(0, 1))})
-        return means.read() | self._team_rewards(rollout) | {"explained_variance": targets.explained}
+        return means.tensors() | self._team_rewards(rollout) | {"explained_variance": targets.explained}
 
     @torch.no_grad()
     def _targets(self, rollout: Rollout) -> Targets:
@@ -142,9 +142,11 @@ class COMA(ActorCritic[COMAConfig]):
     @torch.no_grad()
     def _follow(self, taken: int) -> None:
         """After ``taken`` more steps of the critic, as many as after every update."""
-        every, before = self.config.target_every_critic_steps, self.updates * taken
-        if (before + taken) // every > before // every:
-            self.target.load_state_dict(self.critic.state_dict())
+        every, before = self.config.target_every_critic_steps, self.number * taken
+        now = torch.as_tensor((before + taken) // every > before // every, device=self.critic.agent.device)
+        theirs = self.critic.state_dict()
+        for name, value in self.target.state_dict().items():
+            value.copy_(torch.where(now, theirs[name], value))
 
 
 def counterfactual(q: Tensor, policy: Tensor, action: Tensor) -> Tensor:

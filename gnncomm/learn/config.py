@@ -24,6 +24,9 @@ VERSION = 2
 ``seed + b``, have seeds of their own for every training; so do evaluation and recording."""
 
 
+OBJECTS = "Objects are given to the training: train(config, {name}=...)."
+
+
 @dataclass(frozen=True)
 class EnvConfig:
     """The environments."""
@@ -85,7 +88,7 @@ class PolicyConfig:
     """What parts learn beside the learner's own loss, by name: masia, maic + tmc:smooth=1; see gnncomm list losses."""
 
     def __post_init__(self) -> None:
-        require_types(self, "policy.")
+        require_types(self, "policy.", OBJECTS)
         require_ranges(self, {"rounds": (1, 64), "hidden": (1, 2**16)}, "policy.")
 
 
@@ -103,7 +106,7 @@ class WireConfig:
     """What the medium does, for instance ideal, loss:p=0.2, delay:steps=1 + burst:p=0.1."""
 
     def __post_init__(self) -> None:
-        require_types(self, "wire.")
+        require_types(self, "wire.", OBJECTS)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.learn import optimizers
+from gnncomm.learn.gradient import Metrics
 from gnncomm.learn.losses import LossFunction, Term, joined, masked_mean, total
 from gnncomm.learn.replay import Episodes
 from gnncomm.learn.replaying import ReplayConfig, ReplayLearner
@@ -80,10 +81,10 @@ class DQN(ValueLearner[DQNConfig], ReplayLearner[DQNConfig]):
 
     Config = DQNConfig
 
-    def _improve(self, rollout: Rollout) -> dict[str, float]:
+    def _improve(self, rollout: Rollout) -> Metrics:
         metrics = super()._improve(rollout)
         self._explore(rollout)
-        return metrics | {"epsilon": float(self.actions.epsilon)}
+        return metrics | {"epsilon": self.actions.epsilon}
 
     def _learn(self, episodes: Episodes, step: int) -> dict[str, Tensor]:
         terms = self._losses(episodes)

@@ -78,6 +78,7 @@ _DECIDES: dict[str, tuple[str, ...]] = {
     "policy": ("hidden", "rounds"),
     "comm": ("comm", "hidden", "rounds", "share_rounds"),
     "memory": ("memory",),
+    "encoder": ("encoder",),
     "critic": ("algo",),
     "learner": ("learner", "rollout"),
     "topology": ("topology",),
@@ -101,6 +102,8 @@ def taken(config: TrainConfig, parts: Mapping[str, Any]) -> tuple[TrainConfig, P
     named = {name for name, value in parts.items() if isinstance(value, (str, LearnerConfig)) and name != "policy"}
     names = {"algo" if name == "critic" else name: parts[name] for name in named}
     objects = {name: value for name, value in parts.items() if name not in named}
+    if callable(objects.get("losses")):
+        raise ConfigError("losses: expected a list of losses, got one alone. Give losses=[yours].")
     inner = sorted(objects.keys() & OF_THE_POLICY.keys() - {"policy"})
     learner = objects.get("learner")
     if isinstance(learner, Learner) and is_made(learner, Learner):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means
+from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means, Metrics
 from gnncomm.learn.learner import Experience, Groups
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.replay import Episodes, Replay
@@ -139,12 +139,12 @@ class ReplayLearner(GradientLearner[R]):
             )
         return self.replay
 
-    def _improve(self, rollout: Rollout) -> dict[str, float]:
+    def _improve(self, rollout: Rollout) -> Metrics:
         config, means, replay = self.config, Means(), self._replay
         for step in range(config.gradient_steps):
-            episodes = replay.sample(config.batch, self.seed, self.updates, step)
+            episodes = replay.sample(config.batch, self.seed, self.number, step)
             means.add(self._learn(episodes, step))
             self.target.follow(self.policy, config.target_every_gradient_steps, (episodes.length > 0).any())
         replay.add(rollout, *self._earned(rollout))  # at the end, so that an update that fails leaves it as it was
         kept = {"episodes_kept": replay.count.clamp(max=config.buffer), "target_steps": self.target.steps}
-        return means.read() | {name: float(value) for name, value in kept.items()}
+        return means.tensors() | kept

@@ -149,9 +149,9 @@ class EpisodeTally:
         running_return: ``[B]``, reward of the team (see ``team_mean``), summed over time.
     """
 
-    def __init__(self, running_return: Tensor) -> None:
+    def __init__(self, running_return: Tensor, sums: Tensor | None = None) -> None:
         self.running_return = running_return
-        self.sums = torch.zeros(6, dtype=torch.float64, device=running_return.device)
+        self.sums = torch.zeros(6, dtype=torch.float64, device=running_return.device) if sums is None else sums
         """Of what ``flush`` gives, exact up to 2^53: episodes, returns, lengths, successes, bits, steps of agents."""
 
     def add(self, now: TimeStep, bits: Tensor, after: TimeStep) -> None:
@@ -165,13 +165,13 @@ class EpisodeTally:
         ended = torch.stack(
             [done, torch.where(done, self.running_return, 0.0), done * after.step, done & after.success]
         )
-        self.sums += torch.cat([ended.double().sum(1), torch.stack(spoken)])
+        self.sums = self.sums + torch.cat([ended.double().sum(1), torch.stack(spoken)])
         self.running_return = torch.where(done, 0.0, self.running_return)
 
     def flush(self) -> dict[str, float]:
         """Means over the episodes that ended since the last call, NaN if none; and of the bits over its steps."""
         episodes, returned, length, successes, bits, agent_steps = self.sums.tolist()
-        self.sums.zero_()
+        self.sums = torch.zeros_like(self.sums)
         count = episodes or float("nan")
         return {
             "episodes": episodes,

@@ -24,6 +24,7 @@ from gnncomm.learn.build import assemble, build_learner
 from gnncomm.learn.naming import names_within
 from gnncomm.learn.parts import OF_THE_POLICY, fingerprints, taken
 from gnncomm.policy import CommPolicy, Integration
+from gnncomm.run import with_method
 from gnncomm.types import TeamSpec
 
 DEFAULT_PPO = PPOConfig(lr=2e-3, lr_schedule="constant", gamma=0.97, entropy=0.001, entropy_end=0.001)
@@ -139,10 +140,8 @@ def asked(
     if ppo is not None and "learner" in parts:
         raise ConfigError("Expected ppo or learner, got both. Leave one out.")
     config = TrainConfig.of(integration="previous", learner=DEFAULT_PPO if ppo is None else ppo)
-    if isinstance(name := parts.get("comm"), str) and name in methods.names():
-        config = methods.resolve(name).config(config)
-        del parts["comm"]
-    elif isinstance(name, str) and name.isidentifier():
+    config, parts = with_method(config, parts)
+    if isinstance(name := parts.get("comm"), str) and name.isidentifier():
         _require_layer(name)
     config, objects = taken(config.replace(**own, seed=seed), parts)
     leaves = {name: str(value) if isinstance(value := config[name], str) else value for name in _LEAVES}

@@ -13,7 +13,18 @@ from gnncomm.registry import Remembers
 from gnncomm.types import Observation, SparseObs
 
 
-class Encoder(Remembers, nn.Module):
+class ReadsSparse(nn.Module):
+    """An encoder that takes both forms of an observation; any other module gets the flat one, see ``encoded``."""
+
+
+def encoded(encoder: nn.Module, obs: Observation) -> Tensor:
+    """``[..., H]``: the rows that ``encoder`` makes of observations in either form."""
+    flat = isinstance(obs, SparseObs) and not isinstance(encoder, ReadsSparse)
+    rows: Tensor = encoder(obs.to_flat() if flat else obs)  # type: ignore[union-attr]  # sparse, as was asked
+    return rows
+
+
+class Encoder(Remembers, ReadsSparse):
     """``ReLU(W o + b)``, for flat observations and for the sparse form of the same vectors.
 
     With ``layer_norm`` it is ``ReLU(LN(W o + b))`` (Ba et al. 2016), by which learners of values without targets

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ConfigError, ShapeError
-from gnncomm.policy.encoder import Encoder, require_floats
+from gnncomm.policy.encoder import Encoder, ReadsSparse, encoded, require_floats
 from gnncomm.policy.groups import PerAgent
 from gnncomm.registry import Remembers
 from gnncomm.types import Observation, SparseObs
@@ -38,7 +38,7 @@ def flat(obs: Observation, width: int, like: Tensor) -> Tensor:
     return dense.to(like.dtype)
 
 
-class MLPEncoder(Remembers, nn.Module):
+class MLPEncoder(Remembers, ReadsSparse):
     r"""A perceptron of L layers, the first of which is an ``Encoder``.
 
     .. math:: x = ReLU(W_L \dots ReLU(W_1 o + b_1) \dots + b_L)
@@ -59,8 +59,8 @@ class MLPEncoder(Remembers, nn.Module):
         self.net = nn.Sequential(Encoder(obs_dim, hidden, layer_norm), *itertools.chain(*more))
 
     def forward(self, obs: Observation) -> Tensor:
-        encoded: Tensor = self.net(obs)
-        return encoded
+        rows: Tensor = self.net(obs)
+        return rows
 
 
 class GridEncoder(Remembers, nn.Module):
@@ -152,7 +152,7 @@ class EntityEncoder(Remembers, nn.Module):
         return torch.relu(self.lin(torch.cat([pooled, rest], -1)))
 
 
-class AgentId(PerAgent):
+class AgentId(PerAgent, ReadsSparse):
     """``encoder`` of ``[o, one-hot of the agent's number]``, so that agents with the same weights may act differently.
 
     Args:
@@ -177,8 +177,7 @@ class AgentId(PerAgent):
                 "agent_id for teams of changing size."
             )
         number = torch.arange(self.num_agents, device=values.device) if self.only is None else self.only
-        encoded: Tensor = self.encoder(self._with_number(obs, torch.as_tensor(number, device=values.device)))
-        return encoded
+        return encoded(self.encoder, self._with_number(obs, torch.as_tensor(number, device=values.device)))
 
     def _with_number(self, obs: Observation, number: Tensor) -> Observation:
         if isinstance(obs, SparseObs):

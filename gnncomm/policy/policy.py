@@ -16,7 +16,7 @@ from gnncomm.layers import CommLayer, CommStack
 from gnncomm.policy import checks
 from gnncomm.policy.actions import Actions, Categorical, EpsilonGreedy
 from gnncomm.policy.critic import Critic, LocalCritic
-from gnncomm.policy.encoder import Encoder, living_obs, require_floats
+from gnncomm.policy.encoder import Encoder, encoded, living_obs, require_floats
 from gnncomm.policy.groups import PerAgent
 from gnncomm.policy.memory import GRU, Memory
 from gnncomm.policy.mixers import Mixer, NoMixer
@@ -193,7 +193,7 @@ class CommPolicy(nn.Module):
         require_floats(values, mine)
         if values.dtype != mine:
             obs = replace(obs, value=values.to(mine)) if isinstance(obs, SparseObs) else values.to(mine)
-        x: Tensor = self.encoder(obs)
+        x = encoded(self.encoder, obs)
         if x.shape[-1] != self.hidden:
             raise ShapeError(f"Expected an encoder that gives rows of width {self.hidden}, got {list(x.shape)}.")
         return x

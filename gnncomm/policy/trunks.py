@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gnncomm.errors import ShapeError
 from gnncomm.layers import CommStack
 from gnncomm.policy.critic import Critic
-from gnncomm.policy.encoder import living_obs
+from gnncomm.policy.encoder import encoded, living_obs
 from gnncomm.topology import Topology
 from gnncomm.types import TimeStep, VectorEnv
 
@@ -59,7 +59,7 @@ class TrunkCritic(Critic):
         assert timestep is not None  # a critic that looks is shown what there is
         obs = living_obs(timestep.obs, alive)
         obs = replace(obs, value=obs.value.to(features)) if not isinstance(obs, Tensor) else obs.to(features)
-        rows: Tensor = self.encoder(obs)
+        rows = encoded(self.encoder, obs)
         if self.state is not None:
             rows = torch.relu(rows + self.state(require_state(timestep, self.state_dim).to(rows)).unsqueeze(-2))
         if self.comm is not None and self.topology is not None:

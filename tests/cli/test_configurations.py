@@ -117,6 +117,15 @@ def test_a_file_with_a_mistake(
     assert os.listdir() == ["bad.json"]
 
 
+@pytest.mark.parametrize("data", [{"comm": "commnet"}, {"policy": {"comm": "commnet"}}])
+def test_a_method_in_a_file_stands_for_its_parts(
+    data: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "method.json").write_text(json.dumps({"env": "relay", "topology": "ring"} | data))
+    said = json.loads(says(["train", "--config", "method.json", "--print-config"], capsys))
+    assert (said["policy"]["comm"], said["policy"]["memory"], said["wire"]["topology"]) == ("mean", "lstm", "ring")
+
+
 def test_resume_needs_nothing_retyped(first: Path, capsys: pytest.CaptureFixture[str]) -> None:
     straight = config_of(first)
     train(straight, "runs/stopped", stop=iter([True]).__next__)

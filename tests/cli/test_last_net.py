@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from gnncomm.cli.output import Output
 from gnncomm.cli.parse import output_file
 from gnncomm.cli.plot import short_names
 from gnncomm.errors import ConfigError
+from gnncomm.registry import make
 from gnncomm.store import RunDir
 
 NEST = "(" * 300 + "ring" + ")" * 300
@@ -370,3 +372,19 @@ def test_numbers_are_kept_before_they_are_shown(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ZeroDivisionError):
         main(["eval", "run", "--episodes", "4", "--json", "kept.json"])
     assert json.loads((tmp_path / "kept.json").read_text())["episodes"] == 4
+
+
+def test_a_fault_of_a_plugin_is_said_to_be_its(
+    installed: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["from gnncomm.policy import Memory", "class Broken(Memory):", "    def __init__(self, hidden: int):"]
+    (tmp_path / "faulty_parts.py").write_text("\n".join([*lines, "        super().__init__()"]))
+    monkeypatch.syspath_prepend(tmp_path)
+    installed("gnncomm.memories", broken="faulty_parts:Broken")
+    try:
+        make("memory", "broken", hidden=8)
+    except TypeError as error:
+        line, code = faults.explain(error)
+    assert "faulty_parts.py:4" in line
+    assert "fault of the entry point faulty_parts:Broken" in line
+    assert code == 70

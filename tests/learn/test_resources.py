@@ -8,6 +8,7 @@ import pytest
 
 from gnncomm.errors import ResourceError
 from gnncomm.learn import PPOConfig, TrainConfig, Training, resources
+from gnncomm.learn.build import build, make_env
 from gnncomm.learn.outline import outline
 from gnncomm.run import train
 
@@ -66,3 +67,13 @@ def test_what_is_small_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(resources, "memory_of", lambda _: 1)
     resources.require_memory(SMALL)
     resources.require_memory(TrainConfig())
+
+
+def test_wide_observations_and_actions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a hidden width of 8: so many numbers of 4 bytes, 7 copies."""
+    env = make_env(SMALL)
+    monkeypatch.setattr(resources, "memory_of", lambda _: (env.obs_dim + env.num_actions) * 8 * 4 * 7)
+    build(SMALL)
+    monkeypatch.setattr(resources, "memory_of", lambda _: (env.obs_dim + env.num_actions) * 8 * 4 * 7 - 1)
+    with pytest.raises(ResourceError, match=rf"weights for {env.obs_dim} numbers to observe .*{env.num_actions} act"):
+        build(SMALL)

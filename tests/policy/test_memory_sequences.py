@@ -145,3 +145,12 @@ def test_second_derivatives_of_sequences(kind: type[GRU] | type[LSTM], steps: in
 
     torch.testing.assert_close(curvature(memory.unroll(x, state, begins)[0]), curvature(by_step(x, state)))
     assert torch.autograd.gradgradcheck(lambda x, s: memory.unroll(x, s, begins)[0], inputs[:2], fast_mode=True)
+
+
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+def test_who_says_only_a_step_is_unrolled_alike(kind: type[GRU] | type[LSTM]) -> None:
+    memory = kind(H).double()
+    x, state = torch.randn(T, R, H, dtype=torch.float64), torch.randn(R, memory.state_dim, dtype=torch.float64)
+    begins = first()
+    for got, want in zip(Memory.unroll(memory, x, state, begins), memory.unroll(x, state, begins), strict=True):
+        torch.testing.assert_close(got, want)

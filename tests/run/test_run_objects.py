@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch_geometric.nn import SAGEConv
 
 import gnncomm
 from gnncomm import environments, evaluate, methods, record
@@ -120,10 +121,10 @@ def test_a_name_of_ones_own_is_a_name(tiny: Tiny, tmp_path: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(table, "_registered", {})
         gnncomm.register("layer", "gated_sum", GatedSum)
-        gnncomm.register("learner", "reinforce", Reinforce)
-        straight = train(tiny(), tmp_path / "run", comm=GatedSum(8, 8, temperature=0.5), learner="reinforce:gamma=0.5")
+        gnncomm.register("learner", "plain", Reinforce)
+        straight = train(tiny(), tmp_path / "run", comm=GatedSum(8, 8, temperature=0.5), learner="plain:gamma=0.5")
         assert config_of(tmp_path / "run").policy.comm == "gated_sum:temperature=0.5"
-        assert to_json(config_of(tmp_path / "run"))["learner"] == {"name": "reinforce", "gamma": 0.5}
+        assert to_json(config_of(tmp_path / "run"))["learner"] == {"name": "plain", "gamma": 0.5}
         policy = load(tmp_path / "run").policy
         assert all(p.equal(q) for p, q in zip(policy.parameters(), straight.policy.parameters(), strict=True))
     table.reread()
@@ -190,6 +191,56 @@ def test_a_missing_object_is_named(run: Path, tiny: Tiny) -> None:
     with pytest.raises(ConfigError, match="comm=GatedSum"):
         train(config_of(run), run.with_name("new"))
     assert not run.with_name("new").exists()
+
+
+def test_a_policy_of_a_method_is_loaded_again(tiny: Tiny, tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "run", policy=methods.tarmac)
+    assert load(tmp_path / "run", policy=methods.tarmac).policy.hidden == 64
+
+
+def test_what_a_run_knows_by_name_may_be_given_all_the_same(tiny: Tiny, tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "run", comm=MeanComm, topology=Ring(2))
+    assert load(tmp_path / "run", comm=MeanComm, topology=Ring(2)).config.given == {}
+    with pytest.raises(ConfigError, match=r"topology: expected none.*got Ring\(k=1\)"):
+        load(tmp_path / "run", topology=Ring())
+
+
+class Dense(torch.nn.Linear):
+    """An encoder that knows nothing of the sparse form."""
+
+
+def test_an_encoder_of_ones_own_reads_sparse_observations(tiny: Tiny, tmp_path: Path) -> None:
+    config = tiny(env="relay", observation="sparse")
+    ends = [train(config.replace(observation=form), encoder=Dense).policy for form in ("sparse", "flat")]
+    for ours, theirs in zip(*(end.parameters() for end in ends), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_method_by_name_stands_for_its_parts(tiny: Tiny) -> None:
+    config = gnncomm.default_config("relay", comm="tarmac", memory="lstm")
+    assert (config.policy.integration, config.policy.memory) == ("previous", "lstm")
+    assert config.policy.comm == methods.tarmac.settings["comm"]
+    policy = train(tiny(), comm="commnet").policy
+    assert type(policy.memory) is LSTM
+    assert type(policy.comm.rounds[0]) is MeanComm
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"comm": SAGEConv(8, 8)}, r"expected a CommLayer, got SAGEConv.*ConvComm\(conv\)"),
+        ({"losses": calm}, r"a list of losses.*losses=\[yours\]"),
+        ({"losses": [lambda now, rollout: now.value.mean()]}, r"Term\(value\)}, got Tensor"),
+    ],
+    ids=["a convolution", "a loss alone", "a loss that is no term"],
+)
+def test_what_is_near_says_what_to_do(tiny: Tiny, parts: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        train(tiny(), **parts)
+    with pytest.raises(ConfigError, match=r"default_config\('relay'\)"):
+        train("relay")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"train\(config, topology=\.\.\.\)"):
+        tiny(topology=Ring())
 
 
 class Other(GatedSum):

@@ -120,25 +120,11 @@ class Leaky(Memory):
 
     def __init__(self, hidden: int, keep: float = 0.75) -> None:
         super().__init__(hidden)
-        self.keep = keep
-
-    @property
-    def state_dim(self) -> int:
-        return self.hidden
-
-    def output(self, state: Tensor) -> Tensor:
-        return state
+        self.keep, self.state_dim = keep, hidden
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         new = self.keep * state + (1 - self.keep) * x
         return new, new
-
-    def unroll(self, x_TRH: Tensor, state_RS: Tensor, first_TR: Tensor) -> tuple[Tensor, Tensor]:
-        out = []
-        for x, first in zip(x_TRH, first_TR, strict=True):
-            _, state_RS = self.step(x, torch.where(first.unsqueeze(-1), 0.0, state_RS))
-            out.append(state_RS)
-        return torch.stack(out), state_RS
 
 
 def wide(hidden: int, in_channels: int | None = None, times: int = 2) -> LocalCritic:
