@@ -123,10 +123,10 @@ def test_a_name_of_ones_own_is_a_name(tiny: Tiny, tmp_path: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(table, "_registered", {})
         gnncomm.register("layer", "gated_sum", GatedSum)
-        gnncomm.register("learner", "reinforce", Reinforce)
-        straight = train(tiny(), tmp_path / "run", comm=GatedSum(8, 8, temperature=0.5), learner="reinforce:gamma=0.5")
+        gnncomm.register("learner", "plain", Reinforce)
+        straight = train(tiny(), tmp_path / "run", comm=GatedSum(8, 8, temperature=0.5), learner="plain:gamma=0.5")
         assert config_of(tmp_path / "run").policy.comm == "gated_sum:temperature=0.5"
-        assert to_json(config_of(tmp_path / "run"))["learner"] == {"name": "reinforce", "gamma": 0.5}
+        assert to_json(config_of(tmp_path / "run"))["learner"] == {"name": "plain", "gamma": 0.5}
         policy = load(tmp_path / "run").policy
         assert all(p.equal(q) for p, q in zip(policy.parameters(), straight.policy.parameters(), strict=True))
     table.reread()
