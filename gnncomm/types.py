@@ -6,7 +6,6 @@ K non-zeros of a sparse observation, S width of the global state.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
@@ -23,6 +22,7 @@ __all__ = [
     "Box",
     "Group",
     "Grouped",
+    "Held",
     "Moment",
     "Observation",
     "Rated",
@@ -222,15 +222,18 @@ class Moment(Batch):
     alive: Tensor | None = None  # [B, N] bool: who takes part; None where nobody said
 
 
+_FARTHEST = 1e30
+
+
 @dataclass(frozen=True)
 class Box:
     """Actions that are A numbers for each of N agents: a floating-point tensor ``[B, N, A]``.
 
-    Agent n may choose ``a`` with ``low[n][a] <= action <= high[n][a]``, all finite. Where both are equal it has no such
-    number: nothing is drawn there.
+    Agent n may choose ``a`` with ``low[n][a] <= action <= high[n][a]``, within 1e30, so that float32 holds their
+    difference. Where both are equal it has no such number: nothing is drawn there.
 
     Raises:
-        ConfigError: bounds that are not finite, not in order, or not of one width.
+        ConfigError: bounds that are larger, not in order, or not of one width.
     """
 
     low: tuple[tuple[float, ...], ...]
@@ -241,9 +244,10 @@ class Box:
         if [len(row) for row in low] != [len(row) for row in high] or len({len(row) for row in low}) != 1:
             raise ConfigError(f"Box: expected low and high [N, A], got {self.low} and {self.high}. Pad shorter rows.")
         pairs = [pair for mine, theirs in zip(low, high, strict=True) for pair in zip(mine, theirs, strict=True)]
-        if not pairs or not all(-math.inf < a <= b < math.inf for a, b in pairs):
+        wrong = next((pair for pair in pairs if not -_FARTHEST <= pair[0] <= pair[1] <= _FARTHEST), None)
+        if not pairs or wrong:
             raise ConfigError(
-                f"Box: expected finite low <= high, got {self.low} and {self.high}. Wrap the environment."
+                f"Box: expected low <= high within {_FARTHEST:g}, got {wrong or 'no numbers'}. Wrap the environment."
             )
 
 
@@ -322,6 +326,19 @@ class TeamSpec:
         groups = env.groups if isinstance(env, Grouped) else ()
         state_dim = env.shown_state_dim if isinstance(env, Shown) else 0
         return cls(env.obs_dim, env.num_actions, env.num_agents, box, groups, state_dim)
+
+
+@runtime_checkable
+class Held(Protocol):
+    """An environment whose steps replace tensors and change nothing else, so that a CUDA graph can hold them."""
+
+    def held(self) -> Batch:
+        """All of these tensors, as they are."""
+        ...
+
+    def hold(self, held: Any) -> None:
+        """Go on from such tensors."""
+        ...
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from inspect import Parameter, Signature
 from types import FunctionType
-from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_type_hints
 
 import numpy as np
 import torch
@@ -41,6 +41,18 @@ class _Outcome(Batch):
     truncated: Bool[Tensor, " B"]
     success: Bool[Tensor, " B"]
     entered: Bool[Tensor, "B N"] | None
+
+
+@dataclass(frozen=True)
+class _Held(Batch, Generic[StateT]):
+    """All tensors that an environment has and that a step replaces."""
+
+    seed: Int[Tensor, " B"]
+    episode: Int[Tensor, " B"]
+    key: Int[Tensor, " B"]
+    step: Int[Tensor, " B"]
+    state: StateT
+    outcome: _Outcome
 
 
 @dataclass(frozen=True)
@@ -288,6 +300,15 @@ class GridEnv(Rules[StateT, DrawsT]):
         counters = {"seed": self._seed, "episode": self._episode, "step": self._step}
         found = counters | self._outcome.tensors("outcome.") | state.tensors("state.")
         return {name: value.detach().clone() for name, value in found.items()}
+
+    def held(self) -> _Held[StateT]:
+        """All tensors that the next step depends on and replaces, as they are; see ``gnncomm.types.Held``."""
+        return _Held(self._seed, self._episode, self._key, self._step, self._current("held"), self._outcome)
+
+    def hold(self, held: _Held[StateT]) -> None:
+        """Go on from these tensors."""
+        self._seed, self._episode, self._key, self._step = held.seed, held.episode, held.key, held.step
+        self._state, self._outcome = held.state, held.outcome
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> TimeStep:
         """Continue from what ``state_dict`` returned; gives the time step that was current then.

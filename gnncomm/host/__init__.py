@@ -7,13 +7,14 @@ read. On a CPU asking is free, and shortens the work: there selections stay, and
 """
 
 from gnncomm.host.asking import apart, at_hand, constant, is_tracing, may_ask, quiet
-from gnncomm.host.reads import Reads, reads
+from gnncomm.host.reads import Reads, asked, reads
 from gnncomm.host.refusing import Pending, pending, refuse, refuse_unless_finite, waits
 
 __all__ = [
     "Pending",
     "Reads",
     "apart",
+    "asked",
     "at_hand",
     "constant",
     "is_tracing",

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -54,12 +55,25 @@ class Reads:
         return "; ".join(f"{question} ({times} times)" for question, times in self.found.items())
 
 
+_current: ContextVar[Reads | None] = ContextVar("current", default=None)
+
+
+def asked(what: str) -> None:
+    """Say that a number was used that a recorded program would not see change; nothing outside ``reads``."""
+    if (found := _current.get()) is not None:
+        found.note(what)
+
+
 @contextmanager
 def reads() -> Iterator[Reads]:
     """Note every question that is asked within, where none is free (see ``quiet``)."""
     found = Reads()
-    with quiet(), _Functions(found), _Operations(found):
-        yield found
+    before = _current.set(found)
+    try:
+        with quiet(), _Functions(found), _Operations(found):
+            yield found
+    finally:
+        _current.reset(before)
 
 
 class _Operations(TorchDispatchMode):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from gnncomm.integrations.sources import BreachError, SettingError, build, funct
 
 Array = np.ndarray[Any, Any]
 _LARGEST = float(np.finfo(np.float32).max)
+_WIDEST = 2**24
+"""Numbers that all agents observe together, and actions that they can choose from."""
 
 
 class Slot:
@@ -20,7 +23,9 @@ class Slot:
 
     def __init__(self, env: Any, task: Task) -> None:
         self.env, self.task = env, task
-        self.names: list[str] = _distinct("possible_agents", list(_member(env, "possible_agents")))
+        self.names: list[Any] = _distinct("possible_agents", list(_member(env, "possible_agents")))
+        if not self.names:
+            raise BreachError(None, "possible_agents", "expected at least one agent, got none")
         self.row = {name: n for n, name in enumerate(self.names)}
         self.views = [env.observation_space(name) for name in self.names]
         self.moves = [env.action_space(name) for name in self.names]
@@ -31,7 +36,7 @@ class Slot:
         self.plain = [view["observation"] if yes else view for view, yes in zip(self.views, masked, strict=True)]
         low, high = self._bounds()
         self.form = Form(
-            agents=self.names,
+            agents=_distinct("possible_agents", [str(name) for name in self.names]),
             widths=[self._width(name, space) for name, space in zip(self.names, self.plain, strict=True)],
             actions=[self._count(name, space) for name, space in zip(self.names, self.moves, strict=True)],
             masked=any(masked),
@@ -40,6 +45,7 @@ class Slot:
             high=high,
         )
         self.masked = masked
+        _require_size(self.form)
 
     @staticmethod
     def _is_masked(space: Any) -> bool:
@@ -58,8 +64,8 @@ class Slot:
     def _count(name: str, space: Any) -> int:
         if isinstance(space, spaces.Discrete):
             return int(space.n)
-        if isinstance(space, spaces.Box) and space.dtype.kind == "f" and space.is_bounded() and space.shape != (0,):
-            return int(np.prod(space.shape))
+        if isinstance(space, spaces.Box) and space.dtype.kind == "f" and space.is_bounded() and 0 not in space.shape:
+            return math.prod(space.shape)
         raise SettingError(
             f"expected Discrete actions or a bounded Box of floats, got {space} of {name!r}. Look for a setting of the "
             "environment that makes them so, or wrap it in a function of your own."
@@ -75,7 +81,7 @@ class Slot:
                 f"expected Discrete actions of all agents or Box of all, got {self.moves}. Wrap it in a function of "
                 "your own."
             )
-        width = max(self._count("", space) for space in boxes)
+        width = max(map(self._count, self.names, boxes))
         low, high = (
             [np.pad(np.ravel(side), (0, width - side.size)).astype(float).tolist() for side in sides]
             for sides in ([space.low for space in boxes], [space.high for space in boxes])
@@ -229,7 +235,8 @@ class Slot:
 
     @staticmethod
     def _success(infos: Mapping[str, Any], name: str) -> bool:
-        return infos.get(name, {}).get("success", False) is True
+        success = infos.get(name, {}).get("success", False)
+        return isinstance(success, bool | np.bool_) and bool(success)
 
     def _look(self, record: Any, observations: Mapping[str, Any], seen: Iterable[str]) -> None:
         """Flatten and pad what the agents in ``seen`` observe."""
@@ -317,6 +324,15 @@ def _member(env: Any, name: str) -> Any:
         return getattr(env, name)
     except AttributeError as error:
         raise BreachError(None, name, "expected this attribute, got none") from error
+
+
+def _require_size(form: Form) -> None:
+    for what, width in (("numbers to observe", form.width), ("actions", form.num_actions)):
+        if width * len(form.agents) > _WIDEST:
+            raise SettingError(
+                f"expected {what} of at most {_WIDEST:,} for the whole team, got {width:,} for each of "
+                f"{len(form.agents)} agents. Wrap it in a function of your own."
+            )
 
 
 def _first(flat: Array) -> int:

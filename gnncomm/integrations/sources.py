@@ -90,7 +90,8 @@ def load(path: str, default: str | None = None) -> Any:
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         raise SettingError(
-            f"expected 'module:attribute' of an installed package, got {path!r} ({error}). {_where_to_look(module)}"
+            f"expected 'module:attribute' of an installed package, got {path!r} ({error}). "
+            + (_where_to_look(module) if isinstance(error, ImportError) else "Correct the name.")
         ) from error
     return found
 

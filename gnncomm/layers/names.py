@@ -95,6 +95,7 @@ REGISTRY: Registry[CommLayer] = Registry(
     shorts={f"({'|'.join(get_args(Convolution))})": r"conv:name=\1"},
     most=2**20,
     sizes=("in_channels", "out_channels", "channels", "residual"),
+    own_sizes=True,
 )
 listing, spec_of = REGISTRY.listing, REGISTRY.spec_of
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from gnncomm.learn.actor_critic import ActorCritic, ActorCriticConfig
-from gnncomm.learn.gradient import Means
+from gnncomm.learn.gradient import Means, Metrics
 from gnncomm.learn.losses import LossFunction, score_loss, total
 from gnncomm.learn.optimizers import Name
 from gnncomm.learn.rollout import Rollout
@@ -42,14 +42,14 @@ class A2C(ActorCritic[A2CConfig]):
 
     Config = A2CConfig
 
-    def _improve(self, rollout: Rollout) -> dict[str, float]:
+    def _improve(self, rollout: Rollout) -> Metrics:
         means = Means()
         played, targets = self._prepared(rollout)
         evaluation = self.policy.unroll(played.timestep, played.action, played.state, played.choice)
         terms = self._losses(evaluation, played, targets)
         means.add({name: term.value for name, term in terms.items()})
         means.add({"grad_norm": self._step(total(terms), self._resting(0, 1))})
-        return means.read() | self._team_rewards(rollout) | {"explained_variance": targets.explained}
+        return means.tensors() | self._team_rewards(rollout) | {"explained_variance": targets.explained}
 
     def _policy_loss(self, log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, mask: Tensor) -> Tensor:
         return score_loss(log_prob, advantage, mask)

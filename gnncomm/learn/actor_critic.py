@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
 from gnncomm.learn import credit
-from gnncomm.learn.gradient import GradientConfig, GradientLearner
+from gnncomm.learn.gradient import GradientConfig, GradientLearner, Metrics
 from gnncomm.learn.learner import Experience
 from gnncomm.learn.losses import (
     LossFunction,
@@ -26,7 +26,7 @@ from gnncomm.learn.losses import (
     normalised,
     value_loss,
 )
-from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, team_share
+from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, left, team_share
 from gnncomm.learn.rollout import Rollout, parted, require_divisor
 from gnncomm.policy import CommPolicy, Evaluation
 
@@ -116,6 +116,10 @@ class ActorCritic(GradientLearner[A]):
         self.return_norm = ReturnNorm(self.config.norm_rate)
         return {"returns": self.return_norm}
 
+    def _schedules(self) -> Mapping[str, float]:
+        first, last = self.config.entropy, self.config.entropy_end
+        return {"entropy": -(first + (last - first) * min(self._progress, 1.0))}
+
     @abstractmethod
     def _policy_loss(self, log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, mask: Tensor) -> Tensor:
         """A scalar: goes down as what has an advantage gets likelier."""
@@ -133,65 +137,78 @@ class ActorCritic(GradientLearner[A]):
             every = torch.arange(0, len(rollout.done), chunk, device=rollout.done.device)
             rollout = replace(rollout, starts=rollout.starts.select(every))
         count = len(rollout.done) // chunk
-        return rollout.chunks(), targets.map(lambda value: parted(value, count))
+        return rollout.chunks(), targets.map(lambda value: parted(value, count) if value.dim() else value)
 
-    def _team_rewards(self, rollout: Rollout) -> dict[str, float]:
+    def _team_rewards(self, rollout: Rollout) -> Metrics:
         """Mean reward of a step for each team, where there are several: the mean of all says nothing of opponents."""
         teams = self.policy.teams
         if teams is None:
             return {}
-        share_TBN = team_share(rollout.reward, rollout.paid, teams.index)
-        return {f"reward_{name}": float(share_TBN[..., teams.first(name)].mean()) for name in teams.names}
+        share_TBN = team_share(rollout.reward, rollout.paid, teams.index, len(teams.names))
+        return {f"reward_{name}": share_TBN[..., teams.first(name)].mean() for name in teams.names}
 
-    def _targets(self, rollout: Rollout) -> Targets:
+    def _stream(self, rollout: Rollout) -> Stream:
+        """Rewards as they are shared, and values as returns; the dead leave here: their rows are zero from now on."""
         config, alive_TBN = self.config, rollout.timestep.alive
         share = config.shared_reward
-        # The dead leave here: their rows are zero from now on, whatever they were.
         read = (rollout.reward, rollout.value, rollout.discount)
         reward_TBN, value_TBN, discount_TBN = (torch.where(alive_TBN, x, 0.0) for x in read)
         next_value_TBN = torch.where(discount_TBN != 0, rollout.next_value, 0.0)
-        team = None if self.policy.teams is None else self.policy.teams.index
-        reward_TBN = (1 - share) * reward_TBN + share * team_share(rollout.reward, rollout.paid, team)
-        baseline = torch.where(alive_TBN.unsqueeze(-1), rollout.baseline, 0.0)
+        teams = self.policy.teams
+        team = (None,) if teams is None else (teams.index, len(teams.names))
+        reward_TBN = (1 - share) * reward_TBN + share * team_share(rollout.reward, rollout.paid, *team)
         if config.normalise_returns:
-            restore = self.return_norm.restore
-            value_TBN, next_value_TBN, baseline = restore(value_TBN), restore(next_value_TBN), restore(baseline)
-        stream = Stream(reward_TBN, value_TBN, next_value_TBN, discount_TBN, rollout.done)
+            value_TBN, next_value_TBN = self.return_norm.restore(value_TBN), self.return_norm.restore(next_value_TBN)
+        return Stream(reward_TBN, value_TBN, next_value_TBN, discount_TBN, rollout.done)
+
+    def _advantage(self, stream: Stream, rollout: Rollout) -> Tensor:
+        """``[T, B, N]``, of what ``stream`` values."""
+        config, timestep = self.config, rollout.timestep
         if config.team_reward_after_death:
-            stream = after_death(stream, alive_TBN, rollout.timestep.entered, share)
-        advantage_TBN = gae(*stream, config.gamma, config.lam)
+            stream = after_death(stream, timestep.alive, timestep.entered, config.shared_reward)
+        else:  # an agent that was cut while others go on is bootstrapped, and not paid for what they do
+            stream = stream._replace(done=left(rollout.done, timestep.alive))
+        return gae(*stream, config.gamma, config.lam)
+
+    def _targets(self, rollout: Rollout) -> Targets:
+        config, alive_TBN, stream = self.config, rollout.timestep.alive, self._stream(rollout)
+        advantage_TBN = self._advantage(stream, rollout)
         # The return of a step holds no value of that step, so it is right for every decision that was made in it.
-        return_TBN = advantage_TBN + value_TBN
-        choice_advantage = self._choice_advantage(rollout, return_TBN, baseline)
-        explained = explained_variance(value_TBN, return_TBN, alive_TBN)
+        return_TBN = advantage_TBN + stream.value
+        choice_advantage = self._choice_advantage(rollout, return_TBN)
+        explained = explained_variance(stream.value, return_TBN, alive_TBN)
         target_TBN = return_TBN
         if config.normalise_returns and config.norm_every == "rollout":
             target_TBN = self._normalised(return_TBN, alive_TBN)
         if config.normalise_advantages:
             advantage_TBN = normalised(advantage_TBN, alive_TBN)
-            decided = alive_TBN.unsqueeze(-1).expand_as(choice_advantage)
-            centred = config.choice_credit == "return"  # that of a message is 0 for whoever is silent, and stays so
-            choice_advantage = normalised(choice_advantage, decided, centred)
         return Targets(advantage_TBN, choice_advantage, target_TBN, explained)
 
-    def _choice_advantage(self, rollout: Rollout, return_TBN: Tensor, baseline_TBNK: Tensor) -> Tensor:
-        if self.config.choice_credit == "return":
-            return return_TBN.unsqueeze(-1) - baseline_TBNK
-        return credit.of_messages(self.policy, rollout)
+    def _choice_advantage(self, rollout: Rollout, return_TBN: Tensor) -> Tensor:
+        config, alive_TBN1 = self.config, rollout.timestep.alive.unsqueeze(-1)
+        by_return = config.choice_credit == "return"
+        if by_return:
+            baseline = torch.where(alive_TBN1, rollout.baseline, 0.0)
+            baseline = self.return_norm.restore(baseline) if config.normalise_returns else baseline
+            found = return_TBN.unsqueeze(-1) - baseline
+        else:
+            found = credit.of_messages(self.policy, rollout)
+        if not config.normalise_advantages:
+            return found
+        return normalised(found, alive_TBN1.expand_as(found), by_return)  # 0 for whoever is silent stays 0
 
     def _normalised(self, return_TBN: Tensor, mask_TBN: Tensor) -> Tensor:
-        self.return_norm.update(return_TBN[mask_TBN])
+        self.return_norm.update(return_TBN, mask_TBN)
         return self.return_norm.normalise(return_TBN)
 
     def _losses(self, now: Evaluation, rollout: Rollout, targets: Targets) -> dict[str, Term]:
         config, mask = self.config, rollout.timestep.alive
         if config.normalise_returns and config.norm_every == "minibatch":
             targets = replace(targets, value=self._normalised(targets.value, mask))
-        entropy = config.entropy + (config.entropy_end - config.entropy) * min(self._progress, 1.0)
         own = {
             "policy_loss": Term(self._policy_loss(now.log_prob, rollout.log_prob, targets.advantage, mask)),
             "value_loss": Term(self._value_loss(now.value, rollout.value, targets.value, mask), config.value_coef),
-            "entropy": Term(masked_mean(now.entropy, mask), -entropy),
+            "entropy": Term(masked_mean(now.entropy, mask), self.scheduled["entropy"]),
             "wire_cost": Term(masked_mean(now.cost, mask)),
         }
         choices = choice_terms(now, rollout, targets, self._policy_loss, self._value_loss, config.value_coef)
@@ -202,5 +219,5 @@ class ActorCritic(GradientLearner[A]):
         every = self.config.graph_every
         if not every:
             return []
-        graph_turn = (self.updates * epochs + epoch) % every == every - 1
+        graph_turn = (self.number * epochs + epoch) % every == every - 1
         return [parameter for parameter in self._trained if (id(parameter) in self._graph) != graph_turn]

@@ -17,6 +17,7 @@ from gnncomm.learn.config import VERSION, TrainConfig
 from gnncomm.learn.learner import Learner
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.parts import NO_PARTS, Parts, is_made
+from gnncomm.learn.resources import require_weights
 from gnncomm.learn.rows import RowParts
 from gnncomm.policy import CommPolicy, Memory, has_state, with_state
 from gnncomm.registry import registry_of
@@ -111,6 +112,8 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
     ``comm="none"`` keeps the layers and takes the topology ``Empty()``: the same capacity, nothing on the wire.
     """
     silent = config.policy.comm == NONE and "comm" not in parts
+    if config.run.device != "meta" and not parts.keys() & {"policy", "encoder", "actor"}:
+        require_weights(config, spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
         if "policy" in parts:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from gnncomm.config import require_ranges
-from gnncomm.errors import ConfigError
 from gnncomm.learn import optimizers
-from gnncomm.learn.gradient import Means
-from gnncomm.learn.learner import Experience, Groups
+from gnncomm.learn.gradient import Metrics
 from gnncomm.learn.losses import LossFunction, Term, joined, masked_mean, total
-from gnncomm.learn.replay import Episodes, Replay
+from gnncomm.learn.replay import Episodes
+from gnncomm.learn.replaying import ReplayConfig, ReplayLearner
 from gnncomm.learn.rollout import Rollout
 from gnncomm.learn.values import ValueConfig, ValueLearner
 from gnncomm.policy import CommPolicy, Evaluation
-from gnncomm.types import TimeStep
 
 
 @dataclass(frozen=True)
-class DQNConfig(ValueConfig):
+class DQNConfig(ValueConfig, ReplayConfig):
     """Settings of deep Q-learning with replay; defaults are those of PyMARL (Samvelyan et al. 2019)."""
 
     lr: float = 5e-4
@@ -35,38 +31,11 @@ class DQNConfig(ValueConfig):
     """adam, radam or rmsprop."""
     max_grad_norm: float = 10.0
     """Gradients are scaled down to this norm; 0 leaves them as they are."""
-    buffer: int = 5000
-    """Episodes that are kept; those under way come on top."""
-    batch: int = 32
-    """Episodes in a gradient step; nothing is learned before there are so many."""
-    gradient_steps: int = 8
-    """Gradient steps after each rollout (PyMARL: one for each episode)."""
-    target_every_gradient_steps: int = 200
-    """Gradient steps after which the target networks become copies of those that are trained."""
     double: bool = True
     """Whether the next action is chosen by the network that is trained, and valued by the target."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        counts = ("buffer", "batch", "gradient_steps", "target_every_gradient_steps")
-        require_ranges(self, dict.fromkeys(counts, (1, 2**31)), "learner.")
-        if self.batch > self.buffer:
-            raise ConfigError(
-                f"learner.batch={self.batch} is more than the episodes that learner.buffer={self.buffer} keeps."
-            )
-
     def learner(self, policy: CommPolicy, *, losses: Sequence[LossFunction] = (), **told: Any) -> DQN:
         return DQN(policy, self, losses=losses, **told)
-
-    def require_fit(self, num_envs: int) -> None:
-        if self.buffer < num_envs:
-            raise ConfigError(
-                f"learner.buffer={self.buffer} is less than num_envs={num_envs}: expected room for an episode of each "
-                "environment."
-            )
-
-    def keeps(self, num_envs: int) -> int:
-        return self.buffer + num_envs + 1
 
 
 @dataclass(frozen=True)
@@ -98,27 +67,7 @@ class QPLEXConfig(DQNConfig):
     """Makes the value of the team of those of its agents."""
 
 
-class Target(nn.Module):
-    """A policy as it was some gradient steps ago, and how many were taken."""
-
-    steps: Tensor
-
-    def __init__(self, policy: CommPolicy) -> None:
-        super().__init__()
-        self.policy = copy.deepcopy(policy).requires_grad_(False)
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-
-    @torch.no_grad()
-    def follow(self, policy: CommPolicy, every: int, taken: Tensor) -> None:
-        """Count a gradient step if ``taken``; after each ``every``-th become what ``policy`` is now."""
-        self.steps += taken
-        now = taken & (self.steps % every == 0)
-        mine, theirs = self.policy.state_dict(), policy.state_dict()
-        for name, value in mine.items():
-            value.copy_(torch.where(now, theirs[name], value))
-
-
-class DQN(ValueLearner[DQNConfig]):
+class DQN(ValueLearner[DQNConfig], ReplayLearner[DQNConfig]):
     r"""Q-learning on whole episodes with double Q (van Hasselt et al. 2016) and a mixer, in the form of PyMARL.
 
     .. math::
@@ -132,66 +81,14 @@ class DQN(ValueLearner[DQNConfig]):
 
     Config = DQNConfig
 
-    def __init__(
-        self,
-        policy: CommPolicy,
-        config: DQNConfig | None = None,
-        total_updates: int = 1,
-        seed: int = 0,
-        *,
-        length: int = 20,
-        losses: Sequence[LossFunction] = (),
-    ) -> None:
-        if policy.wire.scheduler.num_choices:
-            raise ConfigError(
-                f"DQN learns from old episodes, what {type(policy.wire.scheduler).__name__} samples is learned from "
-                "new ones only: expected a scheduler that does not sample, or the learner pqn with the same mixer."
-            )
-        super().__init__(policy, config, total_updates, seed, length=length, losses=losses)
-        self.experience = Experience(length, after=True)
-        self.replay: Replay | None = None
-
-    def _modules(self) -> Mapping[str, nn.Module]:
-        self.target = Target(self.policy)
-        return {"target": self.target}
-
-    def prepare(self, shown: TimeStep, max_steps: int) -> None:
-        """Make room for the episodes."""
-        self.config.require_fit(len(shown.step))
-        self.replay = Replay(shown, max_steps, self.config.buffer)
-
-    def state(self) -> tuple[Groups, dict[str, Any]]:
-        """As of all learners by gradients, and the episodes."""
-        groups, counters = super().state()
-        return groups | {"replay": self._replay.tensors()}, counters
-
-    def restore(self, groups: Mapping[str, Mapping[str, Tensor]], counters: Mapping[str, Any]) -> None:
-        super().restore(groups, counters)
-        self._replay.restore(groups["replay"])
-
-    @property
-    def _replay(self) -> Replay:
-        if self.replay is None:
-            raise ConfigError(
-                "DQN has no room for episodes yet: expected prepare(shown, max_steps) first, see Training."
-            )
-        return self.replay
-
-    def _improve(self, rollout: Rollout) -> dict[str, float]:
-        config, means, replay = self.config, Means(), self._replay
-        for step in range(config.gradient_steps):
-            episodes = replay.sample(config.batch, self.seed, self.updates, step)
-            terms = self._losses(episodes)
-            means.add({name: term.value for name, term in terms.items()} | {"grad_norm": self._step(total(terms))})
-            self.target.follow(self.policy, config.target_every_gradient_steps, (episodes.length > 0).any())
-        replay.add(rollout, *self._earned(rollout))  # at the end, so that an update that fails leaves it as it was
+    def _improve(self, rollout: Rollout) -> Metrics:
+        metrics = super()._improve(rollout)
         self._explore(rollout)
-        counts = {"episodes_kept": replay.count.clamp(max=config.buffer), "target_steps": self.target.steps}
-        return (
-            means.read()
-            | {name: float(value) for name, value in counts.items()}
-            | {"epsilon": float(self.actions.epsilon)}
-        )
+        return metrics | {"epsilon": self.actions.epsilon}
+
+    def _learn(self, episodes: Episodes, step: int) -> dict[str, Tensor]:
+        terms = self._losses(episodes)
+        return {name: term.value for name, term in terms.items()} | {"grad_norm": self._step(total(terms))}
 
     def _losses(self, episodes: Episodes) -> dict[str, Term]:
         timestep, action = episodes.timestep, episodes.action

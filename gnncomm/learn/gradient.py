@@ -6,7 +6,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, cast
 
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from gnncomm import random
 from gnncomm.config import require_types
 from gnncomm.errors import ConfigError, NonFiniteError
+from gnncomm.host import Pending, asked, may_ask, pending
 from gnncomm.learn import optimizers
+from gnncomm.learn.graphs import Record, Recorded
 from gnncomm.learn.learner import Experience, Groups, LearnerConfig
 from gnncomm.learn.losses import LossFunction, contributions
 from gnncomm.learn.rollout import Rollout
@@ -109,7 +111,9 @@ class GradientLearner(ABC, Generic[C]):
         self.policy, self.total_updates, self.seed, self.updates = policy, total_updates, seed, 0
         self.extra = tuple(losses)
         self._others = (*contributions(policy), *losses)
-        own = nn.ModuleDict(self._modules())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            own = nn.ModuleDict(self._modules())
         if kept := nn.ModuleList(loss for loss in losses if isinstance(loss, nn.Module)):
             own["losses"] = kept
         self.own = own.to(policy.like.device)
@@ -122,6 +126,11 @@ class GradientLearner(ABC, Generic[C]):
             config.optimizer, self._parameter_groups(), config.lr, config.eps, config.alpha
         )
         self._taken: list[Taken] = []
+        self.recorded: Recorded[Any] | None = None
+        """An update as a graph; None: nobody asked for one."""
+        self.scheduled: dict[str, Any] = {}
+        """What changes from update to update: numbers, on a GPU as tensors without axes that stay where they are."""
+        self._set_schedules()
 
     def _modules(self) -> Mapping[str, nn.Module]:
         """Modules beside the policy by group: critics, mixers, targets, normalisers. Parameters that want gradients
@@ -132,9 +141,17 @@ class GradientLearner(ABC, Generic[C]):
         """Of the optimiser, see ``torch.optim``; a ``scale`` multiplies the learning rate of a group."""
         return [{"params": self._trained}]
 
+    def _schedules(self) -> Mapping[str, float]:
+        """Numbers that depend on ``_progress``, by name: what ``_improve`` finds in ``scheduled``."""
+        return {}
+
     @abstractmethod
-    def _improve(self, rollout: Rollout) -> dict[str, float]:
-        """Learn from it, and say how it went. ``updates`` is the number of this update, from 0."""
+    def _improve(self, rollout: Rollout) -> Metrics:
+        """Learn from it, and say how it went, in tensors without axes that nobody has read.
+
+        What it does depends on ``rollout``, the weights and ``scheduled`` only, where ``number`` is the number of this
+        update, from 0; so it can be run again as it was recorded.
+        """
 
     def update(self, experience: Rollout) -> dict[str, float]:
         """Improve the policy by one rollout. Rows of dead agents may hold anything; they are never read.
@@ -145,17 +162,31 @@ class GradientLearner(ABC, Generic[C]):
                 are if it fails in any other way.
         """
         experience.require_finite()
-        self._taken.clear()
+        self._taken = []
         with ExitStack() as undo:
             undo.callback(self._take_back, *self._now())
-            self._set_lr()
+            self._set_schedules()
             try:
-                metrics = self._improve(experience)
+                run = self._run if self.recorded is None else self.recorded
+                metrics, self._taken, found, flag = run(experience)
+                found.settle(flag)
             finally:
                 self._require_finite()
+            told = read(metrics | {"lr": self.optimizer.param_groups[0]["lr"]})
             undo.pop_all()
         self.updates += 1
-        return metrics | {"lr": self.optimizer.param_groups[0]["lr"]}
+        return told
+
+    def record(self, how: Record) -> None:
+        """From now on updates run as graphs, where they can; the numbers stay the same."""
+        self.recorded = Recorded(self._run, how)
+
+    def _run(self, experience: Rollout) -> tuple[Metrics, list[Taken], Pending, Tensor]:
+        """All of an update that needs no answer."""
+        self._taken, found = [], Pending()
+        with nullcontext() if may_ask(self.policy.like.device) else pending(found):
+            metrics = self._improve(experience)
+        return metrics, self._taken, found, found.flag()
 
     def state(self) -> tuple[Groups, dict[str, Any]]:
         """What the optimiser keeps, and its own modules, a group each."""
@@ -168,6 +199,12 @@ class GradientLearner(ABC, Generic[C]):
             module.load_state_dict(dict(groups[name]))
         optimizers.restore_optimizer(self.optimizer, groups["optimizer"])
         self.updates = int(counters["updates"])
+        self._forget()
+
+    def _forget(self) -> None:
+        """The optimiser has other tensors now than those that a graph holds."""
+        if self.recorded is not None:
+            self.recorded.forget()
 
     # What subclasses use.
 
@@ -175,7 +212,7 @@ class GradientLearner(ABC, Generic[C]):
         """``(epoch, environments)``: ``count`` sets in each of the epochs, drawn anew, that hold each once."""
         num_envs = rollout.done.shape[1]
         for epoch in range(epochs):
-            draw = random.bits(self.seed, self.updates, epoch, torch.arange(num_envs, device=rollout.done.device))
+            draw = random.bits(self.seed, self.number, epoch, torch.arange(num_envs, device=rollout.done.device))
             for chunk in draw.argsort().tensor_split(min(count, num_envs)):
                 yield epoch, chunk
 
@@ -195,14 +232,34 @@ class GradientLearner(ABC, Generic[C]):
         return norm
 
     @property
+    def updates(self) -> int:
+        """How many were made. ``_improve`` reads ``number`` instead: this one would be recorded as it is."""
+        asked("the number of updates as a number of Python")
+        return self._updates
+
+    @updates.setter
+    def updates(self, count: int) -> None:
+        self._updates = count
+
+    @property
+    def number(self) -> Any:
+        """Of this update, from 0: an int, or a tensor on a GPU."""
+        return self.scheduled["number"]
+
+    @property
     def _progress(self) -> float:
-        """The share of the training that is done."""
+        """The share of the training that is done; for ``_schedules``."""
         return self.updates / max(self.total_updates, 1)
 
-    def _set_lr(self) -> None:
+    def _set_schedules(self) -> None:
         factor = max(1.0 - self._progress, 0.0) if self.config.lr_schedule == "linear" else 1.0
         for group in self.optimizer.param_groups:
-            group["lr"] = self.config.lr * factor * group.get("scale", 1.0)
+            _set(group, "lr", self.config.lr * factor * group.get("scale", 1.0))
+        for name, value in {"number": self.updates, **self._schedules()}.items():
+            if name not in self.scheduled and not may_ask(self.policy.like.device):
+                dtype = torch.int64 if isinstance(value, int) else torch.float32
+                self.scheduled[name] = torch.zeros((), dtype=dtype, device=self.policy.like.device)
+            _set(self.scheduled, name, value)
 
     def _now(self) -> tuple[Any, Any]:
         """All that an update may change."""
@@ -213,6 +270,7 @@ class GradientLearner(ABC, Generic[C]):
             module.load_state_dict(state)
         self.optimizer.load_state_dict(optimizer)
         self.optimizer.zero_grad()
+        self._forget()
 
     def _require_finite(self) -> None:
         """Of all steps of the update."""
@@ -232,8 +290,26 @@ class GradientLearner(ABC, Generic[C]):
         )
 
 
+def _set(place: dict[str, Any], name: str, value: float) -> None:
+    if isinstance(place.get(name), Tensor):
+        place[name].fill_(value)
+    else:
+        place[name] = value
+
+
+Metrics = dict[str, Any]
+"""Numbers, or tensors without axes, by name."""
+
+
+def read(metrics: Metrics) -> dict[str, float]:
+    """All of them as numbers, by one question to the device."""
+    there = {name: value.detach().double() for name, value in metrics.items() if isinstance(value, Tensor)}
+    numbers = torch.stack(list(there.values())).tolist() if there else []
+    return metrics | dict(zip(there, numbers, strict=True))
+
+
 class Means:
-    """Means of scalars by name over the steps of an update, on their device until they are read."""
+    """Means of scalars by name over the steps of an update, on their device."""
 
     def __init__(self) -> None:
         self._seen: dict[str, list[Tensor]] = {}
@@ -242,8 +318,6 @@ class Means:
         for name, value in values.items():
             self._seen.setdefault(name, []).append(value.detach().double())
 
-    def read(self) -> dict[str, float]:
-        if not self._seen:
-            return {}
-        means = torch.stack([torch.stack(values).mean() for values in self._seen.values()])
-        return dict(zip(self._seen, means.tolist(), strict=True))
+    def tensors(self) -> Metrics:
+        """As doubles."""
+        return {name: torch.stack(values).mean() for name, values in self._seen.items()}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ConfigError, ShapeError
+from gnncomm.learn.returns import masked_mean as masked_mean
 from gnncomm.learn.rollout import Rollout
 from gnncomm.policy import Evaluation
 from gnncomm.shapes import Bool, Float
@@ -22,7 +23,8 @@ class Term(NamedTuple):
 
     value: Tensor
     """A scalar."""
-    weight: float = 1.0
+    weight: float | Tensor = 1.0
+    """A finite number; a tensor without axes is one that changes with the training."""
 
 
 Terms = Mapping[str, Term]
@@ -59,7 +61,7 @@ def joined(parts: Iterable[Terms]) -> dict[str, Term]:
         for name, term in terms.items():
             if name in found:
                 raise ConfigError(f"loss: expected a name for each term, got two called {name!r}. Rename yours.")
-            if not isinstance(term, Term) or not math.isfinite(term.weight):
+            if not isinstance(term, Term) or not (isinstance(term.weight, Tensor) or math.isfinite(term.weight)):
                 raise ConfigError(f"loss {name!r}: expected Term(value, a finite weight), got {str(term)[:80]}.")
             if term.value.dim():
                 raise ShapeError(f"loss {name!r}: expected a scalar, got {list(term.value.shape)}. Take its mean.")
@@ -69,13 +71,13 @@ def joined(parts: Iterable[Terms]) -> dict[str, Term]:
 
 def total(terms: Terms) -> Tensor:
     """The sum of ``weight * value``, from first to last."""
-    parts = [term.value if term.weight == 1.0 else term.weight * term.value for term in terms.values()]
+    parts = [_weighed(term) for term in terms.values()]
     return sum(parts[1:], start=parts[0])
 
 
-def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of x where mask is True; 0 where nothing is."""
-    return torch.where(mask, x, 0.0).sum() / mask.sum().clamp(min=1)
+def _weighed(term: Term) -> Tensor:
+    plain = not isinstance(term.weight, Tensor) and term.weight == 1.0
+    return term.value if plain else term.weight * term.value
 
 
 def normalised(x: Tensor, mask: Tensor, centre: bool = True) -> Tensor:
@@ -129,13 +131,13 @@ def value_loss(
     return 0.5 * masked_mean(error, mask)
 
 
-def explained_variance(value: Tensor, returns: Tensor, mask: Tensor) -> float:
+def explained_variance(value: Tensor, returns: Tensor, mask: Tensor) -> Tensor:
     r""":math:`1 - \mathrm{Var}(R - V) / \mathrm{Var}(R)` where mask is True: 1 perfect, 0 no better than the mean.
 
     NaN where the returns are all the same.
     """
-    error, spread = ((x - x.mean()).square().mean() for x in ((returns - value)[mask], returns[mask]))
-    return 1.0 - float(error) / float(spread) if float(spread) > 0 else math.nan
+    error, spread = (masked_mean((x - masked_mean(x, mask)).square(), mask) for x in (returns - value, returns))
+    return torch.where(spread > 0, 1.0 - error / spread, torch.nan)
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,11 @@ class Targets(Batch):
     advantage: Tensor  # [T, B, N] of the actions
     choice_advantage: Tensor  # [T, B, N, K] of the scheduler's choices in each round
     value: Tensor  # [T, B, N] what critic and baselines should have said
-    explained: float  # share of the variance of the returns that the critic foresaw
+    explained: Tensor  # [] share of the variance of the returns that the critic foresaw
+
+    def select(self, index: Tensor, dim: int = 0) -> Self:
+        rows = {name: value for name, value in self.tensors().items() if value.dim()}
+        return replace(self, **{name: value.index_select(dim, index) for name, value in rows.items()})
 
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]

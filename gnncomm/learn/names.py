@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from gnncomm.learn.a2c import A2CConfig
+from gnncomm.learn.coma import COMAConfig
 from gnncomm.learn.dqn import DQNConfig, IQLConfig, QMIXConfig, QPLEXConfig, VDNConfig
+from gnncomm.learn.maddpg import MADDPGConfig
 from gnncomm.learn.ppo import PPOConfig
 from gnncomm.learn.pqn import PQNConfig
 from gnncomm.learn.reinforce import ReinforceConfig
@@ -16,8 +18,10 @@ LEARNERS: Registry[Any] = Registry(
     object,
     {
         "a2c": A2CConfig,
+        "coma": COMAConfig,
         "dqn": DQNConfig,
         "iql": IQLConfig,
+        "maddpg": MADDPGConfig,
         "ppo": PPOConfig,
         "pqn": PQNConfig,
         "qmix": QMIXConfig,

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer, RAdam, RMSprop
 
 from gnncomm.errors import CheckpointMismatchError
+from gnncomm.host import may_ask
 
 Name = Literal["adam", "radam", "rmsprop"]
 
@@ -18,12 +19,26 @@ _SQUARES = ("exp_avg_sq", "square_avg")
 
 
 def optimizer_of(name: Name, groups: Sequence[dict[str, Any]], lr: float, eps: float, alpha: float) -> Optimizer:
-    """Adam (Kingma and Ba 2015), RAdam (Liu et al. 2020), or RMSprop with the decay ``alpha``, of parameters."""
+    """Adam (Kingma and Ba 2015), RAdam (Liu et al. 2020), or RMSprop with the decay ``alpha``, of parameters.
+
+    On a GPU its steps can be recorded, and learning rates are tensors there, to be filled and never replaced.
+    """
+    device = groups[0]["params"][0].device
+    there: dict[str, Any] = {}
+    fused = device.type in ("cpu", "cuda")
+    if fused and not may_ask(device):
+        groups = [{**group, "lr": torch.full((), lr, device=device)} for group in groups]
+        there = {"capturable": device.type == "cuda"}
+    made: Optimizer
     if name == "rmsprop":
-        return RMSprop(groups, lr=lr, alpha=alpha, eps=eps)
-    if name == "radam":
-        return RAdam(groups, lr=lr, eps=eps)
-    return Adam(groups, lr=lr, eps=eps, fused=True)
+        made = RMSprop(groups, lr=lr, alpha=alpha, eps=eps, **there)
+    elif name == "radam":
+        made = RAdam(groups, lr=lr, eps=eps, **there)
+    else:
+        made = Adam(groups, lr=lr, eps=eps, fused=fused, **there)
+    # torch has no public name for: steps outside a graph are meant, too
+    made._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
+    return made
 
 
 def optimizer_slots(optimizer: Optimizer) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
 from gnncomm.learn.actor_critic import ActorCritic, ActorCriticConfig
-from gnncomm.learn.gradient import Means
+from gnncomm.learn.gradient import Means, Metrics
 from gnncomm.learn.losses import LossFunction, drift, policy_loss, total, value_loss
 from gnncomm.learn.rollout import Rollout
 from gnncomm.policy import CommPolicy
@@ -55,7 +55,7 @@ class PPO(ActorCritic[PPOConfig]):
 
     Config = PPOConfig
 
-    def _improve(self, rollout: Rollout) -> dict[str, float]:
+    def _improve(self, rollout: Rollout) -> Metrics:
         config, means = self.config, Means()
         played, targets = self._prepared(rollout)
         for epoch, chunk in self._minibatches(played, config.epochs, config.minibatches):
@@ -64,7 +64,7 @@ class PPO(ActorCritic[PPOConfig]):
             terms = self._losses(evaluation, mine, targets.select(chunk, dim=1))
             means.add({name: term.value for name, term in terms.items()} | drift(evaluation, mine, config.clip))
             means.add({"grad_norm": self._step(total(terms), self._resting(epoch, config.epochs))})
-        return means.read() | self._team_rewards(rollout) | {"explained_variance": targets.explained}
+        return means.tensors() | self._team_rewards(rollout) | {"explained_variance": targets.explained}
 
     def _policy_loss(self, log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, mask: Tensor) -> Tensor:
         return policy_loss(log_prob, old_log_prob, advantage, mask, self.config.clip)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -12,8 +13,19 @@ from torch import Tensor
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
 from gnncomm.learn import optimizers
-from gnncomm.learn.gradient import Means
-from gnncomm.learn.losses import LossFunction, Targets, Term, choice_terms, joined, masked_mean, normalised, total
+from gnncomm.learn.gradient import Means, Metrics
+from gnncomm.learn.losses import (
+    LossFunction,
+    Targets,
+    Term,
+    choice_terms,
+    joined,
+    masked_mean,
+    normalised,
+    policy_loss,
+    total,
+    value_loss,
+)
 from gnncomm.learn.rollout import Rollout
 from gnncomm.learn.values import ValueConfig, ValueLearner, lambda_returns
 from gnncomm.policy import CommPolicy, Evaluation
@@ -75,7 +87,7 @@ class PQN(ValueLearner[PQNConfig]):
 
     Config = PQNConfig
 
-    def _improve(self, rollout: Rollout) -> dict[str, float]:
+    def _improve(self, rollout: Rollout) -> Metrics:
         config, means = self.config, Means()
         reward, discount = self._earned(rollout)
         for _, chunk in self._minibatches(rollout, config.epochs, config.minibatches):
@@ -85,7 +97,7 @@ class PQN(ValueLearner[PQNConfig]):
             means.add({name: term.value for name, term in terms.items()})
             means.add({"q": masked_mean(now.value, mine.timestep.alive), "grad_norm": self._step(total(terms))})
         self._explore(rollout)
-        return means.read() | {"epsilon": float(self.actions.epsilon)}
+        return means.tensors() | {"epsilon": self.actions.epsilon}
 
     def targets(self, now: Evaluation, rollout: Rollout, reward: Tensor, discount: Tensor) -> Tensor:
         """The lambda returns ``[T, B, N]`` of the present network."""
@@ -108,6 +120,7 @@ class PQN(ValueLearner[PQNConfig]):
         config, alive = self.config, rollout.timestep.alive
         advantage = torch.where(alive.unsqueeze(-1), target.unsqueeze(-1) - rollout.baseline, 0.0)
         advantage = normalised(advantage, alive.unsqueeze(-1).expand_as(advantage))
-        targets = Targets(torch.zeros_like(target), advantage, target, 0.0)
-        terms = choice_terms(now, rollout, targets, config.clip, None, config.baseline_coef)
+        targets = Targets(torch.zeros_like(target), advantage, target, target.new_zeros(()))
+        policy = partial(policy_loss, clip=config.clip)
+        terms = choice_terms(now, rollout, targets, policy, partial(value_loss, clip=None), config.baseline_coef)
         return terms and terms | {"entropy": Term(masked_mean(now.entropy, alive), -config.entropy)}

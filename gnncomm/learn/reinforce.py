@@ -11,7 +11,8 @@ from torch import Tensor
 
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means
+from gnncomm.host import refuse
+from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means, Metrics
 from gnncomm.learn.learner import Experience
 from gnncomm.learn.losses import LossFunction, Term, joined, total
 from gnncomm.learn.optimizers import Name
@@ -106,13 +107,13 @@ class Reinforce(GradientLearner[ReinforceConfig]):
         require_divisor("detach_gap", self.chunk, length)
         self.experience = Experience(length, chunk=self.chunk, fresh=True, after=self.config.faithful)
 
-    def _improve(self, rollout: Rollout) -> dict[str, float]:
+    def _improve(self, rollout: Rollout) -> Metrics:
         within_TB = rollout.done.cumsum(0) - rollout.done.long() == 0
-        if not bool(rollout.done.any(0).all()):
-            raise ConfigError(
-                f"learner: REINFORCE learns from whole episodes, and one did not end within rollout={len(within_TB)} "
-                "steps: expected rollout of at least max_steps of the environment. Set rollout."
-            )
+        too_short = ConfigError(
+            f"learner: REINFORCE learns from whole episodes, and one did not end within rollout={len(within_TB)} "
+            "steps: expected rollout of at least max_steps of the environment. Set rollout."
+        )
+        refuse(~rollout.done.any(0), lambda: too_short)
         return_TBN = returns(rollout, self._team, self.config.gamma, self.config.shared_reward)
         counts_TBN = within_TB.unsqueeze(-1) & self._counting(rollout)
         played, parts = rollout, (return_TBN, counts_TBN)
@@ -123,7 +124,7 @@ class Reinforce(GradientLearner[ReinforceConfig]):
         terms, means = self._losses(now, played, *parts, within_TB.sum()), Means()
         means.add({name: term.value for name, term in terms.items()})
         means.add({"grad_norm": self._step(total(terms)), "episode_return": return_TBN[0].mean()})
-        return means.read()
+        return means.tensors()
 
     def _counting(self, rollout: Rollout) -> Tensor:
         """``[T, B, N]``: whose decision in a step is learned from."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from gnncomm import environments
 from gnncomm.errors import ResourceError
 from gnncomm.learn.config import TrainConfig
+from gnncomm.types import TeamSpec
 
 _FLOAT = 4
 _COPIES = 7
@@ -40,13 +42,34 @@ def require_memory(config: TrainConfig) -> None:
     have = memory_of(config.run.device)
     if sum(need.values()) <= have and not environments.is_foreign(config.env.id):
         need |= _with_environments(config)
+    _require(need, have)
+
+
+def require_weights(config: TrainConfig, spec: TeamSpec) -> None:
+    """Refuse a policy whose first and last layer cannot fit.
+
+    Raises:
+        ResourceError: as above.
+    """
+    own = config.policy
+    read = spec.obs_dim if own.encoder.partition(":")[0] in ("linear", "mlp") else 0
+    need = {
+        f"weights for {spec.obs_dim:,} numbers to observe": read,
+        f"for {spec.num_actions:,} actions": spec.num_actions,
+    }
+    _require(
+        {name: width * own.hidden * _FLOAT * _COPIES for name, width in need.items()}, memory_of(config.run.device)
+    )
+
+
+def _require(need: Mapping[str, int], have: int) -> None:
     total = sum(need.values())
     if total > have:
         parts = ", ".join(f"{name} {size_of(value)}" for name, value in need.items())
         raise ResourceError(
             f"Expected a training that fits into {size_of(have)} of memory, got one that needs at least "
             f"{size_of(total)} ({parts}). Choose a smaller num_envs, rollout or hidden, "
-            f"{'or a smaller learner.buffer' if kept else 'or more learner.minibatches'}."
+            f"{'or a smaller learner.buffer' if need.get('replay') else 'or more learner.minibatches'}."
         )
 
 

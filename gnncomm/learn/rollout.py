@@ -83,8 +83,8 @@ class Rollout(Step):
         mine = {name: value[:, index] for name, value in tensors.items() if isinstance(value, Tensor)}
         starts = None if self.starts is None else self.starts.select(index, dim=1)
         after = None if self.after is None else self.after.select(index, dim=1)
-        shown = {"timestep": self.timestep.select(index, dim=1), "after": after}
-        return replace(self, **mine, **shown, state=self.state.select(index), starts=starts)
+        timestep, state = self.timestep.select(index, dim=1), self.state.select(index)
+        return replace(self, **mine, timestep=timestep, after=after, state=state, starts=starts)
 
     def require_finite(self) -> None:
         """Refuse NaN and infinity in what living agents got and thought; rows of the dead may hold anything.
@@ -149,9 +149,9 @@ class EpisodeTally:
         running_return: ``[B]``, reward of the team (see ``team_mean``), summed over time.
     """
 
-    def __init__(self, running_return: Tensor) -> None:
+    def __init__(self, running_return: Tensor, sums: Tensor | None = None) -> None:
         self.running_return = running_return
-        self.sums = torch.zeros(6, dtype=torch.float64, device=running_return.device)
+        self.sums = torch.zeros(6, dtype=torch.float64, device=running_return.device) if sums is None else sums
         """Of what ``flush`` gives, exact up to 2^53: episodes, returns, lengths, successes, bits, steps of agents."""
 
     def add(self, now: TimeStep, bits: Tensor, after: TimeStep) -> None:
@@ -165,13 +165,13 @@ class EpisodeTally:
         ended = torch.stack(
             [done, torch.where(done, self.running_return, 0.0), done * after.step, done & after.success]
         )
-        self.sums += torch.cat([ended.double().sum(1), torch.stack(spoken)])
+        self.sums = self.sums + torch.cat([ended.double().sum(1), torch.stack(spoken)])
         self.running_return = torch.where(done, 0.0, self.running_return)
 
     def flush(self) -> dict[str, float]:
         """Means over the episodes that ended since the last call, NaN if none; and of the bits over its steps."""
         episodes, returned, length, successes, bits, agent_steps = self.sums.tolist()
-        self.sums.zero_()
+        self.sums = torch.zeros_like(self.sums)
         count = episodes or float("nan")
         return {
             "episodes": episodes,
@@ -218,7 +218,10 @@ def played(
 ) -> tuple[Rollout, Carry]:
     """``collect`` without a question to the device: what is refused waits for whoever calls."""
     play = Play(env, carry.timestep, team(policy, carry.state, key))
-    steps, ends, state, starts = [], [], carry.state, []
+    steps: list[Step] = []
+    ends: list[Carry] = []
+    starts: list[PolicyState] = []
+    state = carry.state
     for now, decision, after in play.steps(length):
         if chunk and len(steps) % chunk == 0:
             starts.append(state)
@@ -229,8 +232,9 @@ def played(
     # What is expected is what the team that acts expects: sampled choices, drawn as they would be if it played on.
     next_value_TBN = torch.stack([*(step.value for step in steps[1:]), policy.value(play.now, state, key)])
     next_value_TBN = _with_cut(policy, ends, next_value_TBN, key)
-    after = stack([end.timestep for end in ends]) if keep_after else None
-    rollout = Rollout(**vars(stack(steps)), next_value=next_value_TBN, state=carry.state, after=after)
+    rollout = Rollout(**vars(stack(steps)), next_value=next_value_TBN, state=carry.state)
+    if keep_after:
+        rollout = replace(rollout, after=stack([end.timestep for end in ends]))
     if chunk:
         rollout = replace(rollout, starts=stack(starts))
     return rollout, Carry(play.now, state)
@@ -263,8 +267,9 @@ def _cut(after: TimeStep) -> Tensor:
 
 
 def _alive_at_the_end(after: TimeStep) -> TimeStep:
-    """``after``, in which who is cut is still there."""
-    return after if after.cut is None else replace(after, alive=after.alive | after.cut)
+    """``after``, in which who is cut is still there, and nobody where the episode terminated: who may do nothing."""
+    alive = after.alive & ~after.terminated.unsqueeze(-1)
+    return replace(after, alive=alive if after.cut is None else alive | after.cut)
 
 
 def begin(env: VectorEnv, policy: CommPolicy, seed: int | Tensor) -> tuple[Carry, EpisodeTally]:

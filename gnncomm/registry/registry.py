@@ -51,6 +51,8 @@ class Registry(Generic[T]):
     sequence: type[T] | None = None
     sizes: tuple[str, ...] = ()
     """Arguments that the policy or the training gives, so that a text need not."""
+    own_sizes: bool = False
+    """Whether a text may say others: rounds of unequal widths do."""
     shorts: Mapping[str, str] = field(default_factory=dict)
     """Regular expression of a short name -> the text it stands for: ``int(\\d+)`` -> ``quantise:bits=\\1``."""
     most: int | None = None
@@ -127,7 +129,8 @@ class Registry(Generic[T]):
         ``sizes`` are arguments that a text may leave out and that are given where a constructor takes them.
 
         Raises:
-            ConfigError: an unknown name or parameter (with a suggestion), or a value of the wrong type or range.
+            ConfigError: an unknown name or parameter (with a suggestion), a value of the wrong type or range, or other
+                ``sizes`` in the text than are given.
         """
         if isinstance(value, str):
             return parse(value, self._grammar({name: size for name, size in sizes.items() if size is not None}))
@@ -172,6 +175,8 @@ class Registry(Generic[T]):
         values = {key: parse_value(name, key, text, parameters[key][0]) for key, text in settings.items()}
         for key, value in values.items():
             self._require_size(name, key, value, parameters[key][1])
+            if key in sizes and sizes[key] != value and not self.own_sizes:
+                raise ConfigError(f"{name}:{key} is {sizes[key]} here, got {value}. Leave it out.")
         made = maker(**parts, **known, **values)
         if not isinstance(made, self.base):
             raise ConfigError(

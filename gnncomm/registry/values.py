@@ -10,6 +10,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from gnncomm.errors import ConfigError
 
+_WORD = re.compile(r"[\w.+#-]+")
+"""What a text can say of a setting that is text: no path, as a stranger's file may say it."""
+
 
 def snake_case(name: str) -> str:
     """``KNearest`` -> ``k_nearest``, ``Grid2D`` -> ``grid2d``."""
@@ -92,7 +95,7 @@ def _read(text: str, hint: Any) -> Any:
         return text.lower() in ("true", "1")
     if hint in (int, float):
         return plain_number(text, hint)
-    if hint is str:
+    if hint is str and _WORD.fullmatch(text):
         return text
     if get_origin(hint) is Literal and text in get_args(hint):
         return text
@@ -102,7 +105,7 @@ def _read(text: str, hint: Any) -> Any:
 
 
 def parse_value(name: str, parameter: str, text: str, hint: Any) -> Any:
-    for option in sorted(_options(hint), key=lambda option: option is str):  # str reads everything: last
+    for option in sorted(_options(hint), key=lambda option: option is str):  # str reads every word: last
         try:
             return _read(text, option)
         except ValueError:
@@ -117,7 +120,7 @@ def format_value(name: str, parameter: str, value: Any, hint: Any) -> str:
     text = "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
     text = text.lower() if value is None or isinstance(value, bool) else text
     try:
-        if text and not re.search(r"[^\w.+#-]", text) and parse_value(name, parameter, text, hint) == value:
+        if _WORD.fullmatch(text) and parse_value(name, parameter, text, hint) == value:
             return text
     except ConfigError:
         pass

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from gnncomm.errors import CheckpointCorruptError, ConfigError
 from gnncomm.registry import Registry
 from gnncomm.store.files import write_atomic, write_error
 from gnncomm.store.metrics import MetricValue
@@ -36,10 +37,15 @@ class CsvLogger:
 
     Args:
         folder: where; by name this is the run directory.
-        file: what it is called there.
+        file: what it is called there, ``NAME.csv``.
+
+    Raises:
+        ConfigError: another ending: files of other kinds are the run's own, and a run of somebody else's may say this.
     """
 
     def __init__(self, folder: str | Path, file: str = "metrics.csv") -> None:
+        if not file.endswith(".csv"):
+            raise ConfigError(f"csv:file: expected a name that ends in .csv, got {file!r}. Choose another.")
         self.path = Path(folder) / file
         self._columns: list[str] = []
 
@@ -63,9 +69,18 @@ class CsvLogger:
             raise write_error(self.path, error) from error
 
     def rewind(self, step: int) -> None:
-        """Keep the rows up to ``step``."""
+        """Keep the rows up to ``step``.
+
+        Raises:
+            CheckpointCorruptError: no such table, of which nothing is touched.
+        """
         if self.path.exists():
-            kept = [row for row in self._rows() if int(row["step"]) <= step]
+            try:
+                kept = [row for row in self._rows() if int(row["step"]) <= step]
+            except (KeyError, TypeError, ValueError) as error:
+                raise CheckpointCorruptError(
+                    f"{self.path}: expected a table with whole numbers in a column step, got another. Move it away."
+                ) from error
             self._columns = list(kept[0]) if kept else []
             if kept:
                 self._write(kept)

@@ -244,6 +244,32 @@ class Twins(Toy):
         self.possible_agents = ["left_0", "mid_0", "mid_0"]
 
 
+class Bare(ParallelEnv):
+    """Agents of any ``names`` that see one number and have so many ``actions``; lasts a step, and is a success."""
+
+    metadata: ClassVar[dict[str, Any]] = {"name": "bare_v0"}
+
+    def __init__(self, names: list[Any], actions: int = 2, numbers: int = 1) -> None:
+        self.possible_agents, self.agents = list(names), []
+        self.move, self.view = spaces.Discrete(actions), spaces.MultiBinary(numbers)
+
+    def observation_space(self, agent: Any) -> Any:
+        return self.view
+
+    def action_space(self, agent: Any) -> Any:
+        return self.move
+
+    def reset(self, seed: int | None = None, options: Any = None) -> Any:
+        self.agents = list(self.possible_agents)
+        return {name: self.view.sample() for name in self.agents}, {}
+
+    def step(self, actions: dict[Any, int]) -> Any:
+        names, self.agents = self.agents, []
+        ends, rewards = dict.fromkeys(names, True), {name: float(actions[name]) for name in names}
+        infos = {name: {"success": np.bool_(True), 3: object()} for name in names}
+        return {}, rewards, ends, dict.fromkeys(names, False), infos
+
+
 parallel_env = toy = Toy
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
+from gnncomm.integrations import kinds
 from gnncomm.integrations.foreign import Slot
 from gnncomm.integrations.form import Form, Task
 from gnncomm.integrations.sources import BreachError, SettingError, build
@@ -270,7 +271,7 @@ def test_bad_positions(changes: dict[str, Any], words: str) -> None:
     ("source", "words"),
     [
         ("no_such_package_at_all", "Install the package"),
-        ("strange_envs:nothing", "correct the name"),
+        ("strange_envs:nothing", "(?i)correct the name"),
         ("strange_envs:NAMES", "got list.*was not called"),
         ("strange_envs:not_parallel", "annotated to return one.*was not called"),
         ("strange_envs:unbounded", "Discrete actions or a bounded Box of floats, got Box"),
@@ -325,3 +326,26 @@ def test_bad_tuples() -> None:
 def test_spaces_that_cannot_be_flattened() -> None:
     with pytest.raises(SettingError, match="flattened"):
         Slot._width("mid_0", spaces.Sequence(spaces.Discrete(2)))
+
+
+def test_numbers_as_names_and_numpys_success() -> None:
+    driven = Driven(source="strange_envs:Bare", names=[1, 0])
+    assert driven.slot.form.agents == ["1", "0"]
+    assert kinds.declared(None, driven.slot.form.agents) is None
+    driven.reset()
+    after = driven.step(0, 1)
+    assert after["reward"].tolist() == [0.0, 1.0]
+    assert after["success"]
+    with pytest.raises(BreachError, match="each agent once"):
+        Driven(source="strange_envs:Bare", names=[1, "1"])
+
+
+def test_a_team_of_nobody() -> None:
+    with pytest.raises(BreachError, match="at least one agent"):
+        Driven(source="strange_envs:Bare", names=[])
+
+
+@pytest.mark.parametrize(("what", "words"), [("actions", "actions"), ("numbers", "numbers to observe")])
+def test_more_than_a_record_holds(what: str, words: str) -> None:
+    with pytest.raises(SettingError, match=rf"{words} of at most 16,777,216 .* got 8,388,609 for each of 2 agents"):
+        Driven(source="strange_envs:Bare", names=["a", "b"], **{what: 2**23 + 1})

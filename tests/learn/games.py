@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from gnncomm import random
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.learn import Training
-from gnncomm.policy import CommPolicy, EpsilonGreedy, Memory, Mixer
+from gnncomm.policy import Actions, CommPolicy, Critic, EpsilonGreedy, Memory
 from gnncomm.topology import Empty
 from gnncomm.types import Scene, TimeStep
 from gnncomm.wire import Wire
@@ -122,8 +122,10 @@ class _AsItIs(nn.Module):
         return obs
 
 
-def tabular(game: Game, mixer: Mixer | None = None, values: Tensor | None = None) -> CommPolicy:
-    """``values [N * S, A]``, zeros if None."""
+def tabular(
+    game: Game, critic: Critic | None = None, values: Tensor | None = None, family: type[Actions] = EpsilonGreedy
+) -> CommPolicy:
+    """``values [N * S, A]``, zeros if None: values, or logits of a ``Categorical`` family."""
     width, actions = game.obs_dim, game.num_actions
     actor = nn.Linear(width, actions, bias=False)
     with torch.no_grad():
@@ -134,10 +136,10 @@ def tabular(game: Game, mixer: Mixer | None = None, values: Tensor | None = None
         CommStack([_Quiet(width)], residual=False),
         Memory(width),
         wire=Wire(Empty()),
-        critic=mixer,
+        critic=critic,
         encoder=_AsItIs(),
         actor=actor,
-        actions=EpsilonGreedy(actions),
+        actions=family(actions),  # type: ignore[call-arg]
     )
 
 

@@ -357,6 +357,26 @@ def test_a_text_reaches_nothing_but_the_table(text: str) -> None:
         make_layer(text)
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "sizes"),
+    [
+        ("critic", "ippo:hidden=3", {"hidden": 8}),
+        ("memory", "gru:hidden=3", {"hidden": 8}),
+        ("scheduler", "request:num_agents=3", {"in_channels": 8, "num_agents": 4}),
+        ("logger", "csv:folder=elsewhere", {"folder": "run"}),
+    ],
+)
+def test_a_text_cannot_say_what_the_house_gives(kind: str, text: str, sizes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="Leave it out"):
+        gnncomm.make(kind, text, **sizes)
+
+
+@pytest.mark.parametrize("word", ["../mine", "/mine", "a b", "~", "$HOME", "a\\b"])
+def test_what_is_text_in_a_text_is_a_word(word: str) -> None:
+    with pytest.raises(ConfigError):
+        gnncomm.make("logger", f"csv:file={word}.csv", folder="run")
+
+
 def test_every_thing_of_the_house_says_what_it_is() -> None:
     for kind in KINDS:
         for one in described(kind):

@@ -138,5 +138,10 @@ def calm(evaluation: Evaluation, rollout: Rollout) -> Mapping[str, Term]:
     return {"calm": Term(masked_mean(evaluation.features.square().mean(-1), rollout.timestep.alive), 0.01)}
 
 
+def restless(evaluation: Evaluation, rollout: Rollout) -> Mapping[str, Term]:
+    """Draws from the generator of torch, as a dropout does."""
+    return {"restless": Term((evaluation.features * torch.rand_like(evaluation.features)).mean(), 0.01)}
+
+
 def own_policy(obs_dim: int, num_actions: int, num_agents: int) -> CommPolicy:
     return CommPolicy(obs_dim, num_actions, GatedSum(8, 8), GRU(8))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gnncomm.cli import main
-from gnncomm.errors import ConfigError
+from gnncomm.errors import CheckpointCorruptError, ConfigError
 from gnncomm.learn import TrainConfig, Training
 from gnncomm.run import train
 from gnncomm.store import CsvLogger, RunDir
@@ -125,3 +125,31 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     small = ["--num-envs", "4", "--rollout", "3", "--steps", "24", "--hidden", "8", "--learner.minibatches", "2"]
     assert main(["train", "relay", *small, "--episodes", "0", "--out", "run", "--loggers", "csv"]) == 0
     assert [row["update"] for row in table(tmp_path / "runs" / "run" / "metrics.csv")] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "csv:file=../mine.csv",
+        "csv:folder=.,file=mine.csv",
+        "csv:file=config.json",
+        "csv:file=metrics.jsonl",
+        "csv:file=..",
+    ],
+)
+def test_a_configuration_names_no_file_outside_the_run(tiny: Tiny, tmp_path: Path, text: str) -> None:
+    """A stranger's file says where a table goes; before, one elsewhere was written to, or removed as empty."""
+    mine = tmp_path / "mine.csv"
+    mine.write_text("my only copy")
+    with pytest.raises(ConfigError):
+        train(tiny(loggers=(text,)), tmp_path / "run")
+    assert mine.read_text() == "my only copy"
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_table_stays_as_it_is(tmp_path: Path) -> None:
+    for text in ("time;value\n1;2\n", "step,value\nfirst,2\n"):
+        (tmp_path / "mine.csv").write_text(text)
+        with pytest.raises(CheckpointCorruptError, match="Move it away"):
+            CsvLogger(tmp_path, "mine.csv").rewind(0)
+        assert (tmp_path / "mine.csv").read_text() == text

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch_geometric.nn import SAGEConv
@@ -21,12 +22,13 @@ from gnncomm.config import to_json
 from gnncomm.errors import ConfigError
 from gnncomm.layers import AttentionComm, MeanComm
 from gnncomm.learn import PPO, PPOConfig, TrainConfig, Training
+from gnncomm.learn.fingerprint import Fingerprint
 from gnncomm.policy import GRU, LSTM, CentralCritic, CommPolicy
 from gnncomm.registry import table
 from gnncomm.run import config_of, load, train
 from gnncomm.schedule import Gate
 from gnncomm.topology import Line, Ring
-from tests.run.own import Ahead, EverySecond, Forgetful, GatedSum, Reinforce, Secret, Sign, calm, own_policy
+from tests.run.own import Ahead, EverySecond, Forgetful, GatedSum, Reinforce, Secret, Sign, calm, own_policy, restless
 
 Tiny = Callable[..., TrainConfig]
 StateOf = Callable[[Path], dict[str, str]]
@@ -41,7 +43,7 @@ OBJECTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "environment": ({"env": partial(Secret, steps=2)}, {"env": partial(Secret, steps=2)}),
     "policy": ({"policy": own_policy}, {"policy": own_policy}),
     "learner": ({"learner": Reinforce}, {"learner": Reinforce}),
-    "loss": ({"losses": [calm]}, {"losses": [calm]}),
+    "loss": ({"losses": [calm, restless]}, {"losses": [calm, restless]}),
     "all": (
         {"comm": GatedSum, "topology": Ahead(), "codec": Sign, "channel": EverySecond, "env": Secret}
         | {"memory": Forgetful, "learner": partial(Reinforce, gamma=0.5)},
@@ -121,10 +123,10 @@ def test_a_name_of_ones_own_is_a_name(tiny: Tiny, tmp_path: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(table, "_registered", {})
         gnncomm.register("layer", "gated_sum", GatedSum)
-        gnncomm.register("learner", "reinforce", Reinforce)
-        straight = train(tiny(), tmp_path / "run", comm=GatedSum(8, 8, temperature=0.5), learner="reinforce:gamma=0.5")
+        gnncomm.register("learner", "plain", Reinforce)
+        straight = train(tiny(), tmp_path / "run", comm=GatedSum(8, 8, temperature=0.5), learner="plain:gamma=0.5")
         assert config_of(tmp_path / "run").policy.comm == "gated_sum:temperature=0.5"
-        assert to_json(config_of(tmp_path / "run"))["learner"] == {"name": "reinforce", "gamma": 0.5}
+        assert to_json(config_of(tmp_path / "run"))["learner"] == {"name": "plain", "gamma": 0.5}
         policy = load(tmp_path / "run").policy
         assert all(p.equal(q) for p, q in zip(policy.parameters(), straight.policy.parameters(), strict=True))
     table.reread()
@@ -330,3 +332,37 @@ def test_methods_take_objects() -> None:
     assert policy.wire.topology == Ahead()
     with pytest.raises(ConfigError, match="has no part 'com'"):
         methods.tarmac(29, 5, 3, com=layer)
+
+
+def weighed(by: float, *, also: float = 0.0) -> Callable[..., Any]:
+    def loss(now: Any, rollout: Any, once_more: float = also) -> dict[str, Any]:
+        return {"own": by + once_more}
+
+    return loss
+
+
+class Holds:
+    """Something with a parameter."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ((weighed(1.0),), (weighed(2.0),)),
+        ((weighed(1.0),), (weighed(1.0, also=1.0),)),
+        (partial(weighed, 1.0), partial(weighed, 2.0)),
+        (Holds(np.zeros(3)), Holds(np.ones(3))),
+        (Holds({1, 2}), Holds({1, 3})),
+        (Holds(range(10**9)), Holds(range(10**9 + 1))),
+        (Holds(Holds(1).__init__), Holds(Holds(2).__init__)),  # type: ignore[misc]  # a bound method, whichever
+    ],
+    ids=["closure", "default", "partial", "array", "set", "long", "method"],
+)
+def test_what_an_object_was_made_with_is_remembered(one: Any, other: Any) -> None:
+    """So a resumed training is not given another loss silently, and nothing that can be held breaks or fills a file."""
+    assert Fingerprint.of(one) == Fingerprint.of(one)
+    assert Fingerprint.of(one) != Fingerprint.of(other)
+    assert len(str(Fingerprint.of(one))) < 500

@@ -140,7 +140,7 @@ def test_read(text: str, thing: Topology) -> None:
         ("[ring] star", ["got 'star'"]),
         ("from_function:fn=f", ["no text form", "Build it in Python"]),
         ("hierarchical:groups=3xa", ["hierarchical:groups is", "'3xa'"]),
-        ("line_of_sight:r=3,walls=..?", ["rows of equal length"]),
+        ("line_of_sight:r=3,walls=..+", ["rows of equal length"]),
         ("topology", ["Unknown topology"]),
         ("os.system:command=ls", ["Unknown topology 'os.system'"]),
     ],
