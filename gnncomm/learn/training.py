@@ -161,11 +161,20 @@ class Training:
         if in_force != self._in_force and self._recorded is not None:
             self._recorded.forget()  # it holds the environment's tables of before
         self._in_force = in_force
-        rollout = self.collect()
-        with _products(self.precision):
-            metrics = self.learner.update(rollout)
+        with self._own_chance():
+            rollout = self.collect()
+            with _products(self.precision):
+                metrics = self.learner.update(rollout)
         counts = {"update": self.learner.updates, "env_steps": self.env_steps}
         return counts | in_force | self.tally.flush() | metrics
+
+    @contextmanager
+    def _own_chance(self) -> Iterator[None]:
+        """What parts of a user's draw from torch's own generators (a dropout) is a function of seed and update, too."""
+        card = [self.env.device] if self.env.device.type == "cuda" else []
+        with torch.random.fork_rng(card):
+            torch.manual_seed(int(random.bits(random.stream(self.seed, "torch"), self.learner.updates)))
+            yield
 
     def state(self) -> tuple[Groups, dict[str, Any]]:
         """``(tensors by group, counters)``: what a checkpoint holds."""
