@@ -182,8 +182,7 @@ class CommPolicy(nn.Module):
         if values.dtype != mine:
             obs = replace(obs, value=values.to(mine)) if isinstance(obs, SparseObs) else values.to(mine)
         x: Tensor = self.encoder(obs)
-        if x.shape[-1] != self.hidden:
-            raise ShapeError(f"Expected an encoder that gives rows of width {self.hidden}, got {list(x.shape)}.")
+        checks.require_made(f"an encoder that gives rows of width {self.hidden}", x, (*values.shape[:-1], self.hidden))
         return x
 
     # The part that crosses rows, over the wire.
@@ -191,6 +190,7 @@ class CommPolicy(nn.Module):
     def reachable(self, timestep: TimeStep) -> CommGraph:
         """Who could hear whom now: what the topology says, within each team."""
         graph = self.wire.topology(timestep.alive, timestep.pos, timestep.step, timestep.key)
+        checks.require_graph(graph, *timestep.alive.shape)
         return graph if self.teams is None else self.teams.within(graph)
 
     def communicate(
@@ -223,7 +223,7 @@ class CommPolicy(nn.Module):
         agent = torch.arange(alive.shape[1], device=alive.device)
         action = self.actions.choose(logits, key, timestep.key.unsqueeze(-1), timestep.step.unsqueeze(-1), agent)
         log_prob = self.actions.log_prob(logits, action)
-        value = self.critic(features, alive, timestep)
+        value = self._judged(features, timestep)
         baseline = self._baseline(talked.rows, self._aside(x, state.memory), timestep)
         checks.require_finite(alive, log_prob + talked.log_prob.sum(-1), value, lambda: self._suspects(state))
         return Decision(action, talked.choice, log_prob, talked.log_prob, value, baseline, logits, after, talked)
@@ -232,7 +232,12 @@ class CommPolicy(nn.Module):
         """``[B, N]``: the ``value`` of ``act`` with the same arguments, its sampled choices included."""
         state = self._entered(timestep, state, key)
         features, _, _ = self._step(self.encode(living_obs(timestep.obs, timestep.alive)), timestep, state, key)
+        return self._judged(features, timestep)
+
+    def _judged(self, features: Tensor, timestep: TimeStep) -> Tensor:
+        """What the critic says, one number for each agent: others would be spread over rows that they are not of."""
         value: Tensor = self.critic(features, timestep.alive, timestep)
+        checks.require_made("a critic that gives a number for each agent", value, timestep.alive.shape)
         return value
 
     def _entered(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None) -> PolicyState:
@@ -300,7 +305,7 @@ class CommPolicy(nn.Module):
         logits = self.logits(heard.features, alive, timestep.action_mask)
         log_prob = self.actions.log_prob(logits, action)
         entropy = self.actions.entropy(logits) + heard.entropy
-        value = self.critic(heard.features, alive, timestep)
+        value = self._judged(heard.features, timestep)
         judged = (log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
         return Evaluation(*judged, heard.features)
 
