@@ -46,13 +46,19 @@ class CoverageState(Batch):
 class CoverageSettings(Settings):
     """See ``Coverage``."""
 
-    dim: int = integer(10, 2, 128)
-    num_agents: int = integer(3, 1)
-    free: float = number(0.6, 1e-6, 1.0)
-    window: int = integer(8, 2)
-    patience: int | None = integer(None, 1)
-    exclusive: bool = flag(False)
-    max_steps: int = integer(None, 1)
+    dim: int = integer(10, 2, 128, doc="Side of the grid.")
+    num_agents: int = integer(3, 1, doc="N.")
+    free: float = number(0.6, 1e-6, 1.0, doc="Share of free cells, in (0, 1].")
+    window: int = integer(8, 2, doc="Side of what an agent sees, even.")
+    patience: int | None = integer(
+        None, 1, doc="Steps without a new cell after which an agent ends the episode; None: it never does."
+    )
+    exclusive: bool = flag(
+        False,
+        doc="Whether an agent keeps others off its cell. Agents then move one after the other, by number, as in the "
+        "original: a step loops over them.",
+    )
+    max_steps: int = integer(None, 1, doc="Time limit; floor(``free`` dim^2) - 1 if None.")
 
     def resolve(self) -> None:
         if self.window % 2:
@@ -104,22 +110,12 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
     the agents begin on, and 344 decisions follow. Changed: after 32 draws an agent begins on the free cell nearest to
     the common start (the original goes on drawing); the walk is folded at the borders (same law, see ``maps``).
 
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        dim: Side of the grid.
-        num_agents: N.
-        free: Share of free cells, in (0, 1].
-        window: Side of what an agent sees, even.
-        patience: Steps without a new cell after which an agent ends the episode; None: it never does.
-        exclusive: Whether an agent keeps others off its cell. Agents then move one after the other, by number, as in
-            the original: a step loops over them.
-        max_steps: Time limit; floor(``free`` dim^2) - 1 if None.
-
     Raises:
         ConfigError: A setting out of range, or more agents than free cells.
     """
 
     id = "coverage"
+    reset_asks = "a walk goes on until it has seen enough cells"
     settings_class = CoverageSettings
     settings: CoverageSettings
     grid_setting: ClassVar[str | None] = "dim"

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import ConfigError
+from gnncomm.host import constant
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
 from .frame.base import Flags, Form, GridEnv, Settings, Sizes
-from .frame.meeting import bottleneck
+from .frame.meeting import bottleneck, walk
 from .frame.rules import Kind, ratio
 from .frame.settings import checked, integer, number
 
@@ -44,12 +45,14 @@ class FormationState(Batch):
 class FormationSettings(Settings):
     """See ``Formation``."""
 
-    dim: int = integer(7, 2)
-    num_agents: int = integer(None, 1)
-    shape: str = checked("ring", lambda name, value, own: _offsets(value, own.num_agents))
-    seers: int = integer(1, 1, lambda own: len(own.offsets))
-    shaping: float = number(1.0, 0.0, 1e6)
-    max_steps: int = integer(None, 1)
+    dim: int = integer(7, 2, doc="Side of the grid.")
+    num_agents: int = integer(None, 1, doc="N; the number of offsets, or 4, if None.")
+    shape: str = checked(
+        "ring", lambda name, value, own: _offsets(value, own.num_agents), doc="A name or a list of offsets, see above."
+    )
+    seers: int = integer(1, 1, lambda own: len(own.offsets), doc="How many agents see the landmark, at least 1.")
+    shaping: float = number(1.0, 0.0, 1e6, doc="Weight of the distance, see above.")
+    max_steps: int = integer(None, 1, doc="Time limit; 3 * dim if None.")
 
     def resolve(self) -> None:
         offsets = self.offsets
@@ -107,15 +110,6 @@ class Formation(GridEnv[FormationState, FormationDraws]):
     Source: the task of taking up a formation, as in Agarwal, Kumar, Sycara and Lewis 2020, "Learning transferable
     cooperative behavior in multi-agent teams", section 5 (formation control and line control around landmarks that all
     see, in continuous space). The grid, who sees the landmark, and the numbers are ours.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        dim: Side of the grid.
-        num_agents: N; the number of offsets, or 4, if None.
-        shape: A name or a list of offsets, see above.
-        seers: How many agents see the landmark, at least 1.
-        shaping: Weight of the distance, see above.
-        max_steps: Time limit; 3 * dim if None.
 
     Raises:
         ConfigError: A setting out of range, or a shape that does not fit into the grid or to ``num_agents``.
@@ -188,7 +182,7 @@ class Formation(GridEnv[FormationState, FormationDraws]):
         return cell[:, :, None] == (places[..., 0] * self.dim + places[..., 1])[:, None]
 
     def observe(self, state: FormationState, form: Form) -> Observation:
-        axes = torch.tensor([0, self.dim], device=self.device)
+        axes = constant((0, self.dim), torch.int64, self.device)
         own = axes + state.pos
         number = (2 * self.dim + self._agents)[:, None].expand(*state.pos.shape[:2], 1)
         sees = (self._agents < self.seers)[:, None]
@@ -229,9 +223,7 @@ class Formation(GridEnv[FormationState, FormationDraws]):
         """Agents and places are matched so that the last one arrives soonest; each agent walks to its place."""
         place = bottleneck(self._distance(state))
         goal = self.places(state).gather(1, place[..., None].expand(-1, -1, 2))
-        rows, columns = (goal - state.pos).unbind(-1)
-        action = torch.where(columns > 0, 1, torch.where(columns < 0, 3, 4))
-        return torch.where(rows > 0, 2, torch.where(rows < 0, 0, action))
+        return walk(goal - state.pos)
 
 
 def _offsets(shape: object, count: int | None) -> list[tuple[int, int]]:

@@ -47,12 +47,20 @@ class HallwayState(Batch):
 class HallwaySettings(Settings):
     """See ``Hallway``."""
 
-    num_agents: int = integer(None, 1)
-    lengths: str = checked(None, lambda name, value, own: _parse_lengths(value))
-    slip: float = number(0.25, 0.0, 0.9)
-    encoding: str = choice("onehot", ("onehot", "scalar"))
-    win_reward: float = number(1.0, 1e-6, 1e6)
-    max_steps: int = integer(None, 1)
+    num_agents: int = integer(None, 1, doc="N; the number of ``lengths``, or 2, if None.")
+    lengths: str = checked(
+        None,
+        lambda name, value, own: _parse_lengths(value),
+        doc='Corridor of each agent, groups separated by ``|``: ``"4,6"``, ``"3,5|4,6,10"``; 4, 6 in turn if None.',
+    )
+    slip: float = number(0.25, 0.0, 0.9, doc="Probability to be stuck, at most 0.9.")
+    encoding: str = choice("onehot", ("onehot", "scalar"), doc='``"onehot"`` or ``"scalar"``, see above.')
+    win_reward: float = number(1.0, 1e-6, 1e6, doc="Reward of a win; 10 in NDQ and MAIC, 1 in MASIA.")
+    max_steps: int = integer(
+        None,
+        1,
+        doc="Time limit; ``(L + 10) / (1 - slip)^n``, rounded up, with n the size of the largest group, if None.",
+    )
 
     def resolve(self) -> None:
         default = ",".join(str(_DEFAULT_LENGTHS[i % 2]) for i in range(self.num_agents or 2))
@@ -111,18 +119,6 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
     the task "hallway", and the published environments of MAIC (``Join1Env``) and MASIA (``JoinNEnv``, groups). Kept:
     rules, rewards, time limit. Changed: agents of groups that won together stay done (in the reference they may walk on
     to no effect), and the episode ends as soon as no group is left. Ours: slips.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        num_agents: N; the number of ``lengths``, or 2, if None.
-        lengths: Corridor of each agent, groups separated by ``|``: ``"4,6"``, ``"3,5|4,6,10"``; 4, 6 in turn if None.
-        slip: Probability to be stuck, at most 0.9.
-        encoding: ``"onehot"`` or ``"scalar"``, see above.
-        win_reward: Reward of a win; 10 in NDQ and MAIC, 1 in MASIA.
-        max_steps: Time limit; ``(L + 10) / (1 - slip)^n``, rounded up, with n the size of the largest group, if None.
-
-    Raises:
-        ConfigError: A setting out of range.
     """
 
     id = "hallway"

@@ -15,6 +15,7 @@ from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
 from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.meeting import to_nearest, walk
 from .frame.rules import Kind
 from .frame.settings import choice, flag, integer
 from .frame.window import Window
@@ -46,14 +47,16 @@ class PredatorCapturePreyState(Batch):
 class PredatorCapturePreySettings(Settings):
     """See ``PredatorCapturePrey``."""
 
-    dim: int = integer(5, 2)
-    num_agents: int = integer(3, 2)
-    num_action_agents: int = integer(1, 1, lambda own: own.num_agents - 1)
-    vision: int = integer(1, 0, lambda own: own.dim - 1)
-    mode: str = choice("mixed", _MODES)
-    partial_reward: bool = flag(False)
-    max_steps: int = integer(None, 1)
-    num_prey: int = integer(1, 1)
+    dim: int = integer(5, 2, doc="Side of the grid.")
+    num_agents: int = integer(3, 2, doc="N, at least 2.")
+    num_action_agents: int = integer(
+        1, 1, lambda own: own.num_agents - 1, doc="A, how many of them are action agents; at least 1, less than N."
+    )
+    vision: int = integer(1, 0, lambda own: own.dim - 1, doc="v, at most ``dim`` - 1.")
+    mode: str = choice("mixed", _MODES, doc="Which reward, see above.")
+    partial_reward: bool = flag(False, doc="Whether to be on the prey is worth something before it is captured.")
+    max_steps: int = integer(None, 1, doc="Time limit; 4 * dim if None.")
+    num_prey: int = integer(1, 1, doc="Number of prey.")
 
     def resolve(self) -> None:
         if self.num_agents + self.num_prey > self.dim**2:
@@ -94,17 +97,6 @@ class PredatorCapturePrey(GridEnv[PredatorCapturePreyState, PredatorCapturePreyD
     AAMAS), section 5, and its published environment with its default of 2 perception agents and 1 action agent, without
     the choice to let prey talk or action agents see. Ours: more than one prey, where "the prey" reads "any prey";
     success, which there only ``mixed`` has; the time limit.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        dim: Side of the grid.
-        num_agents: N, at least 2.
-        num_action_agents: A, how many of them are action agents; at least 1, less than N.
-        vision: v, at most ``dim`` - 1.
-        mode: Which reward, see above.
-        partial_reward: Whether to be on the prey is worth something before it is captured.
-        max_steps: Time limit; 4 * dim if None.
-        num_prey: Number of prey.
 
     Raises:
         ConfigError: A setting out of range, or more agents and prey than cells.
@@ -229,8 +221,4 @@ class PredatorCapturePrey(GridEnv[PredatorCapturePreyState, PredatorCapturePreyD
 
     def solve(self, state: PredatorCapturePreyState) -> Int[Tensor, "B N"]:
         """The shortest path to the nearest prey, rows before columns, and there "capture"."""
-        distance_BNP = (state.pos[:, :, None] - state.prey[:, None]).abs().sum(-1)
-        nearest_BN2 = state.prey.gather(1, distance_BNP.argmin(-1)[..., None].expand(-1, -1, 2))
-        rows, columns = (nearest_BN2 - state.pos).unbind(-1)
-        action = torch.where(columns > 0, 1, torch.where(columns < 0, 3, _CAPTURE))
-        return torch.where(rows > 0, 2, torch.where(rows < 0, 0, action))
+        return walk(to_nearest(state.pos, state.prey), _CAPTURE)

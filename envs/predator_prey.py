@@ -15,6 +15,7 @@ from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene
 
 from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.meeting import to_nearest, walk
 from .frame.rules import Kind
 from .frame.settings import choice, flag, integer
 from .frame.window import Window
@@ -47,15 +48,15 @@ class PredatorPreyState(Batch):
 class PredatorPreySettings(Settings):
     """See ``PredatorPrey``."""
 
-    dim: int = integer(5, 1)
-    num_agents: int = integer(3, 1)
-    vision: int = integer(0, 0, lambda own: own.dim)
-    mode: str = choice("mixed", _MODES)
-    max_steps: int = integer(None, 1)
-    num_prey: int = integer(1, 1)
-    enemy_comm: bool = flag(False)
-    no_stay: bool = flag(False)
-    moving_prey: str = choice("still", _PREY_MOTIONS)
+    dim: int = integer(5, 1, doc="Side of the grid.")
+    num_agents: int = integer(3, 1, doc="Number of predators.")
+    vision: int = integer(0, 0, lambda own: own.dim, doc="v, at most ``dim``.")
+    mode: str = choice("mixed", _MODES, doc="Which reward, see above.")
+    max_steps: int = integer(None, 1, doc="Time limit; 4 * dim (20, 40, 80 for the published sizes) if None.")
+    num_prey: int = integer(1, 1, doc="Number of prey.")
+    enemy_comm: bool = flag(False, doc="Whether prey observe and talk, too.")
+    no_stay: bool = flag(False, doc="Whether action 4 is taken away.")
+    moving_prey: str = choice("still", _PREY_MOTIONS, doc='``"still"``, ``"random"`` or ``"flee"``.')
 
     def resolve(self) -> None:
         if self.num_agents + self.num_prey > self.dim**2:
@@ -96,18 +97,6 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
     rests), the one that ends farthest (in steps) from the nearest predator still hunting, the first of equals in the
     cyclic order of the actions from a drawn one on. A prey that moves onto a predator is reached, too. Caught prey stay
     where they are.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        dim: Side of the grid.
-        num_agents: Number of predators.
-        vision: v, at most ``dim``.
-        mode: Which reward, see above.
-        max_steps: Time limit; 4 * dim (20, 40, 80 for the published sizes) if None.
-        num_prey: Number of prey.
-        enemy_comm: Whether prey observe and talk, too.
-        no_stay: Whether action 4 is taken away.
-        moving_prey: ``"still"``, ``"random"`` or ``"flee"``.
 
     Raises:
         ConfigError: A setting out of range, or more predators and prey than cells.
@@ -249,13 +238,8 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
 
     def solve(self, state: PredatorPreyState) -> Int[Tensor, "B M"]:
         """The shortest path to the nearest prey, rows before columns."""
-        distance_BNP = (state.pos[:, :, None] - state.prey[:, None]).abs().sum(-1)
-        nearest_BN2 = state.prey.gather(1, distance_BNP.argmin(-1)[..., None].expand(-1, -1, 2))
-        rows, columns = (nearest_BN2 - state.pos).unbind(-1)
         stay = 0 if self.num_actions == 4 else 4  # frozen predators ignore their action
-        action = torch.full_like(rows, stay)
-        action = torch.where(columns > 0, 1, torch.where(columns < 0, 3, action))
-        action = torch.where(rows > 0, 2, torch.where(rows < 0, 0, action))
+        action = walk(to_nearest(state.pos, state.prey), stay)
         if self.enemy_comm:
             action = torch.cat([action, torch.full_like(state.prey[..., 0], stay)], 1)
         return action

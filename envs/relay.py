@@ -37,10 +37,15 @@ class RelayState(Batch):
 class RelaySettings(Settings):
     """See ``Relay``."""
 
-    num_agents: int = integer(4, 1)
-    num_symbols: int = integer(8, 2)
-    steps: int = integer(1, 1)
-    seen: str = choice("always", ("always", "first"))
+    num_agents: int = integer(4, 1, doc="N.")
+    num_symbols: int = integer(8, 2, doc="S, at least 2.")
+    steps: int = integer(1, 1, doc="Length of an episode.")
+    seen: str = choice(
+        "always",
+        ("always", "first"),
+        doc='``"always"``: agent 0 sees the symbol at every step; ``"first"``: before the first action only, '
+        "so that it must be remembered.",
+    )
 
 
 class Relay(GridEnv[RelayState, RelayDraws]):
@@ -64,17 +69,6 @@ class Relay(GridEnv[RelayState, RelayDraws]):
 
     This is the task of passing a message along a chain that graph-network studies use to measure reach, e.g. Alon and
     Yahav 2021, "On the bottleneck of graph neural networks and its practical implications", section 4 (there on trees).
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        num_agents: N.
-        num_symbols: S, at least 2.
-        steps: Length of an episode.
-        seen: ``"always"``: agent 0 sees the symbol at every step; ``"first"``: before the first action only, so that
-            it must be remembered.
-
-    Raises:
-        ConfigError: A setting out of range.
     """
 
     id = "relay"

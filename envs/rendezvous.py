@@ -11,10 +11,12 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import ConfigError
+from gnncomm.host import constant
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
 from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.meeting import walk
 from .frame.rules import Kind, ratio
 from .frame.settings import flag, integer, number
 
@@ -40,13 +42,13 @@ class RendezvousState(Batch):
 class RendezvousSettings(Settings):
     """See ``Rendezvous``."""
 
-    dim: int = integer(7, 2)
-    num_agents: int = integer(3, 2)
-    vision: int = integer(1, 0, lambda own: own.dim)
-    spread: int = integer(0, 0, lambda own: own.dim - 2)
-    shaping: float = number(1.0, 0.0, 1e6)
-    coordinates: bool = flag(True)
-    max_steps: int = integer(None, 1)
+    dim: int = integer(7, 2, doc="Side of the grid, at least 2.")
+    num_agents: int = integer(3, 2, doc="N, at least 2.")
+    vision: int = integer(1, 0, lambda own: own.dim, doc="v.")
+    spread: int = integer(0, 0, lambda own: own.dim - 2, doc="How far apart rows and columns may be at a meeting.")
+    shaping: float = number(1.0, 0.0, 1e6, doc="Weight of the potential, see above.")
+    coordinates: bool = flag(True, doc="Whether agents know where they are.")
+    max_steps: int = integer(None, 1, doc="Time limit; 4 * dim if None.")
 
     def resolve(self) -> None:
         if self.num_agents > self.dim**2:
@@ -86,16 +88,6 @@ class Rendezvous(GridEnv[RendezvousState, RendezvousDraws]):
     Source: the rendezvous problem, Lin, Morse and Anderson 2003, "The multi-agent rendezvous problem"; as a task with
     learned communication, e.g. Huettenrauch, Sosic and Neumann 2019, "Deep reinforcement learning for swarm systems",
     section 5.1. The grid, rewards and numbers are ours.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        dim: Side of the grid, at least 2.
-        num_agents: N, at least 2.
-        vision: v.
-        spread: How far apart rows and columns may be at a meeting.
-        shaping: Weight of the potential, see above.
-        coordinates: Whether agents know where they are.
-        max_steps: Time limit; 4 * dim if None.
 
     Raises:
         ConfigError: A setting out of range, more agents than cells, or a ``spread`` that is always met.
@@ -177,7 +169,7 @@ class Rendezvous(GridEnv[RendezvousState, RendezvousDraws]):
         index = [self._entry[pair], self._border_W.expand_as(border)]
         value = [self._seen[pair], border]
         if self.coordinates:
-            index.insert(0, state.pos + torch.tensor([0, self.dim], device=self.device))
+            index.insert(0, state.pos + constant((0, self.dim), torch.int64, self.device))
             value.insert(0, torch.ones(state.pos.shape, device=self.device))
         sparse = SparseObs(torch.cat(index, -1), torch.cat(value, -1), self.obs_dim)
         return sparse if form == "sparse" else sparse.to_flat()
@@ -216,7 +208,4 @@ class Rendezvous(GridEnv[RendezvousState, RendezvousDraws]):
         middle_B12 = state.pos.median(1, keepdim=True).values
         middle_B12 = torch.minimum(torch.maximum(middle_B12, square_B12), square_B12 + self.spread)
         goal = torch.where((entry == state.pos).all(-1, keepdim=True), middle_B12, entry)
-        rows, columns = (goal - state.pos).unbind(-1)
-        action = torch.full_like(rows, 4)
-        action = torch.where(columns > 0, 1, torch.where(columns < 0, 3, action))
-        return torch.where(rows > 0, 2, torch.where(rows < 0, 0, action))
+        return walk(goal - state.pos)

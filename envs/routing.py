@@ -86,13 +86,24 @@ def _(*inputs: Tensor) -> Tensor:
 class RoutingSettings(Settings):
     """See ``Routing``."""
 
-    num_agents: int = integer(20, 1)
-    num_routers: int = integer(20, 4)
-    network: int | None = integer(0, 0, optional=True)
-    arrival: str = choice("end", ("end", "start"))
-    features: str = choice("onehot", ("onehot", "dgn"))
-    deliveries: int | None = integer(60, 1, optional=True)
-    max_steps: int = integer(60, 1)
+    num_agents: int = integer(20, 1, doc="N.")
+    num_routers: int = integer(20, 4, doc="R, at least 4.")
+    network: int | None = integer(
+        0,
+        0,
+        optional=True,
+        doc="Seed of the network that is the same in all episodes; None: another one in each episode.",
+    )
+    arrival: str = choice(
+        "end",
+        ("end", "start"),
+        doc='``"end"``: a packet has arrived when it is through its last link; ``"start"``: when it enters it.',
+    )
+    features: str = choice("onehot", ("onehot", "dgn"), doc="See above.")
+    deliveries: int | None = integer(
+        60, 1, optional=True, doc="Arrivals that end the episode; None: it ends by time only, and is no success."
+    )
+    max_steps: int = integer(60, 1, doc="Time limit.")
 
 
 class Routing(GridEnv[RoutingState, RoutingDraws]):
@@ -129,19 +140,6 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
     environment (DGN, ``Routing/routers.py``): network, order of moves, rewards and observation are kept. There a packet
     has arrived when it enters its last link: ``arrival="start"``. Changed: a target differs from where its packet
     begins and can be reached; sizes are multiples of 1/4096; a port without a link means to stay (the original fails).
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        num_agents: N.
-        num_routers: R, at least 4.
-        network: Seed of the network that is the same in all episodes; None: another one in each episode.
-        arrival: ``"end"``: a packet has arrived when it is through its last link; ``"start"``: when it enters it.
-        features: See above.
-        deliveries: Arrivals that end the episode; None: it ends by time only, and is no success.
-        max_steps: Time limit.
-
-    Raises:
-        ConfigError: A setting out of range.
     """
 
     id = "routing"

@@ -46,18 +46,18 @@ class StagHuntState(Batch):
 class StagHuntSettings(Settings):
     """See ``StagHunt``."""
 
-    dim: int = integer(10, 2)
-    num_agents: int = integer(8, 1)
-    num_stags: int = integer(8, 0)
-    num_hares: int = integer(0, 0)
-    vision: int = integer(2, 0, lambda own: own.dim)
-    capture: str = choice("catch", ("catch", "touch"))
-    penalty: float = number(-2.0, -1e6, 0.0)
-    stag_reward: float = number(10.0, 0.0, 1e6)
-    hare_reward: float = number(1.0, 0.0, 1e6)
-    step_reward: float = number(0.0, -1e6, 0.0)
-    coordinates: bool = flag(False)
-    max_steps: int = integer(200, 1)
+    dim: int = integer(10, 2, doc="Side of the grid, at least 2.")
+    num_agents: int = integer(8, 1, doc="N, hunters.")
+    num_stags: int = integer(8, 0, doc="Prey, at least one in all.")
+    num_hares: int = integer(0, 0, doc="Prey, at least one in all.")
+    vision: int = integer(2, 0, lambda own: own.dim, doc="v.")
+    capture: str = choice("catch", ("catch", "touch"), doc='``"catch"`` or ``"touch"``, see above.')
+    penalty: float = number(-2.0, -1e6, 0.0, doc="Punishment for a try with too few hunters, at most 0.")
+    stag_reward: float = number(10.0, 0.0, 1e6, doc="Rewards of a catch.")
+    hare_reward: float = number(1.0, 0.0, 1e6, doc="Rewards of a catch.")
+    step_reward: float = number(0.0, -1e6, 0.0, doc="Reward of a step, at most 0.")
+    coordinates: bool = flag(False, doc="Whether hunters know where they are.")
+    max_steps: int = integer(200, 1, doc="Time limit.")
 
     def resolve(self) -> None:
         prey = self.num_stags + self.num_hares
@@ -106,19 +106,6 @@ class StagHunt(GridEnv[StagHuntState, StagHuntDraws]):
     one after the other in random order, so that a cell can be entered that was left in the same step; and the episode
     goes on where a single hunter is left with stags. ``capture="touch"`` has the rules of the predator-prey that Li et
     al. 2021, "Deep implicit coordination graphs" (DICG) takes from ma-gym, with prey that moves as above.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        dim: Side of the grid, at least 2.
-        num_agents: N, hunters.
-        num_stags, num_hares: Prey, at least one in all.
-        vision: v.
-        capture: ``"catch"`` or ``"touch"``, see above.
-        penalty: Punishment for a try with too few hunters, at most 0.
-        stag_reward, hare_reward: Rewards of a catch.
-        step_reward: Reward of a step, at most 0.
-        coordinates: Whether hunters know where they are.
-        max_steps: Time limit.
 
     Raises:
         ConfigError: A setting out of range, or more hunters and prey than cells.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import ConfigError
+from gnncomm.host import constant
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
@@ -44,9 +45,9 @@ class SwitchState(Batch):
 class SwitchSettings(Settings):
     """See ``Switch``."""
 
-    num_agents: int = integer(3, 2)
-    medium: str = choice("messages", ("messages", "switch"))
-    max_steps: int = integer(None, 1)
+    num_agents: int = integer(3, 2, doc="n, at least 2.")
+    medium: str = choice("messages", ("messages", "switch"), doc='``"messages"`` or ``"switch"``.')
+    max_steps: int = integer(None, 1, doc="Days; 4 n - 6 (at least 2) if None.")
 
     def resolve(self) -> None:
         self._put(max_steps=self.max_steps or max(4 * self.num_agents - 6, 2))
@@ -87,15 +88,6 @@ class Switch(GridEnv[SwitchState, SwitchDraws]):
     Source: Foerster, Assael, de Freitas and Whiteson 2016, "Learning to communicate with deep multi-agent reinforcement
     learning" (DIAL), section 6, "Switch riddle", and its published environment: rules, rewards, 4 n - 6 days. Changed:
     the number of the prisoner is an observation (there, an input of the network).
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        num_agents: n, at least 2.
-        medium: ``"messages"`` or ``"switch"``.
-        max_steps: Days; 4 n - 6 (at least 2) if None.
-
-    Raises:
-        ConfigError: A setting out of range.
     """
 
     id = "switch"
@@ -162,7 +154,7 @@ class Switch(GridEnv[SwitchState, SwitchDraws]):
 
     def positions(self, state: SwitchState) -> Float[Tensor, "B N 2"]:
         """The room is (0, 0), the corridor (0, 1), the cell of prisoner i (2, 2 i)."""
-        corridor = torch.tensor([0.0, 1.0], device=self.device)
+        corridor = constant((0.0, 1.0), torch.float32, self.device)
         away = torch.where(self._is(state.previous)[..., None], corridor, self._cells_N2)
         return torch.where(self._is(state.called)[..., None], torch.zeros_like(corridor), away)
 

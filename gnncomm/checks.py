@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from gnncomm import random
+from gnncomm import host, random
 from gnncomm.errors import ActionError, ConfigError, DeviceError, DtypeError, ShapeError, StateError, did_you_mean
 
 _MAX_SEED = 2**63 - 1
@@ -122,15 +122,18 @@ def actions(
         raise DeviceError(f"step: expected an action on {where}, got {value.device}. Use action.to(...).")
     taken = torch.where(alive, value.to(alive.device), 0) if alive is not None else value.clone()
     wrong = (taken < 0) | (taken >= num_actions)
-    if bool(wrong.any()):
+
+    def outside() -> ActionError:
         env, agent = wrong.nonzero()[0].tolist()
         count = num_actions if isinstance(num_actions, int) else int(num_actions[agent])
-        raise ActionError(
+        return ActionError(
             f"step: expected actions in [0, {count}), got {int(taken[env, agent])} from agent "
             f"{repr(names[agent]) if names else agent} of environment {env}. Choose one of the {count} actions, and "
             "respect timestep.action_mask."
         )
-    return taken
+
+    host.refuse(wrong, outside)
+    return torch.where(wrong, 0, taken) if host.waits() else taken
 
 
 def numbers(

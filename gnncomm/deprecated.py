@@ -24,6 +24,10 @@ NAMES: dict[str, dict[str, str]] = {
         "RelativeComm": "gnncomm.layers:HetGPPOComm",
         "SpreadComm": "gnncomm.layers:ExpoComm",
     },
+    "gnncomm.learn": {
+        "adam_slots": "gnncomm.learn:optimizer_slots",
+        "restore_adam": "gnncomm.learn:restore_optimizer",
+    },
     "gnncomm.learn.curriculum": {
         "Schedule": "gnncomm.learn.curriculum:Curve",
         "Switch": "gnncomm.learn.curriculum:Jump",

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnncomm.errors import ConfigError, DtypeError
+from gnncomm.host import may_ask
 
 _PHI = -7046029254386353131  # 0x9E3779B97F4A7C15 as a signed 64-bit integer
 _M1 = -4658895280553007687  # 0xBF58476D1CE4E5B9
@@ -33,6 +34,7 @@ _Array = NDArray[np.uint64]
 _PHI_ARRAY, _M1_ARRAY, _M2_ARRAY, _ONE, _S30, _S27, _S31 = (
     np.array([value % 2**64], dtype=np.uint64) for value in (_PHI, _M1, _M2, 1, 30, 27, 31)
 )
+_CPU = torch.device("cpu")
 SMALL = 8192
 """Up to so many numbers are drawn with numpy; the bits are the same."""
 
@@ -58,7 +60,7 @@ def _as_int64(value: Counter, device: torch.device | None) -> Tensor:
         if value.is_floating_point():
             raise DtypeError(f"Keys and counters of random numbers are integers, got {value.dtype}: use .long().")
         return value.to(torch.int64)
-    return torch.tensor(_wrap(value), dtype=torch.int64, device=device)
+    return torch.full((), _wrap(value), dtype=torch.int64, device=device)
 
 
 def _mix_int(x: int) -> int:
@@ -77,11 +79,11 @@ def _bits_int(key: int, counters: Sequence[int]) -> int:
 
 def _is_small(*counters: Counter) -> bool:
     """Whether numpy is faster: it spends less on each operation, torch less on each of many numbers."""
-    if torch.compiler.is_compiling():
-        return False
     tensors = [c for c in counters if not isinstance(c, int)]
-    return all(type(c) is Tensor and c.dtype == torch.int64 and c.is_cpu for c in tensors) and (
-        math.prod(c.numel() for c in tensors) <= SMALL
+    return (
+        all(type(c) is Tensor and c.dtype == torch.int64 and c.is_cpu for c in tensors)
+        and may_ask(_CPU)
+        and math.prod(c.numel() for c in tensors) <= SMALL
     )
 
 
@@ -201,7 +203,7 @@ def seeds(purpose: str, seed: int, index: Tensor) -> Tensor:
 def stream(key: Counter, name: str) -> Tensor:
     """A key for one named purpose ("action", "channel", ...), independent of the streams of other names."""
     if isinstance(key, int):
-        return torch.tensor(_stream_int(key, name))
+        return torch.full((), _stream_int(key, name))
     return bits(key, _number_of(name))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Unpack
 
 from gnncomm import channel as channels
 from gnncomm import codec as codecs
-from gnncomm import environments, saved
+from gnncomm import environments, methods, saved
 from gnncomm import schedule as schedulers
 from gnncomm import topology as topologies
 from gnncomm.channel import Channel
@@ -26,6 +26,7 @@ from gnncomm.errors import (
 )
 from gnncomm.learn.build import make_env
 from gnncomm.learn.config import EnvConfig, TrainConfig
+from gnncomm.learn.learner import LearnerConfig
 from gnncomm.learn.naming import name_of, of_environment
 from gnncomm.learn.parts import Parts, kept, require_given, require_same, taken
 from gnncomm.learn.resources import require_memory
@@ -168,10 +169,51 @@ class Trained:
 def default_config(env: str, **changes: Any) -> TrainConfig:
     """The settings that are known to work for ``env``, with ``changes``, see ``TrainConfig.replace``.
 
+    ``comm`` may name a method (``"tarmac"``), which stands for its parts, and unless there is a ``learner``, for the
+    training of its paper, as far as that is here.
+
     Raises:
         ConfigError: an unknown environment or setting, or a value out of range.
     """
-    return recipe_of(env).replace(**{"env.id": env} | changes)
+    base = recipe_of(env)
+    base = base.replace(**{"env.id": env, "env_settings": changes.get("env_settings", base.env.settings)})
+    learner = changes.pop("learner", None)
+    base, changes = with_method(base, changes, own=learner is None)
+    if learner is not None:
+        base = with_learner(base, learner)
+    return base.replace(**changes)
+
+
+def with_method(
+    base: TrainConfig, said: Mapping[str, Any], *, own: bool = False, begun: bool = False
+) -> tuple[TrainConfig, dict[str, Any]]:
+    """``base`` with the parts of the method that ``said["comm"]`` names, if it is one, and what is said beside it.
+
+    Args:
+        base: the rest.
+        said: changes.
+        own: whether it is trained as in its paper, as far as that is here.
+        begun: ``base`` is of a run that was begun, which decides that.
+    """
+    name = said.get("comm")
+    if not isinstance(name, str) or name not in methods.names():
+        return base, dict(said)
+    method, rest = methods.resolve(name), {key: value for key, value in said.items() if key != "comm"}
+    plain, paper = method.config(base), method.config(base, own_training=True)
+    if begun:
+        own = base != plain and (paper.learner, paper.policy.losses) == (base.learner, base.policy.losses)
+    if not own:
+        return plain, rest
+    return (paper if begun else with_learner(paper.replace(learner=base.learner), paper.learner)), rest
+
+
+def with_learner(config: TrainConfig, learner: LearnerConfig | str) -> TrainConfig:
+    """A recipe with another learner, and with what this one needs otherwise than the recipe says."""
+    learner = config.learner.named(learner) if isinstance(learner, str) else learner
+    if type(learner) is type(config.learner) or environments.is_foreign(config.env.id):
+        return config.replace(learner=learner)
+    length = environments.make(config.env.id, 1, **dict(config.env.settings)).max_steps
+    return config.replace(learner=learner, **learner.suited(length))
 
 
 def train(
@@ -216,7 +258,9 @@ def train(
     """
     if resume and overwrite:
         raise ConfigError("Expected resume or overwrite, got both: continue the run, or replace it.")
-    config, objects = taken(config, parts)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"Expected a TrainConfig, got {config!r}. Begin with gnncomm.default_config('relay').")
+    config, objects = taken(*with_method(config, parts))
     told = _loggers([*config.run.loggers, *loggers], out)
     if "env" not in objects:
         require_memory(config)
@@ -224,7 +268,7 @@ def train(
         require_given(config, objects, every=True)
         training, config = Training.described(config, objects)
         with nullcontext() if out is None else RunDir.create(out, config, overwrite) as created:
-            _run(config, training, created, observer, stop, told)
+            _run(config, training, created, observer, stop, told, notice)
         return training
     with RunDir.open(out, write=True) as run:
         old = _config_of(run)
@@ -234,7 +278,7 @@ def train(
         training = _resumed(config, objects, old, run, notice)
         if config != old:
             _change_end(config, training, old, run, notice)
-        _run(config, training, run, observer, stop, told)
+        _run(config, training, run, observer, stop, told, notice)
     return training
 
 
@@ -257,7 +301,14 @@ def read_config(path: str | Path) -> TrainConfig:
         return from_json(TrainConfig, data["config"])
     env = data.get("env", {})
     named = env.get("id", EnvConfig.id) if isinstance(env, dict) else env
-    return default_config(named if isinstance(named, str) else EnvConfig.id).merged(data)
+    base, own = default_config(named if isinstance(named, str) else EnvConfig.id), not {"learner", "ppo"} & data.keys()
+    settings = data.get("env_settings", env.get("settings") if isinstance(env, dict) else None)
+    if isinstance(settings, dict):
+        base = base.replace(env_settings=settings)
+    base, data = with_method(base, data, own=own)
+    if isinstance(policy := data.get("policy"), dict):
+        base, data["policy"] = with_method(base, policy, own=own)
+    return base.merged(data)
 
 
 def load(path: str | Path, *, trust_env: bool = False, **parts: Unpack[Parts]) -> Trained:
@@ -303,13 +354,21 @@ def _run(
     observer: Observer | None,
     stop: Callable[[], bool],
     loggers: Sequence[Logger],
+    notice: Notice,
 ) -> None:
+    if config.run.precision != "float32":
+        notice(f"products of float32 matrices are made in {config.run.precision}: faster, and other numbers")
+    told: set[str] = set()
     begun, first = time.monotonic(), training.env_steps
     try:
         for logger in loggers:
             logger.rewind(first)
         while not training.finished:
             metrics = training.advance()
+            for what, state in training.graphs.items():
+                if state not in {"off", "not yet", "recorded"} | told:
+                    told.add(state)
+                    notice(f"no CUDA graph of the {what}: {state}")
             stopping = stop()
             if run is not None:
                 run.log(metrics)

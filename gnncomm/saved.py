@@ -16,13 +16,14 @@ from torch import Tensor
 from gnncomm.errors import CheckpointMismatchError, DeviceError, GnnCommError
 from gnncomm.learn.build import assemble
 from gnncomm.learn.config import TrainConfig, folded
+from gnncomm.learn.naming import names_within
 from gnncomm.learn.parts import OF_THE_POLICY, Parts, fingerprints, require_same
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy
 from gnncomm.store import Checkpoint, from_json, package_versions, require_finite, require_match, sealed, to_json
 from gnncomm.types import TeamSpec
 
-MAY_CHANGE = ("run.steps", "run.save_every", "run.loggers")
+MAY_CHANGE = ("run.steps", "run.save_every", "run.loggers", "run.graphs")
 """Settings that a resumed training may have otherwise."""
 
 
@@ -74,7 +75,10 @@ def require_policy(config: TrainConfig, sizes: TeamSpec, checkpoint: Checkpoint,
         ConfigError: one of ``parts`` is not what the policy was made with.
     """
     blank = _blank(config, sizes, checkpoint, parts)
-    require_same(config, fingerprints(parts, blank))
+    named = {name: names_within(name, blank, sizes.num_agents) or {} for name in parts if name not in config.given}
+    known = {name for name, said in named.items() if said and all(config[key] == said[key] for key in said)}
+    found = fingerprints(parts, blank)
+    require_same(config, {name: mark for name, mark in found.items() if name not in known})
     require_match(blank.state_dict(), checkpoint.group("model"), f"{checkpoint.path}: the policy")
 
 

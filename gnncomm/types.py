@@ -22,6 +22,7 @@ __all__ = [
     "Box",
     "Group",
     "Grouped",
+    "Held",
     "Moment",
     "Observation",
     "Rated",
@@ -32,6 +33,7 @@ __all__ = [
     "TeamSpec",
     "TimeStep",
     "VectorEnv",
+    "joined",
     "stack",
 ]
 
@@ -123,6 +125,12 @@ def _unflatten(cls: type[Any], leaves: Any, rest: Any) -> Any:
 
 
 BatchT = TypeVar("BatchT", bound=Batch)
+
+
+def joined(items: Sequence[BatchT]) -> BatchT:
+    """The rows of all, one after the other."""
+    parts = [item.tensors() for item in items]
+    return items[0].with_tensors({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
 def stack(items: Sequence[BatchT], dim: int = 0) -> BatchT:
@@ -294,6 +302,8 @@ class TeamSpec:
     state_dim: int = 0  # S of the time steps; 0: they show no state
 
     def __post_init__(self) -> None:
+        if not isinstance(self.box, Box | None):
+            raise ConfigError(f"box: expected a gnncomm.types.Box(low [N, A], high [N, A]), got {self.box!r}.")
         if self.box is not None and (len(self.box.low), len(self.box.low[0])) != (self.num_agents, self.num_actions):
             raise ConfigError(
                 f"box: expected bounds [N={self.num_agents}, A={self.num_actions}], got "
@@ -316,6 +326,19 @@ class TeamSpec:
         groups = env.groups if isinstance(env, Grouped) else ()
         state_dim = env.shown_state_dim if isinstance(env, Shown) else 0
         return cls(env.obs_dim, env.num_actions, env.num_agents, box, groups, state_dim)
+
+
+@runtime_checkable
+class Held(Protocol):
+    """An environment whose steps replace tensors and change nothing else, so that a CUDA graph can hold them."""
+
+    def held(self) -> Batch:
+        """All of these tensors, as they are."""
+        ...
+
+    def hold(self, held: Any) -> None:
+        """Go on from such tensors."""
+        ...
 
 
 @runtime_checkable

@@ -53,27 +53,37 @@ class ChemicalState(Batch):
 class ChemicalSettings(WorldSettings):
     """See ``Chemical``."""
 
-    dim: int = integer(10, 2, _LARGEST_DIM)
-    num_agents: int = integer(5, 1)
-    num_sources: int = integer(2, 1)
-    team: int = integer(2, 1, lambda own: own.num_agents)
-    max_steps: int = integer(50, 1)
-    time_cost: float = number(0.01, 0.0)
-    shaping: float = number(0.0, 0.0)
-    diffusion: float = number(1.0, 0.0)
-    wind: tuple[float, float] = checked((0.0, 0.0), check_wind)
-    decay: float = number(0.2, 0.0)
-    emission: float = number(1.0, 1e-6)
-    dt: float = number(0.2, 1e-9)
-    substeps: int = integer(5, 1)
-    boundary: str = choice("reflect", BOUNDARIES)
-    gain: float = number(100.0, 1e-6)
-    noise: float = number(0.05, 0.0)
-    floor_noise: float = number(0.005, 0.0)
-    vortex: float = number(0.0)
-    obstacles: str = choice("none", LAYOUTS)
-    source_speed: float = number(0.0, 0.0, 1.0)
-    duty: float = number(1.0, 1e-3, 1.0)
+    dim: int = integer(10, 2, _LARGEST_DIM, doc="Side of the grid, at most 64.")
+    num_agents: int = integer(5, 1, doc="N.")
+    num_sources: int = integer(2, 1, doc="S.")
+    team: int = integer(2, 1, lambda own: own.num_agents, doc="Agents that must meet on a source.")
+    max_steps: int = integer(50, 1, doc="Time limit.")
+    time_cost: float = number(0.01, 0.0, doc="Cost of a step for each agent.")
+    shaping: float = number(0.0, 0.0, doc="Reward for a reading that rises by 1.")
+    diffusion: float = number(1.0, 0.0, doc="D >= 0, cells^2 per unit of time.")
+    wind: tuple[float, float] = checked((0.0, 0.0), check_wind, doc="v, (rows, columns) in cells per unit of time.")
+    decay: float = number(
+        0.2, 0.0, doc="k >= 0, per unit of time; positive unless the boundary absorbs, else nothing is steady."
+    )
+    emission: float = number(1.0, 1e-6, doc="q > 0.")
+    dt: float = number(0.2, 1e-9, doc="Length of an explicit step.")
+    substeps: int = integer(5, 1, doc="Explicit steps for each step of the agents.")
+    boundary: str = choice(
+        "reflect",
+        BOUNDARIES,
+        doc='``"reflect"``, ``"periodic"`` or ``"absorb"`` (for the field; agents never leave the grid).',
+    )
+    gain: float = number(100.0, 1e-6, doc="Steepness of the logarithmic scale of the sensor.")
+    noise: float = number(0.05, 0.0, doc="Relative noise of a sensor.")
+    floor_noise: float = number(0.005, 0.0, doc="Absolute noise of a sensor.")
+    vortex: float = number(
+        0.0, doc="Largest speed of a vortex around the middle, positive counter-clockwise, cells per unit of time."
+    )
+    obstacles: str = choice(
+        "none", LAYOUTS, doc='``"none"``, ``"pillars"`` or ``"rooms"``; nothing flows or moves through them.'
+    )
+    source_speed: float = number(0.0, 0.0, 1.0, doc="Probability that a source moves in a step.")
+    duty: float = number(1.0, 1e-3, 1.0, doc="Share of the steps in which a source emits, in (0, 1].")
 
     def resolve(self) -> None:
         free = int((~self.world[0]).sum())
@@ -116,30 +126,6 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
 
     Ours. Neighbouring work: Vergassola, Villermaux and Shraiman 2007, "Infotaxis as a strategy for searching without
     gradients" (searchers in an advected and diffusing plume).
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        dim: Side of the grid, at most 64.
-        num_agents: N.
-        num_sources: S.
-        team: Agents that must meet on a source.
-        max_steps: Time limit.
-        time_cost: Cost of a step for each agent.
-        shaping: Reward for a reading that rises by 1.
-        diffusion: D >= 0, cells^2 per unit of time.
-        wind: v, (rows, columns) in cells per unit of time.
-        decay: k >= 0, per unit of time; positive unless the boundary absorbs, else nothing is steady.
-        emission: q > 0.
-        dt: Length of an explicit step.
-        substeps: Explicit steps for each step of the agents.
-        boundary: ``"reflect"``, ``"periodic"`` or ``"absorb"`` (for the field; agents never leave the grid).
-        gain: Steepness of the logarithmic scale of the sensor.
-        noise: Relative noise of a sensor.
-        floor_noise: Absolute noise of a sensor.
-        vortex: Largest speed of a vortex around the middle, positive counter-clockwise, cells per unit of time.
-        obstacles: ``"none"``, ``"pillars"`` or ``"rooms"``; nothing flows or moves through them.
-        source_speed: Probability that a source moves in a step.
-        duty: Share of the steps in which a source emits, in (0, 1].
 
     Raises:
         ConfigError: A setting out of range, too few cells or agents, or ``dt`` beyond the stability limit.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import ConfigError
+from gnncomm.host import constant
 from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
@@ -51,25 +52,25 @@ class ChemicalReactionState(Batch):
 class ChemicalReactionSettings(WorldSettings):
     """See ``ChemicalReaction``."""
 
-    dim: int = integer(8, 3, 64)
-    num_agents: int = integer(4, 2)
-    target: float = number(2.0, 1e-6)
-    supply: int = integer(8, 1)
-    max_steps: int = integer(40, 1)
-    time_cost: float = number(0.01, 0.0)
-    rate: float = number(1.0, 1e-6)
-    diffusion: float = number(0.2, 0.0)
-    wind: tuple[float, float] = checked((0.0, 0.0), check_wind)
-    vortex: float = number(0.0)
-    decay: float = number(0.2, 0.0)
-    emission: float = number(1.0, 1e-6)
-    dt: float = number(0.25, 1e-9)
-    substeps: int = integer(4, 1)
-    boundary: str = choice("reflect", BOUNDARIES)
-    obstacles: str = choice("none", LAYOUTS)
-    gain: float = number(100.0, 1e-6)
-    noise: float = number(0.05, 0.0)
-    floor_noise: float = number(0.002, 0.0)
+    dim: int = integer(8, 3, 64, doc="Side of the grid, 3 to 64.")
+    num_agents: int = integer(4, 2, doc="N, at least 2.")
+    target: float = number(2.0, 1e-6, doc="How much C must be made.")
+    supply: int = integer(8, 1, doc="How often an agent can release.")
+    max_steps: int = integer(40, 1, doc="Time limit.")
+    time_cost: float = number(0.01, 0.0, doc="Cost of a step for each agent.")
+    rate: float = number(1.0, 1e-6, doc="r > 0, per unit of time and concentration.")
+    diffusion: float = number(0.2, 0.0, doc="See ``Chemical``.")
+    wind: tuple[float, float] = checked((0.0, 0.0), check_wind, doc="See ``Chemical``.")
+    vortex: float = number(0.0, doc="See ``Chemical``.")
+    decay: float = number(0.2, 0.0, doc="See ``Chemical``.")
+    emission: float = number(1.0, 1e-6, doc="What a release adds, > 0.")
+    dt: float = number(0.25, 1e-9, doc="See ``Chemical``.")
+    substeps: int = integer(4, 1, doc="See ``Chemical``.")
+    boundary: str = choice("reflect", BOUNDARIES, doc="See ``Chemical``.")
+    obstacles: str = choice("none", LAYOUTS, doc="See ``Chemical``.")
+    gain: float = number(100.0, 1e-6, doc="Of the sensors, see ``Chemical``.")
+    noise: float = number(0.05, 0.0, doc="Of the sensors, see ``Chemical``.")
+    floor_noise: float = number(0.002, 0.0, doc="Of the sensors, see ``Chemical``.")
 
     def resolve(self) -> None:
         free = int((~self.world[0]).sum())
@@ -111,19 +112,6 @@ class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
 
     Ours. The splitting of transport and reaction is of first order in ``dt`` (LeVeque 2002, "Finite volume methods for
     hyperbolic problems", section 17.3).
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        dim: Side of the grid, 3 to 64.
-        num_agents: N, at least 2.
-        target: How much C must be made.
-        supply: How often an agent can release.
-        max_steps: Time limit.
-        time_cost: Cost of a step for each agent.
-        rate: r > 0, per unit of time and concentration.
-        diffusion, wind, vortex, decay, dt, substeps, boundary, obstacles: See ``Chemical``.
-        emission: What a release adds, > 0.
-        gain, noise, floor_noise: Of the sensors, see ``Chemical``.
 
     Raises:
         ConfigError: A setting out of range, too few cells or agents, or ``dt`` beyond the stability limit.
@@ -240,7 +228,7 @@ class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
         left = ratio(state.supply[..., None], self.supply)
         acted = (state.last_action >= 0)[..., None].to(torch.float32)
         value = torch.cat([state.reading, role, scaled, left, acted], -1)
-        index = torch.tensor([0, 1, 2, 3, 4, 6, 7, 8, 9], device=self.device).repeat(*shape, 1)
+        index = constant((0, 1, 2, 3, 4, 6, 7, 8, 9), torch.int64, self.device).repeat(*shape, 1)
         index[..., 4] += (~self._carries_a).long()
         index[..., 8] += state.last_action.clamp_min(0)
         sparse = SparseObs(index, value, self.obs_dim)

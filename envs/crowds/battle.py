@@ -49,20 +49,26 @@ class BattleState(Batch):
 class BattleSettings(Settings):
     """See ``Battle``."""
 
-    num_agents: int = integer(9, 1)
-    num_enemies: int = integer(None, 1)
-    size: int = integer(None, 1)
-    vision: int = integer(3, 2)
-    strength: float = number(0.8, 0.0, 1.0)
-    hit_points: int = integer(100, 1, 10**6)
-    damage: int = integer(20, 1, 10**6)
-    recovery: int = integer(1, 0, 10**6)
-    step_reward: float = number(-0.005)
-    attack_penalty: float = number(-0.1)
-    attack_opponent_reward: float = number(0.2)
-    kill_reward: float = number(5.0)
-    dead_penalty: float = number(-0.1)
-    max_steps: int = integer(200, 1)
+    num_agents: int = integer(9, 1, doc="N.")
+    num_enemies: int = integer(None, 1, doc="E; N if None.")
+    size: int = integer(
+        None,
+        1,
+        doc="Side of the map with its ring; if None the larger of 5 r and 4 c + 8 for blocks of r rows, c columns.",
+    )
+    vision: int = integer(3, 2, doc="v, at least 2.")
+    strength: float = number(0.8, 0.0, 1.0, doc="Probability that an enemy does as its script says.")
+    hit_points: int = integer(
+        100, 1, 10**6, doc="In tenths of a hit point: 100, 20 and 1 for the published 10, 2 and 0.1."
+    )
+    damage: int = integer(20, 1, 10**6, doc="In tenths of a hit point: 100, 20 and 1 for the published 10, 2 and 0.1.")
+    recovery: int = integer(1, 0, 10**6, doc="In tenths of a hit point: 100, 20 and 1 for the published 10, 2 and 0.1.")
+    step_reward: float = number(-0.005, doc="See above.")
+    attack_penalty: float = number(-0.1, doc="See above.")
+    attack_opponent_reward: float = number(0.2, doc="See above.")
+    kill_reward: float = number(5.0, doc="See above.")
+    dead_penalty: float = number(-0.1, doc="See above.")
+    max_steps: int = integer(200, 1, doc="Time limit.")
 
     def resolve(self) -> None:
         enemies = self.num_enemies or self.num_agents
@@ -125,17 +131,6 @@ class Battle(GridEnv[BattleState, BattleDraws]):
     documented, the order of a step, all rewards. Different: blows and moves are simultaneous, not in the order of a
     list, so that the reward for a kill may be shared; windows are square, not round, and tell of walls in one channel;
     enemies are scripted, not learned.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        num_agents: N.
-        num_enemies: E; N if None.
-        size: Side of the map with its ring; if None the larger of 5 r and 4 c + 8 for blocks of r rows, c columns.
-        vision: v, at least 2.
-        strength: Probability that an enemy does as its script says.
-        hit_points, damage, recovery: In tenths of a hit point: 100, 20 and 1 for the published 10, 2 and 0.1.
-        step_reward, attack_penalty, attack_opponent_reward, kill_reward, dead_penalty: See above.
-        max_steps: Time limit.
 
     Raises:
         ConfigError: A setting out of range, or a map too small for the blocks.

@@ -50,14 +50,16 @@ class PursuitState(Batch):
 class PursuitSettings(Settings):
     """See ``Pursuit``."""
 
-    num_agents: int = integer(8, 1)
-    num_prey: int = integer(None, 1)
-    size: int = integer(None, 4)
-    vision: int = integer(4, 2)
-    strength: float = number(0.8, 0.0, 1.0)
-    tag_penalty: float = number(-0.2, -math.inf, 0.0)
-    goal: float = number(1.0, 0.0, 1.0)
-    max_steps: int = integer(200, 1)
+    num_agents: int = integer(8, 1, doc="N, predators.")
+    num_prey: int = integer(None, 1, doc="P; 2 N if None.")
+    size: int = integer(
+        None, 4, doc="Side of the map with its ring; 80 cells for each predator if None: ceil(sqrt(80 N))."
+    )
+    vision: int = integer(4, 2, doc="v, at least 2.")
+    strength: float = number(0.8, 0.0, 1.0, doc="Probability that a prey flees.")
+    tag_penalty: float = number(-0.2, -math.inf, 0.0, doc="What each tag costs, 0 or less.")
+    goal: float = number(1.0, 0.0, 1.0, doc="Share of prey to be tagged.")
+    max_steps: int = integer(200, 1, doc="Length of an episode.")
 
     def resolve(self) -> None:
         prey = self.num_prey or 2 * self.num_agents
@@ -109,17 +111,6 @@ class Pursuit(GridEnv[PursuitState, PursuitDraws]):
     predators are one cell, not 2 x 2; windows are square, not round, and tell of walls in one channel; moves are
     simultaneous, not in the order of a list; prey are scripted, not learned; success, and the four numbers at the end
     of the observation.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        num_agents: N, predators.
-        num_prey: P; 2 N if None.
-        size: Side of the map with its ring; 80 cells for each predator if None: ceil(sqrt(80 N)).
-        vision: v, at least 2.
-        strength: Probability that a prey flees.
-        tag_penalty: What each tag costs, 0 or less.
-        goal: Share of prey to be tagged.
-        max_steps: Length of an episode.
 
     Raises:
         ConfigError: A setting out of range, or a map too small for walls, predators and prey.

@@ -52,22 +52,40 @@ def _protocols() -> dict[str, dict[str, Any]]:
 class ForagingSettings(Settings):
     """See ``Foraging``."""
 
-    size: int = integer(8, 3, _LARGEST)
-    columns: int = integer(None, 3, _LARGEST)
-    num_agents: int = integer(3, 1)
-    max_food: int = integer(3, 1)
-    sight: int = integer(None, 0, lambda own: max(own.size, own.columns or own.size))
-    force_coop: bool = flag(False)
-    min_player_level: int | Sequence[int] = checked(1, lambda name, value, own: levels(name, value, own.num_agents, 1))
-    max_player_level: int | Sequence[int] = checked(2, lambda name, value, own: levels(name, value, own.num_agents, 1))
-    min_food_level: int | Sequence[int] = checked(1, lambda name, value, own: levels(name, value, own.max_food, 1))
-    max_food_level: int | Sequence[int] | None = checked(
-        None, lambda name, value, own: levels(name, value, own.max_food, 1)
+    size: int = integer(8, 3, _LARGEST, doc="Rows of the grid.")
+    columns: int = integer(None, 3, _LARGEST, doc="Columns; ``size`` if None.")
+    num_agents: int = integer(3, 1, doc="Number of players N.")
+    max_food: int = integer(3, 1, doc="Number of pieces of food F; fewer where no more fit.")
+    sight: int = integer(
+        None, 0, lambda own: max(own.size, own.columns or own.size), doc="Radius of the window; the whole grid if None."
     )
-    penalty: float = number(0.0, 0.0)
-    normalize_reward: bool = flag(True)
-    observe_agent_levels: bool = flag(True)
-    max_steps: int = integer(50, 1)
+    force_coop: bool = flag(False, doc="All food has its highest level.")
+    min_player_level: int | Sequence[int] = checked(
+        1,
+        lambda name, value, own: levels(name, value, own.num_agents, 1),
+        doc="Levels are uniform between them. One int, or one for each player, dealt out in random order.",
+    )
+    max_player_level: int | Sequence[int] = checked(
+        2,
+        lambda name, value, own: levels(name, value, own.num_agents, 1),
+        doc="Levels are uniform between them. One int, or one for each player, dealt out in random order.",
+    )
+    min_food_level: int | Sequence[int] = checked(
+        1,
+        lambda name, value, own: levels(name, value, own.max_food, 1),
+        doc="The same for food; at most the sum of the three lowest player levels if None.",
+    )
+    max_food_level: int | Sequence[int] | None = checked(
+        None,
+        lambda name, value, own: levels(name, value, own.max_food, 1),
+        doc="The same for food; at most the sum of the three lowest player levels if None.",
+    )
+    penalty: float = number(0.0, 0.0, doc="Cost of loading in vain.")
+    normalize_reward: bool = flag(True, doc="Whether the return of an episode is at most 1.")
+    observe_agent_levels: bool = flag(
+        True, doc="Whether levels of players are in the observation (else 2 entries for each player)."
+    )
+    max_steps: int = integer(50, 1, doc="Time limit.")
 
     def resolve(self) -> None:
         columns = self.columns or self.size
@@ -115,22 +133,6 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
     included: two players end on one cell if one is kept from leaving it by a clash while the other, alone, heads for
     it; swaps are allowed; near the upper and left border players are seen further than ``sight``. Where things begin:
     ``envs.foraging_placing``.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        size: Rows of the grid.
-        columns: Columns; ``size`` if None.
-        num_agents: Number of players N.
-        max_food: Number of pieces of food F; fewer where no more fit.
-        sight: Radius of the window; the whole grid if None.
-        force_coop: All food has its highest level.
-        min_player_level, max_player_level: Levels are uniform between them. One int, or one for each player, dealt out
-            in random order.
-        min_food_level, max_food_level: The same for food; at most the sum of the three lowest player levels if None.
-        penalty: Cost of loading in vain.
-        normalize_reward: Whether the return of an episode is at most 1.
-        observe_agent_levels: Whether levels of players are in the observation (else 2 entries for each player).
-        max_steps: Time limit.
 
     Raises:
         ConfigError: A setting out of range, more players than cells, or food that all players together cannot load.

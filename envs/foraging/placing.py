@@ -18,6 +18,7 @@ from torch import Tensor
 
 from gnncomm import checks, random
 from gnncomm.errors import ConfigError
+from gnncomm.host import constant
 from gnncomm.shapes import Int
 from gnncomm.types import Batch
 
@@ -115,12 +116,12 @@ class Placing:
         if high is None:
             most = level.sort(1).values[:, :3].sum(1, keepdim=True).expand(-1, len(self.food_low))
         else:
-            most = torch.tensor(high, device=key.device).expand(len(key), -1)
+            most = constant(high, torch.int64, key.device).expand(len(key), -1)
         food_level = self._food_level(random.stream(key, "food levels"), most)
         return ForagingDraws(player, level, food.clamp(min=0), torch.where(food >= 0, food_level, 0))
 
     def _level(self, key: Tensor, low: tuple[int, ...], high: tuple[int, ...]) -> Tensor:
-        least, most = (torch.tensor(bound, device=key.device).expand(len(key), -1) for bound in (low, high))
+        least, most = (constant(bound, torch.int64, key.device).expand(len(key), -1) for bound in (low, high))
         dealt = self._deal(key, (low, high))
         least, most = (least, most) if dealt is None else (least.gather(1, dealt), most.gather(1, dealt))
         return _between(key, least, most)
@@ -128,7 +129,7 @@ class Placing:
     def _food_level(self, key: Tensor, most: Tensor) -> Tensor:
         low, high = self.food_low, self.food_high or self.food_low
         dealt = self._deal(key, (low, high))
-        least = torch.tensor(low, device=key.device).expand(len(key), -1)
+        least = constant(low, torch.int64, key.device).expand(len(key), -1)
         if dealt is not None:
             least, most = least.gather(1, dealt), most.gather(1, dealt)
         return most.clone() if self.coop else _between(key, least, most)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gnncomm.host import constant
 from gnncomm.shapes import Float, Int
 
 
@@ -54,7 +55,7 @@ class Seeing:
         self.dtype = torch.int32 if self._place_bits + num_agents.bit_length() < 30 else torch.int64
         # Sorts behind everything, and its lower bits read (-1, -1, level 0).
         self._unseen = 1 << (30 if self.dtype == torch.int32 else 62)
-        self._others = [[j for j in range(num_agents) if j != i] for i in range(num_agents)]
+        self._others = tuple(tuple(j for j in range(num_agents) if j != i) for i in range(num_agents))
 
     def __call__(
         self,
@@ -93,7 +94,7 @@ class Seeing:
     def _company(self, row: Tensor, column: Tensor, top: Tensor, left: Tensor, level: Tensor) -> Tensor:
         """The others ``[(N - 1) * width, N, B]``. They are seen up to 2 * sight from the corner of the window, which
         is further than sight where the border cuts the window off; the reference's habit."""
-        others = torch.tensor(self._others, device=row.device).t().flatten()
+        others = constant(self._others, torch.int64, row.device).t().flatten()
         shape = (self.num_agents - 1, self.num_agents, -1)
         row, column, level = (part.index_select(0, others).view(shape) for part in (row, column, level))
         y, x = row - top, column - left

@@ -13,14 +13,14 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from inspect import Parameter, Signature
 from types import FunctionType
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar, get_type_hints
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnncomm import checks, random
+from gnncomm import checks, host, random
 from gnncomm.errors import ConfigError, StateError, did_you_mean
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, TimeStep
@@ -44,6 +44,18 @@ class _Outcome(Batch):
 
 
 @dataclass(frozen=True)
+class _Held(Batch, Generic[StateT]):
+    """All tensors that an environment has and that a step replaces."""
+
+    seed: Int[Tensor, " B"]
+    episode: Int[Tensor, " B"]
+    key: Int[Tensor, " B"]
+    step: Int[Tensor, " B"]
+    state: StateT
+    outcome: _Outcome
+
+
+@dataclass(frozen=True)
 class _Seen:
     """What agents see of a state, and what learners may know of it."""
 
@@ -54,6 +66,14 @@ class _Seen:
 
 
 BatchT = TypeVar("BatchT", bound=Batch)
+
+
+def _over(ended: Tensor) -> StateError:
+    which = ended.nonzero().squeeze(-1)[:8].tolist()
+    return StateError(
+        f"step: expected running episodes, but those of environments {which} ended. Call "
+        "reset(where=timestep.done) first."
+    )
 
 
 def _put(rows: Tensor, part: BatchT, whole: BatchT) -> BatchT:
@@ -83,16 +103,21 @@ class GridEnv(Rules[StateT, DrawsT]):
     __signature__: ClassVar[Signature]
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """``inspect.signature(cls)`` names the settings one by one: listings and "did you mean" read it."""
+        """``inspect.signature(cls)`` and the docstring name the settings one by one, as listings and help read them."""
         super().__init_subclass__(**keywords)
         parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
         if parameters and parameters[-1].kind is Parameter.VAR_KEYWORD:
+            hints = get_type_hints(cls.settings_class)
             own = [
-                Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+                Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
                 for each in fields(cls.settings_class)
             ]
             parameters = [*parameters[:-1], *own]
         cls.__signature__ = Signature(parameters)
+        if "__doc__" in vars(cls) and cls.__doc__ and "settings_class" in vars(cls):
+            told = [f"    {each.name}: {doc}" for each in fields(cls.settings_class) if (doc := each.metadata["doc"])]
+            said = ["Args:", "    num_envs, device, observation: See ``GridEnv``.", *told]
+            cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__), "", *said])
 
     def __init__(
         self,
@@ -173,7 +198,10 @@ class GridEnv(Rules[StateT, DrawsT]):
         if seed is not None:
             raise ConfigError("reset: expected seed or where, got both. Reset all environments to give new seeds.")
         state = self._current("reset(where=...)")
-        rows = checks.rows(where, self.num_envs).to(self.device).nonzero().squeeze(-1)
+        where = checks.rows(where, self.num_envs).to(self.device)
+        if not (host.may_ask(self.device) or self.reset_asks):
+            return self._reset_masked(state, where)
+        rows = where.nonzero().squeeze(-1)
         if rows.numel():
             self._episode = self._episode.index_add(0, rows, torch.ones_like(rows))
             key = self._keys(self._seed[rows], self._episode[rows])
@@ -183,6 +211,15 @@ class GridEnv(Rules[StateT, DrawsT]):
             self._outcome = _put(rows, self._nothing(rows.numel()), self._outcome)
             self._state = state
         return self._timestep(self._see(state))
+
+    def _reset_masked(self, state: StateT, where: Tensor) -> TimeStep:
+        """The same, from first states of all environments: more work, and nothing to ask."""
+        self._episode = self._episode + where
+        self._key = self._keys(self._seed, self._episode)
+        self._step = torch.where(where, 0, self._step)
+        self._state = self.initial(self.draws(self._key, 0)).where(where, state)
+        self._outcome = self._nothing(self.num_envs).where(where, self._outcome)
+        return self._timestep(self._see(self._state))
 
     def step(self, action: Int[Tensor, "B N"]) -> TimeStep:
         """Advance by ``action [B, N]`` int64; values of agents that are not alive are ignored.
@@ -194,12 +231,7 @@ class GridEnv(Rules[StateT, DrawsT]):
         """
         state = self._current("step")
         ended = self._outcome.terminated | self._outcome.truncated
-        if bool(ended.any()):
-            which = ended.nonzero().squeeze(-1)[:8].tolist()
-            raise StateError(
-                f"step: expected running episodes, but those of environments {which} ended. Call "
-                "reset(where=timestep.done) first."
-            )
+        host.refuse(ended, lambda: _over(ended))
         mortal = type(self).alive is not GridEnv.alive
         alive, shape = self.alive(state) if mortal else None, (self.num_envs, self.num_agents)
         action = checks.actions(action, alive, shape, self.num_actions, self.device)
@@ -268,6 +300,15 @@ class GridEnv(Rules[StateT, DrawsT]):
         counters = {"seed": self._seed, "episode": self._episode, "step": self._step}
         found = counters | self._outcome.tensors("outcome.") | state.tensors("state.")
         return {name: value.detach().clone() for name, value in found.items()}
+
+    def held(self) -> _Held[StateT]:
+        """All tensors that the next step depends on and replaces, as they are; see ``gnncomm.types.Held``."""
+        return _Held(self._seed, self._episode, self._key, self._step, self._current("held"), self._outcome)
+
+    def hold(self, held: _Held[StateT]) -> None:
+        """Go on from these tensors."""
+        self._seed, self._episode, self._key, self._step = held.seed, held.episode, held.key, held.step
+        self._state, self._outcome = held.state, held.outcome
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> TimeStep:
         """Continue from what ``state_dict`` returned; gives the time step that was current then.

@@ -83,6 +83,9 @@ class Rules(ABC, Generic[StateT, DrawsT]):
     adjustable: ClassVar[tuple[str, ...]] = ()
     """The settings that ``adjust`` may change between two steps; those of which shapes and states do not depend."""
 
+    reset_asks: ClassVar[str] = ""
+    """Why ``initial`` or ``draws(key, 0)`` asks the device how far it is, where it does; see ``gnncomm.host``."""
+
     no_op: ClassVar[int | None] = None
     """The action that a masked one counts as, where ``allowed`` masks any."""
 

@@ -2,9 +2,11 @@
 
     @dataclass(frozen=True)
     class RelaySettings(Settings):
-        num_agents: int = integer(4, 1)
+        num_agents: int = integer(4, 1, doc="Length of the line.")
         num_symbols: int = integer(8, 2)
         seen: str = choice("always", ("always", "first"))
+
+``doc`` says what a setting means: the docstring of the environment ends with what its settings say.
 
 A field that is None by default may be None, and gets its value in ``resolve``: it is typed as it is read. Bounds may
 depend on the fields before: ``vision: int = integer(0, 0, lambda own: own.dim)``.
@@ -20,22 +22,26 @@ from typing import Any
 from gnncomm import checks
 
 
-def _field(default: Any, take: Callable[[str, Any, Any], object]) -> Any:
-    return field(default=default, metadata={"take": take})
+def _field(default: Any, take: Callable[[str, Any, Any], object], doc: str) -> Any:
+    return field(default=default, metadata={"take": take, "doc": doc})
 
 
-def checked(default: Any, check: Callable[[str, Any, Any], object]) -> Any:
+def checked(default: Any, check: Callable[[str, Any, Any], object], doc: str = "") -> Any:
     """What ``check(name, value, settings)`` does not refuse with a ``ConfigError``; kept as it was given."""
 
     def take(name: str, value: object, own: Any) -> object:
         check(name, value, own)
         return value
 
-    return _field(default, take)
+    return _field(default, take, doc)
 
 
 def integer(
-    default: int | None, least: int, most: int | Callable[[Any], int] | None = None, optional: bool = False
+    default: int | None,
+    least: int,
+    most: int | Callable[[Any], int] | None = None,
+    optional: bool = False,
+    doc: str = "",
 ) -> Any:
     """A whole number in ``[least, most]``; None, too, if ``optional``."""
 
@@ -43,22 +49,22 @@ def integer(
         bound = most(own) if callable(most) else most
         return None if optional and value is None else checks.integer(name, value, least, bound)
 
-    return _field(default, take)
+    return _field(default, take, doc)
 
 
-def number(default: float | None, least: float = -math.inf, most: float = math.inf) -> Any:
+def number(default: float | None, least: float = -math.inf, most: float = math.inf, doc: str = "") -> Any:
     """A finite number in ``[least, most]``."""
-    return _field(default, lambda name, value, own: checks.number(name, value, least, most))
+    return _field(default, lambda name, value, own: checks.number(name, value, least, most), doc)
 
 
-def flag(default: bool) -> Any:
+def flag(default: bool, doc: str = "") -> Any:
     """True or False."""
-    return _field(default, lambda name, value, own: checks.flag(name, value))
+    return _field(default, lambda name, value, own: checks.flag(name, value), doc)
 
 
-def choice(default: str, options: Sequence[str]) -> Any:
+def choice(default: str, options: Sequence[str], doc: str = "") -> Any:
     """One of some names."""
-    return _field(default, lambda name, value, own: checks.choice(name, value, options))
+    return _field(default, lambda name, value, own: checks.choice(name, value, options), doc)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnncomm import checks, random
 from gnncomm.errors import ConfigError
+from gnncomm.host import constant
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
@@ -59,15 +60,20 @@ class PathFindingState(Batch):
 class PathFindingSettings(Settings):
     """See ``PathFinding``."""
 
-    dim: int = integer(8, 2, 128)
-    num_agents: int = integer(4, 1)
-    density: float | Sequence[float] = checked(0.2, lambda name, value, own: _density(value))
-    radius: int = integer(2, 1, lambda own: own.dim)
-    on_target: str = choice("finish", _ON_TARGET)
-    collisions: str = choice("priority", _COLLISIONS)
-    rewards: str = choice("pogema", tuple(_REWARDS))
-    layout: str = choice("pogema", _LAYOUTS)
-    max_steps: int = integer(32, 1)
+    dim: int = integer(8, 2, 128, doc="Side of the map.")
+    num_agents: int = integer(4, 1, doc="N.")
+    density: float | Sequence[float] = checked(
+        0.2,
+        lambda name, value, own: _density(value),
+        doc="Chance of an obstacle, below 1; or three numbers (low, most likely, high) of a triangular distribution "
+        "that each episode draws it from.",
+    )
+    radius: int = integer(2, 1, lambda own: own.dim, doc="r.")
+    on_target: str = choice("finish", _ON_TARGET, doc="See above.")
+    collisions: str = choice("priority", _COLLISIONS, doc="See above.")
+    rewards: str = choice("pogema", tuple(_REWARDS), doc="See above.")
+    layout: str = choice("pogema", _LAYOUTS, doc="See above.")
+    max_steps: int = integer(32, 1, doc="Time limit.")
 
     def resolve(self) -> None:
         if 2 * self.num_agents > self.dim**2:
@@ -130,21 +136,12 @@ class PathFinding(GridEnv[PathFindingState, PathFindingDraws]):
     ``soft``, which are its own. ``scrimp``: Wang, Xiang, Huang and Sartoretti 2023, "SCRIMP: scalable communication for
     reinforcement- and imitation-learning-based multi-agent pathfinding", without its penalty for blocking others.
 
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        dim: Side of the map.
-        num_agents: N.
-        density: Chance of an obstacle, below 1; or three numbers (low, most likely, high) of a triangular distribution
-            that each episode draws it from.
-        radius: r.
-        on_target, collisions, rewards, layout: See above.
-        max_steps: Time limit.
-
     Raises:
         ConfigError: A setting out of range, or too few cells for the starts and goals.
     """
 
     id = "path_finding"
+    reset_asks = "maps are thinned until every agent has a goal that it can reach"
     settings_class = PathFindingSettings
     settings: PathFindingSettings
     grid_setting: ClassVar[str | None] = "dim"
@@ -245,7 +242,7 @@ class PathFinding(GridEnv[PathFindingState, PathFindingDraws]):
         return best
 
     def initial(self, draws: PathFindingDraws) -> PathFindingState:
-        rim = torch.tensor([[1, 0, 0]], dtype=torch.uint8, device=self.device).expand(len(draws.cells), 3)
+        rim = constant(((1, 0, 0),), torch.uint8, self.device).expand(len(draws.cells), 3)
         world = torch.cat([draws.obstacle.to(torch.uint8), rim], 1)
         nobody = torch.zeros_like(draws.cells, dtype=torch.bool)
         region = draws.cells.new_empty(len(draws.cells), 0)

@@ -51,14 +51,27 @@ class TrafficState(Batch):
 class TrafficJunctionSettings(Settings):
     """See ``TrafficJunction``."""
 
-    level: str = choice("easy", tuple(LEVELS))
-    dim: int = integer(None, 4)
-    num_agents: int = integer(None, 1)
-    vision: int = integer(0, 0, lambda own: own.dim or LEVELS[own.level].dim)
-    add_rate: float = number(None, 0.0, 1.0)
-    vocabulary: str = choice("bool", ("bool", "scalar"))
-    faithful: bool = flag(True)
-    max_steps: int = integer(None, 1)
+    level: str = choice(
+        "easy", tuple(LEVELS), doc='``"easy"``, ``"medium"`` or ``"hard"``; gives the defaults of what is None below.'
+    )
+    dim: int = integer(
+        None,
+        4,
+        doc="Side of the grid (easy: without its last row and column): even and at least 4 + vision (easy, medium), "
+        "or a multiple of 3 and at least 9 (hard).",
+    )
+    num_agents: int = integer(None, 1, doc="N, slots.")
+    vision: int = integer(0, 0, lambda own: own.dim or LEVELS[own.level].dim, doc="v, at most ``dim``.")
+    add_rate: float = number(
+        None,
+        0.0,
+        1.0,
+        doc="Probability that an arm's car wants to enter; by default where the published curriculum ends (0.3, 0.2, "
+        "0.05). ``adjust(add_rate=...)`` changes it, ``add_rate_at`` gives the published schedule.",
+    )
+    vocabulary: str = choice("bool", ("bool", "scalar"), doc='``"bool"`` or ``"scalar"``.')
+    faithful: bool = flag(True, doc="See above.")
+    max_steps: int = integer(None, 1, doc="Time limit.")
 
     def resolve(self) -> None:
         published = LEVELS[self.level]
@@ -113,22 +126,6 @@ class TrafficJunction(GridEnv[TrafficState, TrafficDraws]):
     ``faithful=False`` mends each: every road cell has its own number, C in all, ``C`` is outside and ``C + 1`` cars;
     free slots are nowhere; nobody enters an occupied cell; the last action of a new car is 0; a slot rests for a step;
     a rate of 0 lets nobody in.
-
-    Args:
-        num_envs, device, observation: See ``GridEnv``.
-        level: ``"easy"``, ``"medium"`` or ``"hard"``; gives the defaults of what is None below.
-        dim: Side of the grid (easy: without its last row and column): even and at least 4 + vision (easy, medium), or
-            a multiple of 3 and at least 9 (hard).
-        num_agents: N, slots.
-        vision: v, at most ``dim``.
-        add_rate: Probability that an arm's car wants to enter; by default where the published curriculum ends (0.3,
-            0.2, 0.05). ``adjust(add_rate=...)`` changes it, ``add_rate_at`` gives the published schedule.
-        vocabulary: ``"bool"`` or ``"scalar"``.
-        faithful: See above.
-        max_steps: Time limit.
-
-    Raises:
-        ConfigError: A setting out of range.
     """
 
     id = "traffic_junction"

@@ -1,11 +1,13 @@
-"""``gnncomm bench methods``: every method trained on the same task by the same learner, and measured."""
+"""``gnncomm bench methods``: every method trained on the same task, by one learner or by its own, and measured."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any
+from statistics import mean
+from typing import Any, Literal
 
 from rich.table import Table
 
@@ -13,7 +15,7 @@ from gnncomm.bench.measure import interleaved
 from gnncomm.evaluation import Report, evaluate
 from gnncomm.learn import TrainConfig, Training
 from gnncomm.methods import Method
-from gnncomm.run import default_config, load, train
+from gnncomm.run import default_config, load, train, with_learner
 from gnncomm.store import safe_run_path
 
 TASKS: dict[str, dict[str, Any]] = {
@@ -23,11 +25,23 @@ TASKS: dict[str, dict[str, Any]] = {
 """Settings of a task that differ from its recipe. relay: four steps, so that messages of the step before arrive."""
 
 
+NO_COMM = Method(
+    "no_comm", "No communication", "", {"comm": "none"}, "what can be had without a message", learner="pqn:mixer=qmix"
+)
+"""The baseline that says nothing: by its own training one of values."""
+
+HowTrained = Literal["common", "own"]
+"""By the learner of the recipe, the same for all, or by the one nearest to that of the paper, with its losses."""
+
+
 @dataclass(frozen=True)
 class MethodRow:
-    """One line of the table."""
+    """One training."""
 
     method: str
+    training: HowTrained
+    learner: str
+    """Its name."""
     env: str
     seed: int
     env_steps: int
@@ -42,30 +56,46 @@ class MethodRow:
     channel_used: bool
     bits: float
     """Per agent and step."""
+    beta: float
+    """Share of the budget, see ``gnncomm.evaluation.traffic.Traffic``."""
     parameters: int
     steps_per_second: float | None = None
     """Of training, see ``bench_speed``."""
 
 
-def config_of(method: Method, env: str, seed: int, steps: int = 0) -> TrainConfig:
-    """The parts of ``method``, with what the recipe of ``env`` says about learning."""
+def config_of(method: Method, env: str, seed: int, steps: int = 0, training: HowTrained = "common") -> TrainConfig:
+    """The parts of ``method``, with what the recipe of ``env`` says about learning, or what its paper says."""
     task = TASKS.get(env, {})
-    config = method.config(default_config(env, **task))
+    known = default_config(env, **task)
+    if training == "own":
+        config = with_learner(method.config(known, own_training=True).replace(learner=known.learner), method.learner)
+    else:
+        config = method.config(known)
     return config.replace(seed=seed, steps=steps or config.run.steps)
 
 
 def bench_methods(
-    methods: Sequence[Method], env: str, out: str | Path, seed: int = 0, steps: int = 0, episodes: int = 1000
+    methods: Sequence[Method],
+    env: str,
+    out: str | Path,
+    seeds: Sequence[int] = (0,),
+    steps: int = 0,
+    episodes: int = 1000,
+    trainings: Sequence[HowTrained] = ("common",),
 ) -> Iterable[MethodRow]:
-    """Train each into ``out/ENV-METHOD-SEED`` and evaluate it there; what was trained before is not trained again."""
-    for method in methods:
-        config = config_of(method, env, seed, steps)
-        folder = safe_run_path(Path(out) / f"{env.replace('/', '-')}-{method.name}-{seed}")
+    """Train each into ``out/ENV-METHOD-SEED`` (its own training: ``ENV-METHOD-own-SEED``) and evaluate it there.
+
+    What was trained before is not trained again, and what was begun is continued.
+    """
+    for seed, method, training in product(seeds, methods, trainings):
+        config = config_of(method, env, seed, steps, training)
+        name = "-".join([env.replace("/", "-"), method.name, *(["own"] if training == "own" else []), str(seed)])
+        folder = safe_run_path(Path(out) / name)
         train(config, folder, resume=folder.exists())
         trained = load(folder)
         report = evaluate(trained.policy, trained.evaluation_env(episodes), episodes=episodes)
         parameters = sum(parameter.numel() for parameter in trained.policy.parameters())
-        yield _row(method, config, trained.env_steps, report, parameters)
+        yield _row(method, training, config, trained.env_steps, report, parameters)
 
 
 def bench_speed(methods: Sequence[Method], env: str, repeats: int = 5) -> dict[str, float]:
@@ -79,10 +109,14 @@ def bench_speed(methods: Sequence[Method], env: str, repeats: int = 5) -> dict[s
     return {name: trainings[name].steps_per_update / spent for name, spent in seconds.items()}
 
 
-def _row(method: Method, config: TrainConfig, env_steps: int, report: Report, parameters: int) -> MethodRow:
+def _row(
+    method: Method, training: HowTrained, config: TrainConfig, env_steps: int, report: Report, parameters: int
+) -> MethodRow:
     numbers = report.trained.to_dict()
     return MethodRow(
         method.name,
+        training,
+        config.learner.name,
         config.env.id,
         config.run.seed,
         env_steps,
@@ -93,26 +127,38 @@ def _row(method: Method, config: TrainConfig, env_steps: int, report: Report, pa
         report.gain.interval.low,
         report.channel_used,
         report.wire.bits_per_agent_step,
+        report.wire.beta,
         parameters,
     )
 
 
 def methods_table(rows: Sequence[MethodRow], titles: Mapping[str, str]) -> Table:
-    """For the terminal."""
+    """For the terminal: a line for each method and training, means over the seeds.
+
+    The interval is that of one seed, of several the lowest and the highest.
+    """
     table = Table(title=f"{rows[0].env}, {rows[0].env_steps:,} steps" if rows else "", title_justify="left", box=None)
     table.add_column("method")
-    for name in ("success", "95 %", "muted", "steps", "gain", "bits", "parameters", "steps/s"):
+    table.add_column("learner")
+    for name in ("seeds", "success", "95 %", "muted", "steps", "gain", "bits", "beta", "parameters", "steps/s"):
         table.add_column(name, justify="right")
-    for row in rows:
+    for method, training in dict.fromkeys((row.method, row.training) for row in rows):
+        mine = [row for row in rows if (row.method, row.training) == (method, training)]
+        first, success = mine[0], [row.success["mean"] for row in mine]
+        several = len(mine) > 1
+        low, high = (min(success), max(success)) if several else (first.success["low"], first.success["high"])
         table.add_row(
-            titles.get(row.method, row.method),
-            f"{row.success['mean']:.1%}",
-            f"{100 * row.success['low']:.1f} – {100 * row.success['high']:.1f}",
-            f"{row.muted:.1%}",
-            f"{row.length['mean']:.2f}",
-            f"{row.gain:+.3f}" + ("" if row.channel_used else " unused"),
-            f"{row.bits:,.0f}",
-            f"{row.parameters:,}",
-            "" if row.steps_per_second is None else f"{row.steps_per_second:,.0f}",
+            titles.get(method, method),
+            first.learner,
+            str(len(mine)),
+            f"{mean(success):.1%}",
+            f"{100 * low:.1f} – {100 * high:.1f}",
+            f"{mean(row.muted for row in mine):.1%}",
+            f"{mean(row.length['mean'] for row in mine):.2f}",
+            f"{mean(row.gain for row in mine):+.3f}" + ("" if any(row.channel_used for row in mine) else " unused"),
+            f"{mean(row.bits for row in mine):,.0f}",
+            f"{mean(row.beta for row in mine):.3f}",
+            f"{first.parameters:,}",
+            "" if first.steps_per_second is None else f"{first.steps_per_second:,.0f}",
         )
     return table

@@ -227,6 +227,8 @@ class Apart(_Redrawn):
 
 def _split(graph: CommGraph) -> tuple[CommGraph | None, CommGraph]:
     """The self-loops of ``graph`` (None if there are none) and its other edges."""
+    if not graph.loops:
+        return None, graph
     _, sender, receiver = graph.endpoints()
     own = sender == receiver
     if not bool((own & graph.mask).any()):

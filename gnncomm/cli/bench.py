@@ -17,8 +17,10 @@ from rich.table import Table
 from gnncomm.bench import (
     CASES,
     KINDS,
+    NO_COMM,
     SETTINGS,
     bench_envs,
+    bench_gpu,
     bench_layers,
     bench_methods,
     bench_parity,
@@ -27,6 +29,7 @@ from gnncomm.bench import (
     bench_speed,
     count_flops,
     envs_table,
+    gpu_table,
     layers_table,
     matmul_rate,
     methods_table,
@@ -48,8 +51,9 @@ from gnncomm.run import default_config
 class BenchArgs:
     """Measure speed, in one run on this machine."""
 
-    what: tyro.conf.Positional[Literal["train", "envs", "layers", "parity", "methods"]] = "train"
-    """What to measure: training, environments, layers against stock PyG, recorded networks, or methods."""
+    what: tyro.conf.Positional[Literal["train", "envs", "layers", "gpu", "parity", "methods"]] = "train"
+    """What to measure: training, environments, layers against stock PyG, all of these on a GPU, recorded networks, or
+    methods."""
     env: str = "predator_prey"
     """train, methods: environment, with its recommended settings."""
     settings: tuple[str, ...] = ()
@@ -61,7 +65,11 @@ class BenchArgs:
     peers: bool = False
     """envs: also measure lbforaging and Jumanji's foraging, where they are installed."""
     device: str = "cpu"
-    """envs: where their tensors live."""
+    """envs, gpu: where tensors live; gpu: cuda if not said."""
+    seconds: float = 3.0
+    """gpu: of each measurement, about."""
+    small: int = 1
+    """gpu: divides the numbers of environments, to try it."""
     repeats: int = 20
     """Updates, or passes forward and backward, that are timed."""
     threads: int = 0
@@ -70,8 +78,10 @@ class BenchArgs:
     """methods: which; none takes all of them."""
     steps: int = 0
     """methods: environment steps of each training; 0 takes those of the task."""
-    seed: int = 0
-    """methods: of weights and draws."""
+    seeds: tuple[int, ...] = (0,)
+    """methods: of weights and draws, one training with each."""
+    trainings: tuple[Literal["common", "own"], ...] = ("common",)
+    """methods: by the learner of the recipe, the same for all, by the one of the paper with its losses, or both."""
     out: str = "runs/methods"
     """methods: where the runs lie; one that is complete is not trained again."""
     golden: str = ""
@@ -81,7 +91,10 @@ class BenchArgs:
 
     def __post_init__(self) -> None:
         ranges = {"repeats": (1, 10**6), "threads": (0, most_threads()), "steps": (0, MAX_STEPS)}
-        require_ranges(self, ranges | {"seed": (0, MAX_SEED - 1)})
+        require_ranges(self, ranges)
+        for seed in self.seeds:
+            if not 0 <= seed < MAX_SEED:
+                raise ConfigError(f"seeds must be within 0 to {MAX_SEED - 1}, got {seed}.")
         for name in self.methods:
             resolve(name)
         ids = [case.id for case in CASES]
@@ -107,7 +120,9 @@ def run(words: list[str]) -> int:
     if args.what == "train":
         console.print(bench_train(args.env, args.repeats))
         return 0
-    result = {"envs": _envs, "layers": _layers, "parity": _parity, "methods": _methods}[args.what](args, console)
+    result = {"envs": _envs, "layers": _layers, "gpu": _gpu, "parity": _parity, "methods": _methods}[args.what](
+        args, console
+    )
     if file is not None:
         file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
@@ -150,6 +165,17 @@ def _layers(args: BenchArgs, console: Console) -> dict[str, Any]:
     }
 
 
+def _gpu(args: BenchArgs, console: Console) -> dict[str, Any]:
+    device = "cuda" if args.device == "cpu" and args.small == 1 else args.device
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+    rows = []
+    for row in bench_gpu(device, args.seconds, args.small):
+        rows.append(row)
+        console.print(f"{row.what} {row.name} {row.form}: {row.value:,.3f} {row.note}", soft_wrap=True)
+    console.print(gpu_table(rows))
+    return {"torch": torch.__version__, "device": name, "rows": [asdict(row) for row in rows]}
+
+
 def _parity(args: BenchArgs, console: Console) -> dict[str, Any]:
     rows = list(bench_parity(args.golden or RECORDED))
     console.print(parity_table(rows))
@@ -157,13 +183,14 @@ def _parity(args: BenchArgs, console: Console) -> dict[str, Any]:
 
 
 def _methods(args: BenchArgs, console: Console) -> dict[str, Any]:
-    chosen = [resolve(name) for name in args.methods or METHODS]
+    chosen = [resolve(name) for name in args.methods] or [*METHODS.values(), NO_COMM]
     rows = []
-    for row in bench_methods(chosen, args.env, args.out, args.seed, args.steps):
+    for row in bench_methods(chosen, args.env, args.out, args.seeds, args.steps, trainings=args.trainings):
         rows.append(row)
-        console.print(f"{row.method}: {row.success['mean']:.1%} success, {row.length['mean']:.2f} steps")
-    speed = bench_speed(chosen, args.env)
-    rows = [replace(row, steps_per_second=speed[row.method]) for row in rows]
+        what = f"{row.method} by {row.learner}, seed {row.seed}"
+        console.print(f"{what}: {row.success['mean']:.1%} success, {row.length['mean']:.2f} steps")
+    speed = bench_speed(chosen, args.env) if "common" in args.trainings else {}
+    rows = [replace(row, steps_per_second=speed.get(row.method) if row.training == "common" else None) for row in rows]
     console.print(methods_table(rows, {method.name: method.title for method in chosen}))
     return {"torch": torch.__version__, "threads": torch.get_num_threads(), "methods": [asdict(row) for row in rows]}
 

@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from gnncomm.errors import GnnCommError
+from gnncomm.registry.table import strangers
 
 UNEXPECTED: tuple[type[Exception], ...] = (Exception,)
 """What the last net around a command catches. The tests empty it, so that a fault of gnncomm fails them."""
@@ -59,10 +60,11 @@ def explain(error: Exception) -> tuple[str, int]:
             "shorter rollout, smaller settings of the environment or a smaller hidden width.",
             EX_OSERR,
         )
-    where = _place(error)
+    where, whose = _place(error)
+    told = "please report it with its traceback, which" if whose == "gnncomm" else "its traceback, which"
     return (
         f"unexpected {type(error).__name__}{f' in {where}' if where else ''}: {_first_line(error)[:300]}. This is a "
-        f"fault of gnncomm: please report it with its traceback, which --debug or {DEBUG}=1 shows.",
+        f"fault of {whose}: {told} --debug or {DEBUG}=1 shows{'' if whose == 'gnncomm' else ', says where'}.",
         EX_SOFTWARE,
     )
 
@@ -75,14 +77,15 @@ def _is_ours(name: str | None) -> bool:
     return (name or "").partition(".")[0] == "gnncomm"
 
 
-def _place(error: Exception) -> str:
-    """The innermost line of ours that took part."""
-    home = Path(__file__).parents[2]
-    found = ""
+def _place(error: Exception) -> tuple[str, str]:
+    """The innermost line of ours, or of a package whose things have names here, that took part; and whose it is."""
+    home, found, packages = Path(__file__).parents[2], ("", "gnncomm"), strangers()
     for frame, line in traceback.walk_tb(error.__traceback__):
-        path = Path(frame.f_code.co_filename)
-        if _is_ours(frame.f_globals.get("__name__")) and path.is_relative_to(home):
-            found = f"{path.relative_to(home)}:{line}"
+        path, module = Path(frame.f_code.co_filename), frame.f_globals.get("__name__") or ""
+        if _is_ours(module) and path.is_relative_to(home):
+            found = f"{path.relative_to(home)}:{line}", "gnncomm"
+        elif whose := packages.get(module.partition(".")[0]):
+            found = f"{path}:{line}", whose
     return found
 
 

@@ -62,6 +62,8 @@ def curve_of(run: str, metric: str) -> Curve:
             log is no number.
     """
     lines = RunDir.open(run).metrics()
+    if not lines:
+        raise ConfigError(f"{run} has no metrics: expected a run of gnncomm train after its first update.")
     known = sorted({name for line in lines for name in line} - {"env_steps"})
     if metric not in known:
         raise ConfigError(f"{run} has no metric {metric!r}. {did_you_mean(metric, known)}")

@@ -12,6 +12,7 @@ from gnncomm.codec.dithered import Dithered
 from gnncomm.codec.dru import DRU
 from gnncomm.codec.floats import Bfloat16, Float16, Float32
 from gnncomm.codec.keep_largest import KeepLargest
+from gnncomm.codec.lsq import LSQ
 from gnncomm.codec.packet import Field, Fixed, Flagged, Gamma, Packet
 from gnncomm.codec.quantise import Quantise
 from gnncomm.codec.symbols import GumbelSymbols
@@ -19,6 +20,7 @@ from gnncomm.registry import Registry, listed
 
 __all__ = [
     "DRU",
+    "LSQ",
     "Bfloat16",
     "Bottleneck",
     "Codec",

@@ -13,8 +13,10 @@ MAX_LETTERS = 1000
 _NAMES = {bool: "True or False", int: "a whole number", float: "a number", str: "text"}
 
 
-def require_types(settings: object, prefix: str = "") -> None:
+def require_types(settings: object, prefix: str = "", instead: str = "") -> None:
     """Check the fields of a dataclass that are bool, int, float, str or ``Literal``; an int is a float, too.
+
+    ``instead`` says what to do with an object that is not text, with ``{name}`` for the field.
 
     Raises:
         ConfigError: names the field as ``prefix`` + name, and the nearest choice of a ``Literal``.
@@ -26,7 +28,8 @@ def require_types(settings: object, prefix: str = "") -> None:
                 hint_text = did_you_mean(str(value), get_args(hint))
                 raise ConfigError(f"{prefix}{name}: expected a known choice, got {value!r}. {hint_text}")
         elif hint in _NAMES and not _fits(value, hint):
-            raise ConfigError(f"{prefix}{name} must be {_NAMES[hint]}, got {value!r} ({type(value).__name__}).")
+            more = f" {instead.format(name=name)}" if hint is str and instead else ""
+            raise ConfigError(f"{prefix}{name} must be {_NAMES[hint]}, got {value!r} ({type(value).__name__}).{more}")
         elif hint is str and len(value) > MAX_LETTERS:
             raise ConfigError(
                 f"{prefix}{name} must be at most {MAX_LETTERS} letters, got {len(value):,}: {value[:40]}..."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import networkx as nx
 import torch
@@ -17,7 +17,7 @@ from gnncomm.errors import GraphError, ShapeError
 from gnncomm.graph import checks, interop, views
 from gnncomm.graph.build import BuiltGraph
 from gnncomm.graph.stored import Layout
-from gnncomm.graph.tracing import is_tracing
+from gnncomm.host import may_ask
 
 if TYPE_CHECKING:
     import torch_geometric.data
@@ -57,15 +57,26 @@ class CommGraph(BuiltGraph):
             neighbor_index=self.neighbors if target is Layout.REGULAR else None,
             neighbor_present=self.present if target is Layout.REGULAR else None,
             sparse_edges=self.edge_index if target is Layout.SPARSE else None,
+            loops=self.loops,
         )
+        if self.layout is Layout.REGULAR:
+            graph.kept("_slots_of_receivers", lambda: (self.neighbors, self.present))
         if self.attr is None and self.weight is None:
             return graph
-        slots = self._slots(target)
+        return graph.with_features(self._features_in(graph, "attr"), self._features_in(graph, "weight"))
 
-        def place(value: Tensor | None) -> Tensor | None:
-            return None if value is None else value.new_zeros(*graph.shape, *value.shape[1:]).index_put(slots, value)
-
-        return graph.with_features(place(self.edge_attr), place(self.edge_weight))
+    def _features_in(self, graph: CommGraph, name: Literal["attr", "weight"]) -> Tensor | None:
+        """``attr`` or ``weight`` at the places of ``graph``, the same edges in another layout."""
+        value: Tensor | None = getattr(self, name)
+        if value is None:
+            return None
+        if (self.layout, graph.layout) == (Layout.DENSE, Layout.REGULAR):
+            return value[graph.endpoints()]
+        if (self.layout, graph.layout) == (Layout.REGULAR, Layout.DENSE):
+            return views.dense_features(value, self.neighbors, self.present)
+        of_edge: Tensor | None = getattr(self, f"edge_{name}")
+        assert of_edge is not None
+        return of_edge.new_zeros(*graph.shape, *of_edge.shape[1:]).index_put(self._slots(graph.layout), of_edge)
 
     def with_features(self, attr: Tensor | None = None, weight: Tensor | None = None) -> CommGraph:
         """The same edges with these features, in the native layout, and no others.
@@ -105,7 +116,12 @@ class CommGraph(BuiltGraph):
             changed(self.sparse_edges),
             changed(self.attr),
             changed(self.weight),
+            self.loops,
         )
+
+    def without_loops(self) -> CommGraph:
+        """The same graph, known to have no self-loops; whoever calls knows."""
+        return replace(self, loops=False)
 
     def expand(self, num_graphs: int) -> CommGraph:
         """``num_graphs`` graphs out of one; dense and regular layouts share memory."""
@@ -144,6 +160,7 @@ class CommGraph(BuiltGraph):
             sparse_edges=edges_2E,
             attr=None if self.attr is None else self.attr[position_E],
             weight=None if self.weight is None else self.weight[position_E],
+            loops=self.loops,
         )
 
     def keep(self, mask: Tensor) -> CommGraph:
@@ -227,7 +244,7 @@ class CommGraph(BuiltGraph):
             )
         checks.check_same_device(self._storage, alive=alive)
         checks.check_batch("alive", alive.shape[0], self.num_graphs)
-        if not is_tracing() and bool(alive.all()):
+        if may_ask(alive.device) and bool(alive.all()):
             return self
         if alive.shape[0] == 1:
             alive = alive.expand(self.num_graphs, -1)
@@ -241,7 +258,7 @@ class CommGraph(BuiltGraph):
             raise ShapeError(f"on marks environments: expected bool [B], got {on.dtype} {checks.shape_of(on)}.")
         checks.check_same_device(self._storage, on=on)
         checks.check_batch("on", len(on), self.num_graphs)
-        if not is_tracing() and bool(on.all()):
+        if may_ask(on.device) and bool(on.all()):
             return self
         if len(on) == 1:
             on = on.expand(self.num_graphs)
@@ -271,7 +288,8 @@ class CommGraph(BuiltGraph):
             if graph.attr is not None or graph.weight is not None:
                 raise GraphError("a | b has no rule for features: expected none. Use with_features() to drop them.")
         if Layout.DENSE in (mine.layout, theirs.layout):
-            return CommGraph(self.num_agents, mine.num_graphs, Layout.DENSE, adjacency=mine.dense | theirs.dense)
+            either, loops = mine.dense | theirs.dense, mine.loops or theirs.loops
+            return CommGraph(self.num_agents, mine.num_graphs, Layout.DENSE, adjacency=either, loops=loops)
         edges = torch.cat([mine.edge_index, theirs.edge_index], dim=1)
         union = CommGraph.from_edge_index(edges, self.num_agents, mine.num_graphs, coalesce=True, validate=False)
         return union.to_layout(mine.layout if mine.layout is theirs.layout else Layout.SPARSE)
@@ -288,7 +306,7 @@ class CommGraph(BuiltGraph):
     def __invert__(self) -> CommGraph:
         """The edges between different agents that are missing here; dense, without features."""
         own_NN = torch.eye(self.num_agents, dtype=torch.bool, device=self.device)
-        return CommGraph.from_dense(~(self.dense | own_NN), validate=False)
+        return CommGraph.from_dense(~(self.dense | own_NN), validate=False).without_loops()
 
     def _matched(self, other: CommGraph) -> tuple[CommGraph, CommGraph]:
         """Both with the same number of graphs."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.graph import checks, views
-from gnncomm.graph.tracing import is_tracing
+from gnncomm.host import is_tracing
 
 T = TypeVar("T")
 
@@ -50,6 +50,8 @@ class StoredGraph:
     sparse_edges: Tensor | None = None
     attr: Tensor | None = None
     weight: Tensor | None = None
+    loops: bool = True
+    """Whether an agent may hear itself; False where it is known that none does."""
 
     def kept(self, name: str, compute: Callable[[], T]) -> T:
         """``compute()``, which depends on the edges alone, done once for this graph and ``name``."""
@@ -67,10 +69,14 @@ class StoredGraph:
         """``[G, N, N]`` (receiver, sender): 1 over the in-degree where there is an edge, else 0; rows are means."""
 
         def compute() -> Tensor:
-            hears_GNN = self.dense.transpose(1, 2).to(dtype)
+            hears_GNN = self.ones(dtype)
             return hears_GNN / hears_GNN.sum(-1, keepdim=True).clamp(min=1.0)
 
         return self.kept(f"shares {dtype}", compute)
+
+    def ones(self, dtype: torch.dtype) -> Tensor:
+        """``[G, N, N]`` (receiver, sender): 1 where there is an edge, else 0; rows are sums."""
+        return self.kept(f"ones {dtype}", lambda: self.dense.transpose(1, 2).to(dtype))
 
     @_View
     def dense(self) -> Tensor:

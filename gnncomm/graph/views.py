@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gnncomm.host import may_ask
+
 
 def edge_ids(edges_2E: Tensor, num_agents: int) -> Tensor:
     """One integer ``[E]`` per edge, ascending in canonical order: ``(g * N + receiver) * N + sender``."""
@@ -59,10 +61,25 @@ def dense_of_neighbors(index_GNk: Tensor, present_GNk: Tensor | None) -> Tensor:
     return heard_GNM.scatter_(2, column_GNk, True)[..., :num_agents].transpose(1, 2)
 
 
+def dense_features(value_GNkX: Tensor, index_GNk: Tensor, present_GNk: Tensor) -> Tensor:
+    """Features ``[G, N, k, *]`` of the slots of each receiver -> ``[G, N, N, *]``; 0 where there is no edge."""
+    num_graphs, num_agents, _ = index_GNk.shape
+    graph_G11, agent_1N1 = (torch.arange(size, device=index_GNk.device) for size in (num_graphs, num_agents))
+    # Absent slots are written into an extra row that is cut off.
+    row_GNk = index_GNk.masked_fill(~present_GNk, num_agents)
+    laid_out = value_GNkX.new_zeros(num_graphs, num_agents + 1, num_agents, *value_GNkX.shape[3:])
+    return laid_out.index_put((graph_G11.view(-1, 1, 1), row_GNk, agent_1N1.view(1, -1, 1)), value_GNkX)[:, :num_agents]
+
+
 def neighbors_of_dense(adjacency_GNN: Tensor) -> tuple[Tensor, Tensor]:
-    """``[G, N, N]`` -> senders ``[G, N, k]`` in ascending order and presence, with k the largest in-degree."""
+    """``[G, N, N]`` -> senders ``[G, N, k]`` in ascending order and presence, with k the largest in-degree.
+
+    Where that cannot be asked for, k is N.
+    """
     heard_GNN = adjacency_GNN.transpose(1, 2)
-    slots = int(heard_GNN.sum(-1).max()) if heard_GNN.numel() else 0
+    slots = heard_GNN.shape[-1]
+    if may_ask(heard_GNN.device):
+        slots = int(heard_GNN.sum(-1).max()) if heard_GNN.numel() else 0
     index_GNk = heard_GNN.to(torch.uint8).sort(dim=-1, descending=True, stable=True).indices[..., :slots]
     present_GNk = heard_GNN.gather(-1, index_GNk)
     return own_where_absent(index_GNk, present_GNk), present_GNk

@@ -27,11 +27,16 @@ def lazily(start: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(start)
     def init(layer: Any, *args: Any, **settings: Any) -> None:
-        given = inspect.signature(start).bind(layer, *args, **settings).arguments
+        bound = inspect.signature(start).bind(layer, *args, **settings)
+        given = bound.arguments
+        if isinstance(pair := given.get(name), tuple):
+            if len(set(pair)) != 1:
+                raise ConfigError(f"{name}: expected one width, as a pair of rows has, got {pair}. Map one of them.")
+            given[name] = pair[0]
         if given.get(name) == -1:
             _describe(layer, name, dict(list(given.items())[1:]))
         else:
-            start(layer, *args, **settings)
+            start(*bound.args, **bound.kwargs)
 
     return init
 

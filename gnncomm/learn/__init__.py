@@ -1,5 +1,8 @@
 """Learners: rollouts, returns, losses, PPO and the training they make up."""
 
+from typing import TYPE_CHECKING
+
+from gnncomm import deprecated
 from gnncomm.learn.build import build_policy
 from gnncomm.learn.config import (
     MAX_SEED,
@@ -12,8 +15,10 @@ from gnncomm.learn.config import (
     WireConfig,
 )
 from gnncomm.learn.fingerprint import Fingerprint
-from gnncomm.learn.learner import Experience, Learner, LearnerConfig, adam_slots, restore_adam
+from gnncomm.learn.gradient import GradientConfig, GradientLearner
+from gnncomm.learn.learner import Experience, Learner, LearnerConfig
 from gnncomm.learn.losses import LossFunction, Term, masked_mean
+from gnncomm.learn.optimizers import optimizer_slots, restore_optimizer
 from gnncomm.learn.parts import Parts
 from gnncomm.learn.ppo import PPO, PPOConfig
 from gnncomm.learn.returns import ReturnNorm, gae
@@ -30,6 +35,8 @@ __all__ = [
     "EpisodeTally",
     "Experience",
     "Fingerprint",
+    "GradientConfig",
+    "GradientLearner",
     "Learner",
     "LearnerConfig",
     "LossFunction",
@@ -44,11 +51,14 @@ __all__ = [
     "TrainConfig",
     "Training",
     "WireConfig",
-    "adam_slots",
     "begin",
     "build_policy",
     "collect",
     "gae",
     "masked_mean",
-    "restore_adam",
+    "optimizer_slots",
+    "restore_optimizer",
 ]
+
+if not TYPE_CHECKING:  # or every name would be known to mypy
+    __getattr__ = deprecated.names(__name__)

@@ -15,10 +15,12 @@ from gnncomm.errors import ConfigError
 from gnncomm.layers import NONE, CommLayer, CommStack, make_rounds
 from gnncomm.learn.config import VERSION, TrainConfig
 from gnncomm.learn.learner import Learner
+from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.parts import NO_PARTS, Parts, is_made
 from gnncomm.learn.resources import require_weights
 from gnncomm.learn.rows import RowParts
-from gnncomm.policy import CommPolicy, Memory, with_state
+from gnncomm.policy import CommPolicy, Memory, has_state, with_state
+from gnncomm.registry import registry_of
 from gnncomm.schedule import Scheduler
 from gnncomm.topology import Empty, Topology
 from gnncomm.types import TeamSpec, VectorEnv
@@ -42,13 +44,25 @@ def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, Comm
     env = make_env(config, parts)
     config = config.replace(num_envs=env.num_envs)
     policy = build_policy(config, env, parts)
-    return env, policy, build_learner(config, policy, parts)
+    return env, policy, build_learner(config, policy, parts, TeamSpec.of(env))
 
 
 def make_env(config: TrainConfig, parts: Parts = NO_PARTS) -> VectorEnv:
     """The environments that ``config`` names. Whoever calls vouches for code that it names, see ``gnncomm.load``."""
     env = _make_env(config, parts)
-    return with_state(env) if config.policy.critic == "state" else env
+    known = registry_of("loss")
+    wanted = any(getattr(known.find(name), "wants_state", False) for name in map(_name, loss_texts(config)))
+    wanted = (wanted or config.learner.looks_at_state) and has_state(env)
+    return with_state(env) if config.policy.critic == "state" or wanted else env
+
+
+def loss_texts(config: TrainConfig) -> list[str]:
+    """The losses that ``config`` names, one by one."""
+    return [text.strip() for text in config.policy.losses.split(" + ") if text.strip()]
+
+
+def _name(text: str) -> str:
+    return text.partition(":")[0]
 
 
 def _make_env(config: TrainConfig, parts: Parts) -> VectorEnv:
@@ -62,14 +76,29 @@ def _make_env(config: TrainConfig, parts: Parts) -> VectorEnv:
     )
 
 
-def build_learner(config: TrainConfig, policy: CommPolicy, parts: Parts = NO_PARTS) -> Learner:
-    """The learner that ``config`` describes for ``policy``."""
+def build_losses(config: TrainConfig, policy: CommPolicy, spec: TeamSpec) -> list[LossFunction]:
+    """The losses that ``config`` names for ``policy``, with weights drawn from ``config.run.seed``."""
+    width = spec.state_dim or spec.num_agents * spec.obs_dim
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.run.seed)
+        sizes = {"policy": policy, "num_agents": spec.num_agents, "state_dim": width}
+        return [registry_of("loss").resolve(text, **sizes) for text in loss_texts(config)]
+
+
+def build_learner(config: TrainConfig, policy: CommPolicy, parts: Parts, spec: TeamSpec) -> Learner:
+    """The learner that ``config`` describes for ``policy``, which plays in teams like ``spec``."""
     told: dict[str, Any] = {"total_updates": config.updates, "seed": config.run.seed, "length": config.run.rollout}
     if "learner" in parts:
+        if config.policy.losses:
+            raise ConfigError(
+                f"losses: expected none beside a learner that is given as an object, got {config.policy.losses!r}. "
+                "Give them to your learner."
+            )
         learner: Learner = _made("learner", parts["learner"], Learner, policy, **told)
         return learner
     config.learner.require_fit(config.env.num_envs)
-    return config.learner.learner(policy, losses=parts.get("losses", ()), **told)
+    losses = [*build_losses(config, policy, spec), *parts.get("losses", ())]
+    return config.learner.learner(policy, losses=losses, **told)
 
 
 def build_policy(config: TrainConfig, env: VectorEnv, parts: Parts = NO_PARTS) -> CommPolicy:
@@ -90,7 +119,7 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
         if "policy" in parts:
             sizes = spec.obs_dim, spec.num_actions, spec.num_agents
             given: CommPolicy = _made("policy", parts["policy"], CommPolicy, *sizes)
-            return given.to(config.run.device)
+            return _placed(given, config.run.device)
         comm = _comm(config.replace(comm="mean") if silent else config, parts)
         hidden, num_agents, wire = comm.in_channels, spec.num_agents, config.wire
         rows = RowParts(config, spec, hidden)
@@ -117,7 +146,12 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
             actions=rows.actions,
             teams=rows.teams,
         )
-    return policy.to(config.run.device)
+    return _placed(policy, config.run.device)
+
+
+def _placed(policy: CommPolicy, device: str) -> CommPolicy:
+    """On ``device``; one that is made without memory for its tensors has none to move."""
+    return policy if torch.get_default_device().type == "meta" else policy.to(device)
 
 
 def _comm(config: TrainConfig, parts: Parts) -> CommStack:
@@ -131,6 +165,11 @@ def _comm(config: TrainConfig, parts: Parts) -> CommStack:
         layers = make_rounds(given or own.comm, own.hidden, rounds, own.share_rounds)
     elif isinstance(given, Sequence):
         layers = [_made("comm", layer, CommLayer, own.hidden, own.hidden) for layer in given]
+    elif isinstance(given, nn.Module) and not isinstance(given, CommLayer):
+        raise ConfigError(
+            f"comm: expected a CommLayer, got {type(given).__name__}, which does not say what is on the wire. A "
+            "convolution of torch_geometric becomes one with ConvComm(conv); others derive from CommLayer."
+        )
     elif isinstance(given, CommLayer) and rounds > 1 and not own.share_rounds:
         raise ConfigError(
             f"comm: expected a layer for each of rounds={rounds}, got one. Give a list of layers, a class that makes "

@@ -24,6 +24,9 @@ VERSION = 2
 ``seed + b``, have seeds of their own for every training; so do evaluation and recording."""
 
 
+OBJECTS = "Objects are given to the training: train(config, {name}=...)."
+
+
 @dataclass(frozen=True)
 class EnvConfig:
     """The environments."""
@@ -81,9 +84,11 @@ class PolicyConfig:
     critic: Literal["features", "observation", "state", "graph"] = "features"
     """What the critic reads: the actor's features, or by a trunk of its own observations, these and the environment's
     state, or the observations in a graph network over the topology."""
+    losses: str = ""
+    """What parts learn beside the learner's own loss, by name: masia, maic + tmc:smooth=1; see gnncomm list losses."""
 
     def __post_init__(self) -> None:
-        require_types(self, "policy.")
+        require_types(self, "policy.", OBJECTS)
         require_ranges(self, {"rounds": (1, 64), "hidden": (1, 2**16)}, "policy.")
 
 
@@ -101,7 +106,7 @@ class WireConfig:
     """What the medium does, for instance ideal, loss:p=0.2, delay:steps=1 + burst:p=0.1."""
 
     def __post_init__(self) -> None:
-        require_types(self, "wire.")
+        require_types(self, "wire.", OBJECTS)
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,10 @@ class RunConfig:
     """Seed of weights, environments, actions and minibatches."""
     device: str = "cpu"
     """Where tensors live."""
+    graphs: Literal["auto", "off"] = "auto"
+    """On a GPU, record rollouts and updates as CUDA graphs where they can be (same numbers, faster), or never."""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """Inside matrix products of float32: tf32 on a GPU, bf16 on a CPU that has it; faster, and other numbers."""
     save_every: int = 50
     """Updates between checkpoints."""
     loggers: tuple[str, ...] = ()
@@ -127,6 +136,12 @@ class RunConfig:
         require_types(self, "run.")
         ranges = {"rollout": (1, 2**20), "steps": (1, MAX_STEPS), "save_every": (1, MAX_STEPS)}
         require_ranges(self, ranges | {"seed": (0, MAX_SEED - 1)}, "run.")
+        wrong = {"tf32": "cpu", "bf16": "cuda"}.get(self.precision)
+        if wrong is not None and self.device.startswith(wrong):
+            raise ConfigError(
+                f"run.precision: expected one that products on {self.device!r} can have, got {self.precision!r}. Use "
+                f"float32, or {'bf16' if wrong == 'cpu' else 'tf32'}."
+            )
         if not 1 <= self.version <= VERSION:
             raise ConfigError(
                 f"run.version: expected 1 to {VERSION}, the versions of settings that this gnncomm knows, got "
@@ -267,8 +282,10 @@ def _unfolded(data: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-_SINCE = {"encoder", "agent_id", "share", "critic", "loggers"}
+_SINCE = {"encoder", "agent_id", "share", "critic", "losses", "loggers", "graphs", "precision"}
 """Leaves that came later than runs that have a hash of their settings."""
+_SINCE_OF_PPO = {"optimizer", "alpha", "eps", "huber", "norm_rate", "norm_every", "choice_credit", "chunk"}
+"""The same of those of PPO."""
 
 
 def folded(config: TrainConfig, without: Collection[str] = ()) -> dict[str, Any]:
@@ -279,6 +296,10 @@ def folded(config: TrainConfig, without: Collection[str] = ()) -> dict[str, Any]
     tree, plain = to_json(config), TrainConfig().to_data()
     learner, given = tree.pop("learner"), tree.pop("given")
     name = learner.pop("name")
+    if name == "ppo":
+        learner = {
+            leaf: v for leaf, v in learner.items() if not (leaf in _SINCE_OF_PPO and v == plain["learner"][leaf])
+        }
     flat: dict[str, Any] = {"ppo": learner} if name == "ppo" else {"learner": {"name": name, **learner}}
     flat |= {"given": given} if given else {}
     names = {path: leaf for leaf, path in _LEAVES.items()} | {"env.id": "env"}

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
-import torch
-from torch import Tensor
-from torch.optim import Optimizer
+from torch import Tensor, nn
 
 from gnncomm.config.data import decode_fields
-from gnncomm.errors import CheckpointMismatchError, ConfigError
+from gnncomm.errors import ConfigError
 from gnncomm.learn.rollout import Rollout
-from gnncomm.policy import CommPolicy
+from gnncomm.policy import Actions, CommPolicy, actions_of
 from gnncomm.registry import registry_of, scalar
+from gnncomm.types import TeamSpec, TimeStep
 
 Groups = dict[str, dict[str, Tensor]]
 """Tensors by name, in groups: one file of a checkpoint each."""
@@ -28,6 +28,12 @@ class Experience:
     """T: steps of every environment between two updates."""
     kind: Literal["rollout"] = "rollout"
     """``rollout``: these steps as the policy played them, once, as a ``Rollout``."""
+    chunk: int = 0
+    """Say what was remembered before every so many steps, see ``Rollout.chunks``; 0: before the first alone."""
+    fresh: bool = False
+    """Begin new episodes in all environments with each rollout."""
+    after: bool = False
+    """Whether the rollout shows what came after each step, too (``Rollout.after``)."""
 
 
 @runtime_checkable
@@ -69,6 +75,15 @@ class Learner(Protocol):
         ...
 
 
+@runtime_checkable
+class Prepares(Protocol):
+    """A learner that has to know what will be shown before the first update, to make room for it."""
+
+    def prepare(self, shown: TimeStep, max_steps: int) -> None:
+        """``shown [B, ...]``: the first time step, and how long an episode is at most."""
+        ...
+
+
 @dataclass(frozen=True)
 class LearnerConfig:
     """Settings of a learner that has a name. As data: an object with its ``name`` (ppo, if it has none) and these."""
@@ -77,8 +92,33 @@ class LearnerConfig:
         """The learner for ``policy``, told ``total_updates``, ``seed`` and ``length``, with further ``losses``."""
         raise NotImplementedError(f"{type(self).__name__}.learner")
 
+    @property
+    def looks_at_state(self) -> bool:
+        """Whether time steps are to show the state of an environment that tells one."""
+        return False
+
+    def actions(self, spec: TeamSpec) -> Actions:
+        """The distribution over actions that it trains."""
+        return actions_of(spec)
+
+    def critic(self, spec: TeamSpec) -> nn.Module | None:
+        """Its critic; None: the one that the settings of the policy name."""
+        return None
+
+    def for_encoder(self) -> Mapping[str, Any]:
+        """Settings that an encoder gets where it has them and its text leaves them open."""
+        return {}
+
     def require_fit(self, num_envs: int) -> None:
         """Refuse what so many environments do not allow."""
+
+    def suited(self, max_steps: int) -> dict[str, Any]:
+        """Settings of a training with episodes of so many steps at most in which it does not go by the recipe."""
+        return {}
+
+    def keeps(self, num_envs: int) -> int:
+        """How many whole episodes it keeps."""
+        return 0
 
     def at_once(self, rows: int) -> int:
         """How many of so many rows of experience are in one backward pass."""
@@ -115,6 +155,13 @@ class LearnerConfig:
             return made
         return NamedLearner(name, given)
 
+    def named(self, text: str) -> LearnerConfig:
+        """Settings that a text names; where it names this kind, these with what it says."""
+        made, said = LearnerConfig.of(text), text.partition(":")[2]
+        if type(made) is not type(self) or made.name != self.name or isinstance(made, NamedLearner):
+            return made
+        return replace(self, **{key: getattr(made, key) for key in re.findall(r"(\w+)=", said)})
+
     @classmethod
     def of(cls, value: LearnerConfig | str) -> LearnerConfig:
         """Settings as they are, or those that a text names: ``ppo:lr=1e-4``."""
@@ -149,38 +196,3 @@ class NamedLearner(LearnerConfig):
 
     def to_data(self) -> dict[str, Any]:
         return {"name": self.name, **self.settings}
-
-
-def adam_slots(optimizer: Optimizer) -> dict[str, Tensor]:
-    """What Adam keeps of every parameter, by its number; zeros for one without a gradient so far, as Adam begins.
-
-    So a checkpoint always has the same tensors, and one that is missing is missed.
-    """
-    slots: dict[str, Tensor] = {}
-    for index, parameter in enumerate(p for group in optimizer.param_groups for p in group["params"]):
-        kept = optimizer.state.get(parameter) or {
-            "step": torch.zeros((), device=parameter.device),
-            "exp_avg": torch.zeros_like(parameter),
-            "exp_avg_sq": torch.zeros_like(parameter),
-        }
-        slots |= {f"{index}.{name}": value for name, value in kept.items()}
-    return slots
-
-
-def restore_adam(optimizer: Optimizer, slots: Mapping[str, Tensor]) -> None:
-    """The inverse of ``adam_slots``.
-
-    Raises:
-        CheckpointMismatchError: a square or a count below 0, or a count that counts nothing.
-    """
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in slots.items():
-        index, _, slot = name.partition(".")
-        if slot in ("exp_avg_sq", "step") and bool((value < 0).any()):
-            raise CheckpointMismatchError(f"Expected {name} of the optimiser of at least 0, got {float(value.min())}.")
-        if slot == "step" and bool(((value > 2**53) | (value != value.round())).any()):
-            raise CheckpointMismatchError(
-                f"Expected {name} of the optimiser to count updates, got {float(value.max()):g}."
-            )
-        state.setdefault(int(index), {})[slot] = value.clone()
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})

@@ -14,7 +14,7 @@ from gnncomm.layers import CommStack, make_rounds
 from gnncomm.layers import names as layers
 from gnncomm.learn.fingerprint import Fingerprint
 from gnncomm.policy import CommPolicy
-from gnncomm.policy.names import CRITICS, MEMORIES
+from gnncomm.policy.names import CRITICS, ENCODERS, MEMORIES
 from gnncomm.registry import Registry
 from gnncomm.types import VectorEnv
 
@@ -52,7 +52,7 @@ def name_of(part: str, policy: CommPolicy, num_agents: int | None = None) -> str
 
 def _plain(part: str, policy: CommPolicy, num_agents: int | None) -> Settings:
     """A part with a registry of its own. Raises a GnnCommError where it has no name."""
-    wire, sizes = policy.wire, {"hidden": policy.hidden, "num_agents": num_agents}
+    wire, sizes = policy.wire, {"hidden": policy.hidden, "num_agents": num_agents, "obs_dim": policy.obs_dim}
     if part == "scheduler":
         sizes["in_channels"] = policy.hidden
     tables: dict[str, tuple[Registry[Any], Any]] = {
@@ -61,6 +61,7 @@ def _plain(part: str, policy: CommPolicy, num_agents: int | None) -> Settings:
         "codec": (codec.REGISTRY, wire.codec),
         "channel": (channel.REGISTRY, wire.channel),
         "memory": (MEMORIES, policy.memory),
+        "encoder": (ENCODERS, policy.encoder),
         "critic": (CRITICS, policy.critic),
     }
     if part not in tables:

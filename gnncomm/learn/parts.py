@@ -14,10 +14,10 @@ from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.fingerprint import Fingerprint, said
+from gnncomm.learn.gradient import GradientLearner
 from gnncomm.learn.learner import Learner, LearnerConfig
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.naming import names_of, of_environment
-from gnncomm.learn.ppo import PPO
 from gnncomm.policy import CommPolicy, Critic, Memory
 from gnncomm.schedule import Scheduler
 from gnncomm.topology import Topology
@@ -78,6 +78,7 @@ _DECIDES: dict[str, tuple[str, ...]] = {
     "policy": ("hidden", "rounds"),
     "comm": ("comm", "hidden", "rounds", "share_rounds"),
     "memory": ("memory",),
+    "encoder": ("encoder",),
     "critic": ("algo",),
     "learner": ("learner", "rollout"),
     "topology": ("topology",),
@@ -101,6 +102,8 @@ def taken(config: TrainConfig, parts: Mapping[str, Any]) -> tuple[TrainConfig, P
     named = {name for name, value in parts.items() if isinstance(value, (str, LearnerConfig)) and name != "policy"}
     names = {"algo" if name == "critic" else name: parts[name] for name in named}
     objects = {name: value for name, value in parts.items() if name not in named}
+    if callable(objects.get("losses")):
+        raise ConfigError("losses: expected a list of losses, got one alone. Give losses=[yours].")
     inner = sorted(objects.keys() & OF_THE_POLICY.keys() - {"policy"})
     learner = objects.get("learner")
     if isinstance(learner, Learner) and is_made(learner, Learner):
@@ -130,7 +133,7 @@ def described(config: TrainConfig, parts: Parts, env: VectorEnv, policy: CommPol
         "hidden": policy.hidden,
         "rounds": len(policy.comm.rounds),
         "rollout": learner.experience.length,
-        "learner": learner.config if isinstance(learner, PPO) else config.learner,
+        "learner": learner.config if isinstance(learner, GradientLearner) else config.learner,
         **{name: _kind(get(policy)) for name, get in OF_THE_POLICY.items()},
         "comm": " >> ".join(_kind(layer) for layer in policy.comm.rounds),
         "algo": _kind(policy.critic),
@@ -195,7 +198,9 @@ def is_made(given: object, kind: type) -> bool:
 
 def _is_plain(learner: Learner) -> bool:
     """Whether ``config.learner`` says all of it."""
-    return type(learner) is PPO and not learner.extra
+    if not isinstance(learner, GradientLearner) or learner.extra:
+        return False
+    return vars(type(learner)).get("Config") is type(learner.config)
 
 
 def _kind(thing: object) -> str:

@@ -32,7 +32,8 @@ def require_memory(config: TrainConfig) -> None:
         ResourceError: says what the environments, the rollout and the weights need, and what there is.
     """
     rows = config.env.num_envs * config.run.rollout * _agents(config)
-    if rows * config.policy.hidden < _SMALL and config.policy.hidden <= 4096:
+    kept = config.learner.keeps(config.env.num_envs)
+    if rows * config.policy.hidden < _SMALL and config.policy.hidden <= 4096 and not kept:
         return
     need = {
         "weights": _weights(config),
@@ -67,7 +68,8 @@ def _require(need: Mapping[str, int], have: int) -> None:
         parts = ", ".join(f"{name} {size_of(value)}" for name, value in need.items())
         raise ResourceError(
             f"Expected a training that fits into {size_of(have)} of memory, got one that needs at least "
-            f"{size_of(total)} ({parts}). Choose a smaller num_envs, rollout or hidden, or more learner.minibatches."
+            f"{size_of(total)} ({parts}). Choose a smaller num_envs, rollout or hidden, "
+            f"{'or a smaller learner.buffer' if need.get('replay') else 'or more learner.minibatches'}."
         )
 
 
@@ -90,10 +92,12 @@ def _with_environments(config: TrainConfig) -> dict[str, int]:
     seen = sum(_bytes(value) for value in env.reset(seed=0).tensors().values())
     state = sum(_bytes(value) for value in env.state_dict().values())
     rows = config.env.num_envs * config.run.rollout * env.num_agents
+    episodes = config.learner.keeps(config.env.num_envs)
     return {
         "environments": config.env.num_envs * state,
         "rollout": config.env.num_envs * config.run.rollout * seen
         + config.learner.at_once(rows) * config.policy.hidden * _ROWS * _FLOAT,
+        "replay": episodes * (env.max_steps + 1) * seen,
     }
 
 

@@ -11,6 +11,11 @@ from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import TimeStep
 
 
+def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean of x where mask is True; 0 where nothing is."""
+    return torch.where(mask, x, 0.0).sum() / mask.sum().clamp(min=1)
+
+
 def team_mean(reward: Float[Tensor, "*lead N"], counts: Bool[Tensor, "*lead N"]) -> Float[Tensor, "*lead"]:
     r"""Reward of the team in a step: :math:`\frac{1}{N} \sum_{i\ \mathrm{counts}} r_i`.
 
@@ -26,18 +31,22 @@ def team_mean(reward: Float[Tensor, "*lead N"], counts: Bool[Tensor, "*lead N"])
 
 
 def team_share(
-    reward: Float[Tensor, "*lead N"], counts: Bool[Tensor, "*lead N"], team: Int[Tensor, " N"] | None
+    reward: Float[Tensor, "*lead N"],
+    counts: Bool[Tensor, "*lead N"],
+    team: Int[Tensor, " N"] | None,
+    teams: int | None = None,
 ) -> Float[Tensor, "*lead N"]:
     """The ``team_mean`` of each agent's own team.
 
     Args:
         reward, counts: as for ``team_mean``.
         team: number of the team of each agent; None: all are one.
+        teams: how many there are; None: ``team`` is asked.
     """
     if team is None:
         return team_mean(reward, counts).unsqueeze(-1).expand_as(reward)
     shared = torch.zeros_like(reward)
-    for number in range(int(team.max()) + 1):
+    for number in range(int(team.max()) + 1 if teams is None else teams):
         mine = team == number
         mean = torch.where(counts & mine, reward, 0.0).sum(-1, keepdim=True) / mine.sum()
         shared = torch.where(mine, mean, shared)
@@ -102,6 +111,13 @@ def after_death(
     )
 
 
+def left(done: Bool[Tensor, "T B"], alive: Bool[Tensor, "T B N"]) -> Bool[Tensor, "T B N"]:
+    """Who takes no part in the step after: the episode ended, or the agent did."""
+    gone_TBN = done.unsqueeze(-1).expand_as(alive).clone()
+    gone_TBN[:-1] |= ~alive[1:]
+    return gone_TBN
+
+
 def gae(
     reward: Float[Tensor, "T B N"],
     value: Float[Tensor, "T B N"],
@@ -151,22 +167,21 @@ class ReturnNorm(nn.Module):
         for name in ("first", "second", "weight"):
             self.register_buffer(name, torch.zeros((), dtype=torch.float64))
 
-    def update(self, returns: Tensor) -> None:
-        """Take in a sample of returns, any shape."""
-        if returns.numel() == 0:
-            return
+    def update(self, returns: Tensor, counts: Tensor | None = None) -> None:
+        """Take in a sample of returns, any shape; only those where ``counts`` (bool) is True, if it is given."""
         sample = returns.detach().double()
-        self.first.lerp_(sample.mean(), self.rate)
-        self.second.lerp_(sample.square().mean(), self.rate)
-        self.weight.lerp_(torch.ones_like(self.weight), self.rate)
+        counts = torch.ones_like(returns, dtype=torch.bool) if counts is None else counts
+        rate = counts.any().double() * self.rate
+        self.first.lerp_(masked_mean(sample, counts), rate)
+        self.second.lerp_(masked_mean(sample.square(), counts), rate)
+        self.weight.lerp_(torch.ones_like(self.weight), rate)
 
-    def _moments(self) -> tuple[float, float]:
-        weight = float(self.weight)
-        if weight == 0.0:
-            return 0.0, 1.0
-        mean = float(self.first) / weight
-        variance = float(self.second) / weight - mean * mean
-        return mean, max(variance, 1e-4) ** 0.5
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        known = self.weight != 0
+        weight = torch.where(known, self.weight, 1.0)
+        mean = self.first / weight
+        scale = (self.second / weight - mean * mean).clamp(min=1e-4).sqrt()
+        return mean, torch.where(known, scale, 1.0)
 
     def normalise(self, returns: Tensor) -> Tensor:
         mean, scale = self._moments()

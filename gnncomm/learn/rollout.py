@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from gnncomm.errors import NonFiniteError
+from gnncomm.errors import ConfigError, NonFiniteError
+from gnncomm.host import Pending, may_ask, pending, refuse
 from gnncomm.learn.returns import paid, team_mean
 from gnncomm.policy import CommPolicy, Decision, Play, PolicyState, team
-from gnncomm.types import Batch, TimeStep, VectorEnv, stack
+from gnncomm.types import Batch, TimeStep, VectorEnv, joined, stack
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,32 @@ class Rollout(Step):
 
     next_value: Tensor  # [T, B, N] of the state after the step, before any reset
     state: PolicyState  # [B, N, S] before the first step
+    after: TimeStep | None = None  # [T, B, ...] what came of each step, before any reset; None: nobody asked for it
+    starts: PolicyState | None = None  # [T / L, B, N, S] before the steps 0, L, 2 L, ...; None: nobody asked for it
+
+    def chunks(self) -> Self:
+        """The T / L parts of L steps each, as if they were environments: ``[L, T / L * B, ...]``.
+
+        All agents of an environment stay together, and each part begins with the state that it was played with.
+        """
+        if self.starts is None:
+            raise ConfigError("Expected a rollout with the states in between, got one that was collected without.")
+        tensors = {item.name: getattr(self, item.name) for item in fields(self)}
+        count = self.starts.memory.shape[0]
+        mine = {name: parted(value, count) for name, value in tensors.items() if isinstance(value, Tensor)}
+        state = self.starts.map(lambda value: value.flatten(0, 1))
+        timestep = self.timestep.map(lambda value: parted(value, count))
+        after = None if self.after is None else self.after.map(lambda value: parted(value, count))
+        return replace(self, **mine, timestep=timestep, after=after, state=state, starts=None)
 
     def environments(self, index: Tensor) -> Self:
         """The same steps of the environments ``index`` only."""
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}
         mine = {name: value[:, index] for name, value in tensors.items() if isinstance(value, Tensor)}
-        return replace(self, **mine, timestep=self.timestep.select(index, dim=1), state=self.state.select(index))
+        starts = None if self.starts is None else self.starts.select(index, dim=1)
+        after = None if self.after is None else self.after.select(index, dim=1)
+        timestep, state = self.timestep.select(index, dim=1), self.state.select(index)
+        return replace(self, **mine, timestep=timestep, after=after, state=state, starts=starts)
 
     def require_finite(self) -> None:
         """Refuse NaN and infinity in what living agents got and thought; rows of the dead may hold anything.
@@ -70,20 +92,46 @@ class Rollout(Step):
         Raises:
             NonFiniteError: names the tensor, step, environment and agent.
         """
+        refuse(torch.stack([bad.any() for bad in self._broken().values()]), self._not_finite)
+
+    def _broken(self) -> dict[str, Tensor]:
+        """Where what has to be a number is none, by name."""
         alive_TBN = self.timestep.alive
         special = {"reward": self.paid | alive_TBN, "next_value": alive_TBN & (self.discount != 0)}
+        found = {}
         for name in ("reward", "discount", "value", "log_prob", "next_value", "baseline", "choice_log_prob"):
             x: Tensor = getattr(self, name)
             mask = special.get(name, alive_TBN)
-            bad = ((mask if x.dim() == mask.dim() else mask.unsqueeze(-1)) & ~x.isfinite()).nonzero()
+            found[name] = (mask if x.dim() == mask.dim() else mask.unsqueeze(-1)) & ~x.isfinite()
+        return found
+
+    def _not_finite(self) -> NonFiniteError | None:
+        for name, broken in self._broken().items():
+            bad = broken.nonzero()
             if len(bad):
                 t, env, agent, *number = bad[0].tolist()
                 place = f"at step {t} of the rollout" + "".join(f", round {k}" for k in number)
-                raise NonFiniteError(
+                return NonFiniteError(
                     f"Expected a finite {name} of agent {agent} in environment {env} {place}, got "
-                    f"{float(x[tuple(bad[0])])}. Nothing was learned from it; "
+                    f"{float(getattr(self, name)[tuple(bad[0])])}. Nothing was learned from it; "
                     f"{'mend the environment' if name in ('reward', 'discount') else 'lower the learning rate'}."
                 )
+        return None
+
+
+def require_divisor(setting: str, chunk: int, length: int) -> None:
+    """Refuse chunks that do not fit into a rollout (0: there are none)."""
+    if chunk and length % chunk:
+        fits = [n for n in range(1, length + 1) if length % n == 0]
+        raise ConfigError(
+            f"learner.{setting}={chunk} must divide the steps of a rollout, got rollout={length}: expected one of "
+            f"{fits[:12]}."
+        )
+
+
+def parted(x: Tensor, count: int) -> Tensor:
+    """``[T, B, ...]`` as ``[T / count, count * B, ...]``: parts of time side by side."""
+    return x.unflatten(0, (count, -1)).transpose(0, 1).flatten(1, 2)
 
 
 @dataclass(frozen=True)
@@ -94,83 +142,134 @@ class Carry(Batch):
     state: PolicyState
 
 
-@dataclass
 class EpisodeTally:
-    """Sums over the episodes that ended while collecting, and over those still running."""
+    """Sums over the episodes that ended while collecting, and over those still running.
 
-    running_return: Tensor  # [B], reward of the team (see ``team_mean``), summed over time
-    episodes: int = 0
-    total_return: float = 0.0
-    total_length: int = 0
-    successes: int = 0
-    bits: float | Tensor = 0.0  # on the wire, by agents alive
-    agent_steps: int | Tensor = 0
+    Args:
+        running_return: ``[B]``, reward of the team (see ``team_mean``), summed over time.
+    """
+
+    def __init__(self, running_return: Tensor, sums: Tensor | None = None) -> None:
+        self.running_return = running_return
+        self.sums = torch.zeros(6, dtype=torch.float64, device=running_return.device) if sums is None else sums
+        """Of what ``flush`` gives, exact up to 2^53: episodes, returns, lengths, successes, bits, steps of agents."""
 
     def add(self, now: TimeStep, bits: Tensor, after: TimeStep) -> None:
         """Take in the step from ``now`` to ``after``, with ``bits [B, N]`` on the wire in between."""
-        self.bits = self.bits + torch.where(now.alive, bits, 0.0).double().sum()
-        self.agent_steps = self.agent_steps + now.alive.sum()
         self.running_return = self.running_return + team_mean(after.reward, paid(now, after))
         done = after.done
-        count = int(done.sum())
-        if count:
-            self.episodes += count
-            self.total_return += float(self.running_return[done].sum())
-            self.total_length += int(after.step[done].sum())
-            self.successes += int(after.success[done].sum())
-            self.running_return = torch.where(done, 0.0, self.running_return)
+        spoken = torch.where(now.alive, bits, 0.0).double().sum(), now.alive.sum()
+        if may_ask(done.device) and not bool(done.any()):
+            self.sums[4:] += torch.stack(spoken)
+            return
+        ended = torch.stack(
+            [done, torch.where(done, self.running_return, 0.0), done * after.step, done & after.success]
+        )
+        self.sums = self.sums + torch.cat([ended.double().sum(1), torch.stack(spoken)])
+        self.running_return = torch.where(done, 0.0, self.running_return)
 
     def flush(self) -> dict[str, float]:
         """Means over the episodes that ended since the last call, NaN if none; and of the bits over its steps."""
-        count = self.episodes or float("nan")
-        means = {
-            "episodes": float(self.episodes),
-            "return": self.total_return / count,
-            "length": self.total_length / count,
-            "success": self.successes / count,
-            "bits_per_agent_step": float(self.bits) / max(int(self.agent_steps), 1),
+        episodes, returned, length, successes, bits, agent_steps = self.sums.tolist()
+        self.sums = torch.zeros_like(self.sums)
+        count = episodes or float("nan")
+        return {
+            "episodes": episodes,
+            "return": returned / count,
+            "length": length / count,
+            "success": successes / count,
+            "bits_per_agent_step": bits / max(agent_steps, 1),
         }
-        self.episodes, self.total_return, self.total_length, self.successes = 0, 0.0, 0, 0
-        self.bits, self.agent_steps = 0.0, 0
-        return means
 
 
 @torch.no_grad()
 def collect(
-    env: VectorEnv, policy: CommPolicy, carry: Carry, length: int, key: int | Tensor, tally: EpisodeTally
+    env: VectorEnv,
+    policy: CommPolicy,
+    carry: Carry,
+    length: int,
+    key: int | Tensor,
+    tally: EpisodeTally,
+    *,
+    keep_after: bool = False,
+    chunk: int = 0,
 ) -> tuple[Rollout, Carry]:
-    """Let ``policy`` act for ``length`` steps from where ``carry`` stopped. ``key`` names the stream of its draws."""
+    """Let ``policy`` act for ``length`` steps from where ``carry`` stopped. ``key`` names the stream of its draws.
+
+    ``keep_after``: whether the rollout shows what came of each step, too; with ``chunk``, it says what the team
+    remembered before every so many steps.
+    """
+    found = Pending()
+    with nullcontext() if may_ask(carry.timestep.alive.device) else pending(found):
+        rollout, carry = played(env, policy, carry, length, key, tally, keep_after, chunk)
+    found.settle()
+    return rollout, carry
+
+
+def played(
+    env: VectorEnv,
+    policy: CommPolicy,
+    carry: Carry,
+    length: int,
+    key: int | Tensor,
+    tally: EpisodeTally,
+    keep_after: bool = False,
+    chunk: int = 0,
+) -> tuple[Rollout, Carry]:
+    """``collect`` without a question to the device: what is refused waits for whoever calls."""
     play = Play(env, carry.timestep, team(policy, carry.state, key))
-    steps, cuts, state = [], [], carry.state
+    steps: list[Step] = []
+    ends: list[Carry] = []
+    starts: list[PolicyState] = []
+    state = carry.state
     for now, decision, after in play.steps(length):
+        if chunk and len(steps) % chunk == 0:
+            starts.append(state)
         tally.add(now, decision.talk.bits, after)
         steps.append(Step.of(now, decision, after))
-        cuts.append(_where_cut(policy, after, decision.state, key))
         state = decision.state
+        ends.append(Carry(after, state))
     # What is expected is what the team that acts expects: sampled choices, drawn as they would be if it played on.
     next_value_TBN = torch.stack([*(step.value for step in steps[1:]), policy.value(play.now, state, key)])
-    for next_value_BN, cut in zip(next_value_TBN, cuts, strict=True):
-        if cut is not None:
-            next_value_BN.copy_(torch.where(*cut, next_value_BN))
+    next_value_TBN = _with_cut(policy, ends, next_value_TBN, key)
     rollout = Rollout(**vars(stack(steps)), next_value=next_value_TBN, state=carry.state)
+    if keep_after:
+        rollout = replace(rollout, after=stack([end.timestep for end in ends]))
+    if chunk:
+        rollout = replace(rollout, starts=stack(starts))
     return rollout, Carry(play.now, state)
 
 
-def _where_cut(
-    policy: CommPolicy, after: TimeStep, state: PolicyState, key: int | Tensor
-) -> tuple[Tensor, Tensor] | None:
-    """Whose return goes on unobserved ``[B, N]``, and what is expected of it at its last observation ``[B, N]``."""
+def _with_cut(policy: CommPolicy, ends: list[Carry], next_value: Tensor, key: int | Tensor) -> Tensor:
+    """``next_value [T, B, N]``; where a return goes on unobserved, what is expected at its last observation.
+
+    One call for all steps: of the environments in which somebody is cut, or, where they cannot be asked for, of all.
+    """
+    cut_TBN = torch.stack([_cut(end.timestep) for end in ends])
+    ends = [replace(end, timestep=_alive_at_the_end(end.timestep)) for end in ends]
+    some_TB = cut_TBN.any(-1)
+    if not may_ask(some_TB.device):
+        last = joined(ends)
+        return torch.where(cut_TBN, policy.value(last.timestep, last.state, key).view_as(next_value), next_value)
+    parts = [end.select(some_B) for end, some_B in zip(ends, some_TB, strict=True) if bool(some_B.any())]
+    if not parts:
+        return next_value
+    last = joined(parts)
+    value = next_value.clone()
+    value[some_TB] = policy.value(last.timestep, last.state, key)
+    return torch.where(cut_TBN, value, next_value)
+
+
+def _cut(after: TimeStep) -> Tensor:
+    """``[B, N]``: whose return goes on unobserved."""
     cut_BN = after.truncated.unsqueeze(-1).expand_as(after.alive)
-    if after.cut is not None:
-        cut_BN = cut_BN | after.cut
-        after = replace(after, alive=after.alive | after.cut)
-    if not bool(cut_BN.any()):
-        return None
-    rows_B = cut_BN.any(-1)
-    value = policy.value(after.select(rows_B), state.select(rows_B), key)
-    value_BN = value.new_zeros(cut_BN.shape)
-    value_BN[rows_B] = value
-    return cut_BN, value_BN
+    return cut_BN if after.cut is None else cut_BN | after.cut
+
+
+def _alive_at_the_end(after: TimeStep) -> TimeStep:
+    """``after``, in which who is cut is still there, and nobody where the episode terminated: who may do nothing."""
+    alive = after.alive & ~after.terminated.unsqueeze(-1)
+    return replace(after, alive=alive if after.cut is None else alive | after.cut)
 
 
 def begin(env: VectorEnv, policy: CommPolicy, seed: int | Tensor) -> tuple[Carry, EpisodeTally]:

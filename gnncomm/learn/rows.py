@@ -17,7 +17,6 @@ from gnncomm.policy import (
     GroupMemory,
     Memory,
     TrunkCritic,
-    actions_of,
     groups_of,
     new_actor,
     teams_of,
@@ -31,11 +30,14 @@ class RowParts:
 
     def __init__(self, config: TrainConfig, spec: TeamSpec, hidden: int) -> None:
         self.config, self.topology, self.spec, self.hidden = config.policy, config.wire.topology, spec, hidden
-        self.groups, self.actions = groups_of(spec, config.policy.share), actions_of(spec)
+        self.learner = config.learner
+        self.groups, self.actions = groups_of(spec, config.policy.share), self.learner.actions(spec)
         self.teams = teams_of(spec.groups)
 
-    def critic(self) -> Critic:
+    def critic(self) -> nn.Module:
         """A central one sees the agents of its own team."""
+        if (own := self.learner.critic(self.spec)) is not None:
+            return own
         groups = self.groups
         if not groups and len(set(self.teams)) > 1:
             groups = groups_of(self.spec, "team")
@@ -80,7 +82,8 @@ class RowParts:
 
     def _encoder(self, obs_dim: int, num_agents: int) -> nn.Module:
         width = obs_dim + num_agents if self.config.agent_id else obs_dim
-        encoder = ENCODERS.resolve(self.config.encoder, obs_dim=width, hidden=self.hidden)
+        sizes = {"obs_dim": width, "hidden": self.hidden, **self.learner.for_encoder()}
+        encoder = ENCODERS.resolve(self.config.encoder, **sizes)
         return AgentId(encoder, obs_dim, num_agents) if self.config.agent_id else encoder
 
     def actor(self) -> nn.Module:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Self, Unpack
 
 import torch
@@ -11,14 +12,18 @@ from torch import Tensor
 
 from gnncomm import random
 from gnncomm.errors import ConfigError
+from gnncomm.host import Pending, pending
+from gnncomm.learn import graphs
 from gnncomm.learn.build import build
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.curriculum import Curriculum
-from gnncomm.learn.learner import Groups, Learner
+from gnncomm.learn.gradient import GradientLearner
+from gnncomm.learn.graphs import Record, Recorded
+from gnncomm.learn.learner import Groups, Learner, Prepares
 from gnncomm.learn.parts import Parts, described, taken
-from gnncomm.learn.rollout import Rollout, begin, collect
+from gnncomm.learn.rollout import Carry, EpisodeTally, Rollout, begin, collect, played
 from gnncomm.policy import CommPolicy
-from gnncomm.types import TimeStep, VectorEnv
+from gnncomm.types import Held, TimeStep, VectorEnv
 
 
 class Training:
@@ -55,6 +60,12 @@ class Training:
         self.curriculum.apply(env, 0.0)
         seed_B = random.seeds("train", seed, torch.arange(env.num_envs, device=env.device))
         self.carry, self.tally = begin(env, policy, seed_B)
+        self._recorded: Recorded[tuple[Any, ...]] | None = None
+        self._in_force: dict[str, float] = {}
+        self.precision = "highest"
+        """Inside products of float32 matrices, see ``torch.set_float32_matmul_precision``."""
+        if isinstance(learner, Prepares):
+            learner.prepare(self.carry.timestep, env.max_steps)
 
     @classmethod
     def of(cls, config: TrainConfig, **parts: Unpack[Parts]) -> Self:
@@ -73,6 +84,9 @@ class Training:
         training = cls(
             env, policy, learner, updates=config.updates, seed=config.run.seed, curriculum=config.env.curriculum
         )
+        training.precision = _PRECISIONS[config.run.precision]
+        if config.run.graphs == "auto" and policy.like.device.type == "cuda":
+            training.record(graphs.cuda)
         return training, config
 
     @property
@@ -90,20 +104,71 @@ class Training:
 
     def collect(self) -> Rollout:
         """Let the policy play on for as long as the learner wants to see."""
-        rollout, self.carry = collect(
-            self.env, self.policy, self.carry, self.learner.experience.length, self.seed, self.tally
-        )
+        with _products(self.precision):
+            return self._collected()
+
+    def _collected(self) -> Rollout:
+        wanted = self.learner.experience
+        if wanted.fresh and self.learner.updates:
+            everywhere = torch.ones_like(self.carry.timestep.first)
+            self.carry = replace(self.carry, timestep=self.env.reset(where=everywhere))
+            self.tally.running_return = torch.zeros_like(self.tally.running_return)
+        if self._recorded is not None and isinstance(self.env, Held):
+            return self._collect_recorded(self._recorded, self.env)
+        told = (self.carry, wanted.length, self.seed, self.tally)
+        rollout, self.carry = collect(self.env, self.policy, *told, keep_after=wanted.after, chunk=wanted.chunk)
         return rollout
+
+    def record(self, how: Record) -> None:
+        """From now on rollouts and updates run as graphs, where they can; the numbers stay the same."""
+        self._recorded = Recorded(self._played, how)
+        if isinstance(self.learner, GradientLearner):
+            self.learner.record(how)
+
+    @property
+    def graphs(self) -> dict[str, str]:
+        """What runs as a graph now, or why it never will: ``recorded``, ``not yet``, or a reason."""
+        found = {"rollout": self._recorded}
+        if isinstance(self.learner, GradientLearner):
+            found["update"] = self.learner.recorded
+        if not isinstance(self.env, Held):
+            return dict.fromkeys(found, f"{self.env.id} does not say what tensors it holds")
+        return {name: "off" if which is None else str(which) for name, which in found.items()}
+
+    def _played(self, inputs: tuple[Any, Carry, Tensor, Tensor]) -> tuple[Any, ...]:
+        """``collect`` as a function of all that a step replaces."""
+        assert isinstance(self.env, Held)
+        held, carry, *sums = inputs
+        self.env.hold(held)
+        tally, found, wanted = EpisodeTally(*sums), Pending(), self.learner.experience
+        with torch.no_grad(), pending(found):
+            rollout, carry = played(
+                self.env, self.policy, carry, wanted.length, self.seed, tally, wanted.after, wanted.chunk
+            )
+        return rollout, carry, self.env.held(), tally.running_return, tally.sums, found, found.flag()
+
+    def _collect_recorded(self, recorded: Recorded[tuple[Any, ...]], env: Held) -> Rollout:
+        inputs = (env.held(), self.carry, self.tally.running_return, self.tally.sums)
+        rollout, self.carry, held, self.tally.running_return, self.tally.sums, found, flag = recorded(inputs)
+        env.hold(held)
+        found.settle(flag)
+        own: Rollout = rollout.map(torch.clone) if recorded.recorded else rollout
+        return own
 
     def advance(self) -> dict[str, float]:
         """Collect experience, learn from it, and say how it went."""
         in_force = self.curriculum.apply(self.env, self.learner.updates / self.updates)
+        if in_force != self._in_force and self._recorded is not None:
+            self._recorded.forget()  # it holds the environment's tables of before
+        self._in_force = in_force
         with self._own_chance():
-            metrics = self.learner.update(self.collect())
+            rollout = self.collect()
+            with _products(self.precision):
+                metrics = self.learner.update(rollout)
         counts = {"update": self.learner.updates, "env_steps": self.env_steps}
         return counts | in_force | self.tally.flush() | metrics
 
-    @contextlib.contextmanager
+    @contextmanager
     def _own_chance(self) -> Iterator[None]:
         """What parts of a user's draw from torch's own generators (a dropout) is a function of seed and update, too."""
         card = [self.env.device] if self.env.device.type == "cuda" else []
@@ -139,7 +204,23 @@ class Training:
         carry = {name: value.to(self.env.device, copy=True) for name, value in groups["carry"].items()}
         self.carry = self.carry.with_tensors(carry)
         self.tally.running_return = carry["running_return"]
+        if self._recorded is not None:
+            self._recorded.forget()
         return shown
+
+
+_PRECISIONS = {"float32": "highest", "tf32": "high", "bf16": "medium"}
+
+
+@contextmanager
+def _products(precision: str) -> Iterator[None]:
+    """Within, products of float32 matrices are as precise as that."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _require_fit(env: VectorEnv, policy: CommPolicy, learner: Learner) -> None:

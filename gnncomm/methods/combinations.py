@@ -20,6 +20,18 @@ atoc = Method(
     {"comm": "attention", "topology": "knn:k=3", "scheduler": "gate", "memory": "none"},
     "each agent decides whether those near it shall share its thought",
     trained="DDPG; the gate by what talking adds to Q",
+    learner="pqn",
+    training={"losses": "atoc", "scheduler": "gate:taught=true"},
+)
+cacom = Method(
+    "cacom",
+    "CACOM",
+    "Li and Zhang 2024, AAMAS",
+    {"comm": "attention", "scheduler": "request", "codec": "lsq:bits=2"},
+    "two-bit numbers from those whose answer is worth it",
+    trained="QMIX; the gate by what an answer adds to Q",
+    learner="pqn:mixer=qmix",
+    training={"losses": "cacom", "scheduler": "request:taught=true"},
 )
 commformer = Method(
     "commformer",
@@ -29,6 +41,18 @@ commformer = Method(
     "a transformer block over a learned graph of few senders",
     released="commformer",
     trained="PPO; the graph in updates of its own, actions one agent after the other",
+    learner="ppo:graph_every=5",
+    training={"scheduler": "learned_static:share=0.4"},
+)
+commformer_gate = Method(
+    "commformer_gate",
+    "CommFormer, with a gate",
+    "Hu, Shen, Zhang and Tao 2024, arXiv:2411.00382",
+    {"comm": "commformer", "scheduler": "learned_static:gate=true", "memory": "none"},
+    "CommFormer whose agents decide at each step whether to listen",
+    trained="PPO; the graph in updates of its own, actions one agent after the other",
+    learner="ppo:graph_every=5",
+    training={"scheduler": "learned_static:share=0.4,gate=true"},
 )
 commnet = Method(
     "commnet",
@@ -38,6 +62,7 @@ commnet = Method(
     "the mean of what the others remember joins the observation",
     released="commnet_ic3net",
     trained="REINFORCE with a baseline",
+    learner="reinforce",
 )
 conv = Method(
     "conv",
@@ -53,6 +78,8 @@ dcc = Method(
     {"comm": "dcc", "rounds": 2, "share_rounds": True, "topology": "radius:r=4"},
     "ask those in view, update a cell by what comes back",
     trained="double DQN, recurrent and dueling",
+    learner="pqn",
+    training={"losses": "dcc", "scheduler": "request:taught=true"},
 )
 dgn = Method(
     "dgn",
@@ -62,6 +89,8 @@ dgn = Method(
     "two rounds of rectified attention over oneself and the three nearest; the heads read all rounds",
     released="dgn",
     trained="DQN; a loss on attention from step to step",
+    learner="pqn",
+    training={"losses": "dgn"},
 )
 dial = Method(
     "dial",
@@ -71,6 +100,7 @@ dial = Method(
     "eight bits from the memory of the step before, real numbers with noise while training",
     released="dial_dru",
     trained="Q-learning; gradients through the channel",
+    learner="pqn",
 )
 dicg = Method(
     "dicg",
@@ -80,6 +110,7 @@ dicg = Method(
     "graph convolutions whose weights are attention, added to what was observed",
     released="dicg",
     trained="PPO with a critic of the same form",
+    training={"critic": "graph"},
 )
 expocomm = Method(
     "expocomm",
@@ -89,6 +120,8 @@ expocomm = Method(
     "attention over senders 1, 2, 4, ... places away: news reach everyone in log N steps",
     released="expocomm",
     trained="IDQN or QMIX; an auxiliary loss on messages",
+    learner="pqn",
+    training={"losses": "expocomm"},
 )
 expocomm_one_peer = Method(
     "expocomm_one_peer",
@@ -98,6 +131,8 @@ expocomm_one_peer = Method(
     "one message a step, from 1, 2, 4, ... places away in turn",
     released="expocomm",
     trained="IDQN or QMIX; an auxiliary loss on messages",
+    learner="pqn",
+    training={"losses": "expocomm"},
 )
 g2anet = Method(
     "g2anet",
@@ -107,6 +142,7 @@ g2anet = Method(
     "hard attention chooses whom to hear, soft attention weighs rectified values",
     released="g2anet",
     trained="actor-critic",
+    learner="a2c",
 )
 ga_comm = Method(
     "ga_comm",
@@ -116,6 +152,7 @@ ga_comm = Method(
     "hard attention chooses whom to hear, soft attention weighs what they say",
     released="gacomm",
     trained="REINFORCE with a baseline",
+    learner="reinforce",
 )
 hetgppo = Method(
     "hetgppo",
@@ -133,6 +170,8 @@ i2c = Method(
     {"comm": "mean", "scheduler": "request", "memory": "none"},
     "a prior network decides whom to ask",
     trained="actor-critic; the prior by labels of causal effect",
+    learner="a2c",
+    training={"losses": "i2c", "scheduler": "request:taught=true", "algo": "mappo"},
 )
 ic3net = Method(
     "ic3net",
@@ -142,6 +181,7 @@ ic3net = Method(
     "CommNet with a sampled gate: each agent decides when to talk",
     released="commnet_ic3net",
     trained="REINFORCE with a baseline",
+    learner="reinforce",
 )
 informarl = Method(
     "informarl",
@@ -151,6 +191,7 @@ informarl = Method(
     "messages embedded with their distance, then attended to, among agents in range",
     released="informarl",
     trained="MAPPO, the critic on the graph",
+    training={"critic": "graph"},
 )
 magat = Method(
     "magat",
@@ -175,6 +216,7 @@ magic = Method(
     "a scheduler that sees the team draws a graph for each of two rounds of graph attention",
     released="magic",
     trained="REINFORCE with a baseline",
+    learner="reinforce",
 )
 maic = Method(
     "maic",
@@ -184,6 +226,8 @@ maic = Method(
     "incentives drawn from what others say of themselves, added to the values of actions",
     released="maic",
     trained="QMIX or QPLEX; losses on teammate models",
+    learner="pqn:mixer=qmix",
+    training={"losses": "maic", "codec": "bottleneck:sigma=0.045,beta=0"},
 )
 masia = Method(
     "masia",
@@ -192,6 +236,8 @@ masia = Method(
     {"comm": "masia"},
     "messages attend to each other; each agent looks at the result through its own gate",
     trained="QMIX or similar; reconstruction and prediction of the state",
+    learner="pqn:mixer=qmix",
+    training={"losses": "masia"},
 )
 ndq = Method(
     "ndq",
@@ -201,6 +247,8 @@ ndq = Method(
     "three noisy numbers with a price on what they tell",
     released="ndq",
     trained="QMIX or VDN; losses on what messages tell",
+    learner="pqn:mixer=qmix",
+    training={"losses": "ndq"},
 )
 schednet = Method(
     "schednet",
@@ -209,6 +257,8 @@ schednet = Method(
     {"comm": "mean:msg_channels=4", "scheduler": "topk:k=1", "memory": "none"},
     "those with the largest weights get the medium, for few numbers each",
     trained="actor-critic; the weights by a critic of their own",
+    learner="a2c",
+    training={"losses": "schednet", "scheduler": "topk:k=1,taught=true", "algo": "mappo"},
 )
 tarmac = Method(
     "tarmac",
@@ -217,6 +267,8 @@ tarmac = Method(
     {"comm": "attention:heads=1,value_channels=32,own=true", "integration": "previous", "memory": "gru"},
     "signatures and queries: receivers weigh what senders say, and themselves",
     trained="actor-critic with a central critic",
+    learner="a2c",
+    training={"algo": "mappo"},
 )
 tarmac2 = Method(
     "tarmac2",
@@ -231,6 +283,8 @@ tarmac2 = Method(
     },
     "TarMAC with a second round by the same weights",
     trained="actor-critic with a central critic",
+    learner="a2c",
+    training={"algo": "mappo"},
 )
 tarmac_ic3net = Method(
     "tarmac_ic3net",
@@ -245,6 +299,7 @@ tarmac_ic3net = Method(
     "TarMAC with IC3Net's gate: each agent decides when to talk",
     released="tarmac_ic3net",
     trained="REINFORCE with a baseline",
+    learner="reinforce",
 )
 tmc = Method(
     "tmc",
@@ -254,6 +309,8 @@ tmc = Method(
     "a message when there is something new, else the last one is read again",
     released="tmc",
     trained="QMIX; losses for smooth and robust messages",
+    learner="pqn:mixer=qmix",
+    training={"losses": "tmc"},
 )
 transformer = Method(
     "transformer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gnncomm import deprecated
@@ -34,19 +34,31 @@ class Method:
     released: str = ""
     """Name of the recorded network of the released code, which ``gnncomm.bench.reference.released`` builds."""
     trained: str = ""
-    """How its paper trains it, empty for a baseline without a paper on teams. Here all methods are trained by the one
-    PPO, without losses of their own."""
+    """How its paper trains it, in words; empty for a baseline without a paper on teams."""
+    learner: str = "ppo"
+    """The learner here that is nearest to the paper's, with settings."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """What that training has beside ``settings``: losses, a scheduler that is taught by them, a critic."""
 
     @property
     def summary(self) -> str:
-        """What it is, and how its paper trains it, in one line."""
-        return f"{self.line} (in the paper: {self.trained})" if self.trained else self.line
+        """What it is, by what it is trained and how its paper trains it, in one line."""
+        losses = self.training.get("losses")
+        how = f"by {self.learner}{f' with the losses {losses}' if losses else ''}"
+        return f"{self.line} ({how}{f'; in the paper: {self.trained}' if self.trained else ''})"
 
-    def config(self, base: TrainConfig | None = None) -> TrainConfig:
-        """``base`` with the parts of this method; what the method does not say is as ``TrainConfig`` has it."""
-        own = TrainConfig()
-        plain = {name: own[name] for name in _PARTS if name != "algo"}
-        return (own if base is None else base).replace(**plain | dict(self.settings))
+    def config(self, base: TrainConfig | None = None, *, own_training: bool = False) -> TrainConfig:
+        """``base`` with the parts of this method; what the method does not say is as ``TrainConfig`` has it.
+
+        ``own_training``: with the learner, losses and critic of its paper, too, as far as they are here; else with the
+        learner of ``base``, and no losses.
+        """
+        plain = TrainConfig()
+        known = plain if base is None else base
+        settings = {name: plain[name] for name in _PARTS if name != "algo"} | {"losses": ""} | dict(self.settings)
+        if own_training:
+            settings |= dict(self.training) | {"learner": known.learner.named(self.learner)}
+        return known.replace(**settings)
 
     def __call__(
         self, obs_dim: int, num_actions: int, num_agents: int, hidden: int = 64, seed: int = 0, **parts: Any

@@ -10,11 +10,22 @@ from gnncomm import methods
 from gnncomm.checks import integer
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.layers import names as layers
-from gnncomm.learn import PPO, Fingerprint, Learner, LearnerConfig, Parts, PPOConfig, TrainConfig
+from gnncomm.learn import (
+    Experience,
+    Fingerprint,
+    GradientConfig,
+    GradientLearner,
+    Learner,
+    LearnerConfig,
+    Parts,
+    PPOConfig,
+    TrainConfig,
+)
 from gnncomm.learn.build import assemble, build_learner
 from gnncomm.learn.naming import names_within
 from gnncomm.learn.parts import OF_THE_POLICY, fingerprints, taken
 from gnncomm.policy import CommPolicy, Integration
+from gnncomm.run import with_method
 from gnncomm.types import TeamSpec
 
 DEFAULT_PPO = PPOConfig(lr=2e-3, lr_schedule="constant", gamma=0.97, entropy=0.001, entropy_end=0.001)
@@ -83,14 +94,14 @@ class TeamConfig:
         """Policy and learner, and this configuration as it is with ``objects``: by name what has one."""
         training = self.training()
         policy = assemble(training, self.team, objects)
-        learner = build_learner(training, policy, objects)
-        kind, length = learner.experience.kind, learner.experience.length
-        if learner.policy is not policy or (kind, length) != ("rollout", self.segment):
+        learner = build_learner(training, policy, objects, self.team)
+        if learner.policy is not policy or learner.experience != Experience(self.segment):
             raise ConfigError(
-                f"learner: expected one of this policy that asks for rollouts of segment={self.segment} steps, got "
-                f"{kind!r} of {length}. Give a class or function: learner(policy, total_updates=, seed=, length=)."
+                f"learner: expected one of this policy that asks for rollouts of segment={self.segment} steps and no "
+                f"more, got {learner.experience}. Give a class or function: learner(policy, total_updates=, seed=, "
+                "length=)."
             )
-        if isinstance(learner, PPO):
+        if isinstance(learner, GradientLearner):
             _require_constant(learner.config)
         return policy, learner, self._described(objects, policy, learner)
 
@@ -129,10 +140,8 @@ def asked(
     if ppo is not None and "learner" in parts:
         raise ConfigError("Expected ppo or learner, got both. Leave one out.")
     config = TrainConfig.of(integration="previous", learner=DEFAULT_PPO if ppo is None else ppo)
-    if isinstance(name := parts.get("comm"), str) and name in methods.names():
-        config = methods.resolve(name).config(config)
-        del parts["comm"]
-    elif isinstance(name, str) and name.isidentifier():
+    config, parts = with_method(config, parts)
+    if isinstance(name := parts.get("comm"), str) and name.isidentifier():
         _require_layer(name)
     config, objects = taken(config.replace(**own, seed=seed), parts)
     leaves = {name: str(value) if isinstance(value := config[name], str) else value for name in _LEAVES}
@@ -140,7 +149,7 @@ def asked(
 
 
 def _require_constant(ppo: LearnerConfig) -> None:
-    if isinstance(ppo, PPOConfig) and ppo.lr_schedule != "constant":
+    if isinstance(ppo, GradientConfig) and ppo.lr_schedule != "constant":
         raise ConfigError(
             f"This learner has no last update: expected ppo.lr_schedule='constant', got {ppo.lr_schedule!r}."
         )

@@ -1,21 +1,25 @@
 """Policies: encoders, memories, critics, heads and the CommPolicy that joins them."""
 
-from gnncomm.policy.actions import Actions, Categorical, TanhGaussian, actions_of
+from gnncomm.policy.actions import Actions, Categorical, EpsilonGreedy, TanhGaussian, actions_of
 from gnncomm.policy.critic import CentralCritic, Critic, GroupCritic, LocalCritic
 from gnncomm.policy.encoder import Encoder
 from gnncomm.policy.encoders import AgentId, EntityEncoder, GridEncoder, MLPEncoder
 from gnncomm.policy.groups import GroupActor, GroupEncoder, GroupMemory, PerAgent, PerGroup, groups_of
 from gnncomm.policy.memory import GRU, LSTM, Memory
+from gnncomm.policy.mixers import QMIX, QPLEX, VDN, GraphMixer, Mixer, NoMixer
 from gnncomm.policy.play import Action, Play, team
 from gnncomm.policy.policy import CommPolicy, new_actor
 from gnncomm.policy.rounds import Talk, WireState, talk
 from gnncomm.policy.teams import Teams, teams_of
-from gnncomm.policy.trunks import TrunkCritic, WithState, with_state
+from gnncomm.policy.trunks import TrunkCritic, WithState, has_state, with_state
 from gnncomm.policy.values import Decision, Evaluation, Integration, PolicyState
 
 __all__ = [
     "GRU",
     "LSTM",
+    "QMIX",
+    "QPLEX",
+    "VDN",
     "Action",
     "Actions",
     "AgentId",
@@ -26,7 +30,9 @@ __all__ = [
     "Decision",
     "Encoder",
     "EntityEncoder",
+    "EpsilonGreedy",
     "Evaluation",
+    "GraphMixer",
     "GridEncoder",
     "GroupActor",
     "GroupCritic",
@@ -36,6 +42,8 @@ __all__ = [
     "LocalCritic",
     "MLPEncoder",
     "Memory",
+    "Mixer",
+    "NoMixer",
     "PerAgent",
     "PerGroup",
     "Play",
@@ -48,6 +56,7 @@ __all__ = [
     "WithState",
     "actions_of",
     "groups_of",
+    "has_state",
     "new_actor",
     "talk",
     "team",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from gnncomm import random
 from gnncomm.errors import ActionMaskError, DtypeError, ShapeError
+from gnncomm.host import refuse
 from gnncomm.policy.groups import PerAgent
 from gnncomm.types import Box, TeamSpec
 
@@ -81,6 +82,53 @@ class Categorical(nn.Module):
 
     def masked(self, logits: Tensor, action_mask: Tensor, alive: Tensor) -> Tensor:
         return mask_logits(logits, action_mask, alive)
+
+
+class EpsilonGreedy(Categorical):
+    r"""One of ``width`` actions by their values: ``logits`` are :math:`Q(a)`, ``-inf`` where an action is not allowed.
+
+    .. math::
+        \pi(a) = (1 - \epsilon) [a = \arg\max_b Q(b)] + \epsilon / n, \qquad n \text{ actions are allowed}
+
+    Explores while the policy trains and a key names the draws; in evaluation mode it is greedy, whatever the key. So
+    are the agents that run on their own. The probabilities have no gradient.
+
+    Args:
+        width: A.
+        epsilon: how often it explores; a tensor that is saved with the policy, set by whoever trains it.
+    """
+
+    epsilon: Tensor
+
+    def __init__(self, width: int, epsilon: float = 1.0) -> None:
+        super().__init__(width)
+        self.register_buffer("epsilon", torch.tensor(float(epsilon)))
+
+    def choose(self, logits: Tensor, key: int | Tensor | None, episode: Tensor, step: Tensor, agent: Tensor) -> Tensor:
+        best = logits.argmax(-1)
+        if key is None or not self.training:
+            return best
+        explores = random.uniform(random.stream(key, "explore"), episode, step, agent) < self.epsilon
+        allowed = torch.where(logits == -torch.inf, logits, torch.zeros_like(logits))
+        return torch.where(explores, choose_action(allowed, key, episode, step, agent), best)
+
+    def log_prob(self, logits: Tensor, action: Tensor) -> Tensor:
+        """``-inf`` for what it would not do; NaN where a value is NaN or infinity."""
+        return self._probabilities(logits).gather(-1, action.unsqueeze(-1)).squeeze(-1).log()
+
+    def entropy(self, logits: Tensor) -> Tensor:
+        probabilities = self._probabilities(logits)
+        entropy: Tensor = -torch.special.xlogy(probabilities, probabilities).sum(-1)
+        return entropy
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        logits = logits.detach()
+        best, action = logits.max(-1, keepdim=True)
+        allowed = (logits != -torch.inf).to(logits.dtype)
+        epsilon = self.epsilon.to(logits.dtype) if self.training else logits.new_zeros(())
+        greedy = torch.zeros_like(logits).scatter(-1, action, 1.0)
+        mixed = (1 - epsilon) * greedy + epsilon * allowed / allowed.sum(-1, keepdim=True)
+        return torch.where(best.isfinite(), mixed, torch.nan)
 
 
 class TanhGaussian(PerAgent):
@@ -201,11 +249,15 @@ def mask_logits(logits: Tensor, action_mask: Tensor, alive: Tensor) -> Tensor:
             f"Expected a bool action mask {tuple(logits.shape)}, got {action_mask.dtype} {tuple(action_mask.shape)}."
         )
     stuck = ~action_mask.any(-1)
-    if not torch.compiler.is_compiling() and bool((stuck & alive).any()):
-        *lead, agent = (stuck & alive).nonzero()[0].tolist()
-        raise ActionMaskError(
+    wrong = stuck & alive
+
+    def nothing_allowed() -> ActionMaskError:
+        *lead, agent = wrong.nonzero()[0].tolist()
+        return ActionMaskError(
             f"Agent {agent} of environment {lead[-1]} has no allowed action"
             f"{f' at step {lead[0]} of the rollout' if len(lead) > 1 else ''}: "
             "allow at least one (for instance 'stay'), or mark the agent as not alive."
         )
+
+    refuse(wrong, nothing_allowed)
     return torch.where(action_mask | stuck.unsqueeze(-1), logits, -torch.inf)

@@ -2,13 +2,12 @@
 
 ``torch.where`` and the operators broadcast in silence: one agent's observation, or an observation without its axis of
 environments, would give each agent plausible numbers. NaN in a logit would be action 0. The checks of shapes cost no
-kernel, that of numbers two kernels and one read of the device for a step.
+kernel, that of numbers two kernels for a step.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from gnncomm.errors import DtypeError, NonFiniteError, ShapeError
 from gnncomm.graph import CommGraph
+from gnncomm.host import refuse_unless_finite
 from gnncomm.types import SparseObs, TimeStep
 
 _planted: ContextVar[bool] = ContextVar("planted", default=False)
@@ -100,19 +100,20 @@ def require_finite(
     Raises:
         NonFiniteError: names environment and agent, and the first suspect that is not finite.
     """
-    if torch.compiler.is_compiling():  # a traced program asks its numbers nothing
-        return
     log_prob, value = log_prob.detach(), value.detach()
-    if math.isfinite((log_prob + value).sum().item()) or _planted.get():
-        return
-    bad = (alive & ~(log_prob.isfinite() & value.isfinite())).nonzero()
-    if not len(bad):  # of the dead, or finite numbers whose sum is not
-        return
-    env, agent = bad[0].tolist()
-    raise NonFiniteError(
-        f"Expected finite logits and value of agent {agent} in environment {env}, got log-probability "
-        f"{float(log_prob[env, agent]):g} and value {float(value[env, agent]):g}. {_cause(alive, suspects())}"
-    )
+
+    def not_finite() -> NonFiniteError | None:
+        bad = (alive & ~(log_prob.isfinite() & value.isfinite())).nonzero()
+        if not len(bad):  # of the dead, or finite numbers whose sum is not
+            return None
+        env, agent = bad[0].tolist()
+        return NonFiniteError(
+            f"Expected finite logits and value of agent {agent} in environment {env}, got log-probability "
+            f"{float(log_prob[env, agent]):g} and value {float(value[env, agent]):g}. {_cause(alive, suspects())}"
+        )
+
+    if not _planted.get():
+        refuse_unless_finite((log_prob + value).sum(), not_finite)
 
 
 def _cause(alive: Tensor, suspects: Mapping[str, Tensor]) -> str:

@@ -7,6 +7,7 @@ would alone: no layer that looks across rows, such as batch normalisation.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from dataclasses import replace
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ConfigError, ShapeError
-from gnncomm.policy.encoder import Encoder, require_floats
+from gnncomm.policy.encoder import Encoder, ReadsSparse, encoded, require_floats
 from gnncomm.policy.groups import PerAgent
 from gnncomm.registry import Remembers
 from gnncomm.types import Observation, SparseObs
@@ -37,7 +38,7 @@ def flat(obs: Observation, width: int, like: Tensor) -> Tensor:
     return dense.to(like.dtype)
 
 
-class MLPEncoder(Remembers, nn.Module):
+class MLPEncoder(Remembers, ReadsSparse):
     r"""A perceptron of L layers, the first of which is an ``Encoder``.
 
     .. math:: x = ReLU(W_L \dots ReLU(W_1 o + b_1) \dots + b_L)
@@ -46,18 +47,20 @@ class MLPEncoder(Remembers, nn.Module):
         obs_dim: D.
         hidden: H, width of every layer.
         layers: L >= 1.
+        layer_norm: normalise what enters each ReLU, see ``Encoder``.
     """
 
-    def __init__(self, obs_dim: int, hidden: int, layers: int = 2) -> None:
+    def __init__(self, obs_dim: int, hidden: int, layers: int = 2, layer_norm: bool = False) -> None:
         super().__init__()
         if layers < 1:
             raise ConfigError(f"MLPEncoder: expected layers >= 1, got {layers}.")
-        more = [part for _ in range(layers - 1) for part in (_orthogonal(nn.Linear(hidden, hidden)), nn.ReLU())]
-        self.net = nn.Sequential(Encoder(obs_dim, hidden), *more)
+        norm = [nn.LayerNorm(hidden)] if layer_norm else []
+        more = [[_orthogonal(nn.Linear(hidden, hidden)), *copy.deepcopy(norm), nn.ReLU()] for _ in range(layers - 1)]
+        self.net = nn.Sequential(Encoder(obs_dim, hidden, layer_norm), *itertools.chain(*more))
 
     def forward(self, obs: Observation) -> Tensor:
-        encoded: Tensor = self.net(obs)
-        return encoded
+        rows: Tensor = self.net(obs)
+        return rows
 
 
 class GridEncoder(Remembers, nn.Module):
@@ -149,7 +152,7 @@ class EntityEncoder(Remembers, nn.Module):
         return torch.relu(self.lin(torch.cat([pooled, rest], -1)))
 
 
-class AgentId(PerAgent):
+class AgentId(PerAgent, ReadsSparse):
     """``encoder`` of ``[o, one-hot of the agent's number]``, so that agents with the same weights may act differently.
 
     Args:
@@ -174,8 +177,7 @@ class AgentId(PerAgent):
                 "agent_id for teams of changing size."
             )
         number = torch.arange(self.num_agents, device=values.device) if self.only is None else self.only
-        encoded: Tensor = self.encoder(self._with_number(obs, torch.as_tensor(number, device=values.device)))
-        return encoded
+        return encoded(self.encoder, self._with_number(obs, torch.as_tensor(number, device=values.device)))
 
     def _with_number(self, obs: Observation, number: Tensor) -> Observation:
         if isinstance(obs, SparseObs):

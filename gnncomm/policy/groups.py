@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ConfigError
+from gnncomm.policy.encoder import ReadsSparse, encoded
 from gnncomm.policy.memory import Memory
 from gnncomm.types import Group, Observation, SparseObs, TeamSpec
 
@@ -90,30 +91,30 @@ class PerGroup(PerAgent):
         return torch.cat(list(values), dim).index_select(dim, self.order)
 
 
-class GroupEncoder(PerGroup):
+class GroupEncoder(PerGroup, ReadsSparse):
     """``[..., N, D]`` -> ``[..., N, H]``: each group reads the first so many numbers that are its own."""
 
     def of_agent(self, index: int) -> nn.Module:
         return _Narrow(super().of_agent(index), self.groups[self._place(index)[0]].obs_dim)
 
     def forward(self, obs: Observation) -> Tensor:
-        encoded = []
+        rows = []
         for number, part in enumerate(self.parts):
             if isinstance(obs, SparseObs):
                 mine: Observation = replace(obs, index=self.rows(number, obs.index), value=self.rows(number, obs.value))
             else:
                 mine = self.rows(number, obs)
-            encoded.append(part(_narrow(mine, self.groups[number].obs_dim)))
-        return self.together(encoded)
+            rows.append(encoded(part, _narrow(mine, self.groups[number].obs_dim)))
+        return self.together(rows)
 
 
-class _Narrow(nn.Module):
+class _Narrow(ReadsSparse):
     def __init__(self, encoder: nn.Module, width: int) -> None:
         super().__init__()
         self.encoder, self.width = encoder, width
 
-    def forward(self, obs: Observation) -> Any:
-        return self.encoder(_narrow(obs, self.width))
+    def forward(self, obs: Observation) -> Tensor:
+        return encoded(self.encoder, _narrow(obs, self.width))
 
 
 def _narrow(obs: Observation, width: int) -> Observation:
@@ -150,6 +151,7 @@ class GroupMemory(Memory, PerAgent):
 
     def __init__(self, groups: Sequence[Group], parts: Sequence[Memory]) -> None:
         super().__init__(parts[0].hidden)
+        self.state_dim = parts[0].state_dim
         self.each = PerGroup(groups, parts)
 
     def of_agent(self, index: int) -> nn.Module:
@@ -160,10 +162,6 @@ class GroupMemory(Memory, PerAgent):
         first = self.each.parts[0]
         assert isinstance(first, Memory)
         return first
-
-    @property
-    def state_dim(self) -> int:
-        return self._first.state_dim
 
     def output(self, state: Tensor) -> Tensor:
         return self._first.output(state)

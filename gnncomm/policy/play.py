@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 
 from torch import Tensor
 
+from gnncomm.host import may_ask
 from gnncomm.policy.policy import CommPolicy
 from gnncomm.policy.values import Decision, PolicyState
 from gnncomm.types import TimeStep, VectorEnv
@@ -51,7 +52,7 @@ class Play(Generic[ActedT]):
             after = self.env.step(acted.action)
             yield self.now, acted, after
             done = after.done
-            self.now = self.env.reset(where=done) if bool(done.any()) else after
+            self.now = self.env.reset(where=done) if not may_ask(done.device) or bool(done.any()) else after
 
 
 def team(policy: CommPolicy, state: PolicyState, key: int | Tensor | None) -> Callable[[TimeStep], Decision]:

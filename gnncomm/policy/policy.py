@@ -14,11 +14,12 @@ from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.policy import checks
-from gnncomm.policy.actions import Actions, Categorical
+from gnncomm.policy.actions import Actions, Categorical, EpsilonGreedy
 from gnncomm.policy.critic import Critic, LocalCritic
-from gnncomm.policy.encoder import Encoder, living_obs, require_floats
+from gnncomm.policy.encoder import Encoder, encoded, living_obs, require_floats
 from gnncomm.policy.groups import PerAgent
 from gnncomm.policy.memory import GRU, Memory
+from gnncomm.policy.mixers import Mixer, NoMixer
 from gnncomm.policy.rounds import Talk, WireState, talk
 from gnncomm.policy.teams import Teams
 from gnncomm.policy.values import Decision, Evaluation, Integration, PolicyState
@@ -31,10 +32,12 @@ class _Heard(Batch):
     """Features of a rollout, and what its rounds left behind; names as in ``Evaluation``."""
 
     features: Tensor  # [T, B, N, H]
+    rows: Tensor  # [T, B, N, H]
     choice_log_prob: Tensor
     entropy: Tensor
     cost: Tensor
     baseline: Tensor
+    heard: Tensor
 
 
 class CommPolicy(nn.Module):
@@ -51,7 +54,8 @@ class CommPolicy(nn.Module):
         integration: where communication stands, see ``Integration``.
         wire: topology, scheduler and channel.
         critic: a ``Critic``, ``LocalCritic`` of width H if None. Where the scheduler samples, there is one more
-            of its kind for each round (``baselines``): the baseline of the choices that are made there.
+            of its kind for each round (``baselines``): the baseline of the choices that are made there. Where
+            ``actions`` is ``EpsilonGreedy``, a ``Mixer`` of their values, ``NoMixer`` if None.
         encoder: any module that turns an ``Observation`` of width D into rows of width H, for any leading axes and for
             none; ``Encoder`` if None.
         actor: any module from rows of width H to the ``actions.width`` numbers that tell the distribution of actions.
@@ -67,7 +71,7 @@ class CommPolicy(nn.Module):
         memory: Memory | None = None,
         integration: Integration | str = Integration.BEFORE,
         wire: Wire | None = None,
-        critic: Critic | None = None,
+        critic: Critic | Mixer | None = None,
         *,
         encoder: nn.Module | None = None,
         actor: nn.Module | None = None,
@@ -95,7 +99,12 @@ class CommPolicy(nn.Module):
         self._connect(Wire() if wire is None else wire)
         self.actions: Actions = Categorical(num_actions) if actions is None else actions
         self.actor = new_actor(hidden, self.actions.width) if actor is None else actor
-        self.critic = LocalCritic(hidden) if critic is None else critic
+        self.critic = self._judge() if critic is None else critic
+        if isinstance(self.critic, Mixer) != isinstance(self.actions, EpsilonGreedy):
+            raise ConfigError(
+                f"CommPolicy: expected a Mixer as critic of actions by their values, and of no others, got "
+                f"{type(self.critic).__name__} with {type(self.actions).__name__}."
+            )
         self.teams = Teams(teams) if teams is not None and len(set(teams)) > 1 else None
         self.baselines = nn.ModuleList(self._new_baselines())
 
@@ -103,6 +112,9 @@ class CommPolicy(nn.Module):
     def like(self) -> Tensor:
         """A weight: what this policy computes is of its type and on its device."""
         return next(self.parameters())
+
+    def _judge(self) -> Critic | Mixer:
+        return NoMixer() if isinstance(self.actions, EpsilonGreedy) else LocalCritic(self.hidden)
 
     def with_wire(self, wire: Wire) -> Self:
         """The same weights (shared, not copied) on another wire."""
@@ -181,7 +193,7 @@ class CommPolicy(nn.Module):
         require_floats(values, mine)
         if values.dtype != mine:
             obs = replace(obs, value=values.to(mine)) if isinstance(obs, SparseObs) else values.to(mine)
-        x: Tensor = self.encoder(obs)
+        x = encoded(self.encoder, obs)
         checks.require_made(f"an encoder that gives rows of width {self.hidden}", x, (*values.shape[:-1], self.hidden))
         return x
 
@@ -223,7 +235,7 @@ class CommPolicy(nn.Module):
         agent = torch.arange(alive.shape[1], device=alive.device)
         action = self.actions.choose(logits, key, timestep.key.unsqueeze(-1), timestep.step.unsqueeze(-1), agent)
         log_prob = self.actions.log_prob(logits, action)
-        value = self._judged(features, timestep)
+        value = self._value(features, logits, timestep, self._links(talked, alive))
         baseline = self._baseline(talked.rows, self._aside(x, state.memory), timestep)
         checks.require_finite(alive, log_prob + talked.log_prob.sum(-1), value, lambda: self._suspects(state))
         return Decision(action, talked.choice, log_prob, talked.log_prob, value, baseline, logits, after, talked)
@@ -231,14 +243,29 @@ class CommPolicy(nn.Module):
     def value(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None = None) -> Tensor:
         """``[B, N]``: the ``value`` of ``act`` with the same arguments, its sampled choices included."""
         state = self._entered(timestep, state, key)
-        features, _, _ = self._step(self.encode(living_obs(timestep.obs, timestep.alive)), timestep, state, key)
-        return self._judged(features, timestep)
+        alive = timestep.alive
+        features, _, talked = self._step(self.encode(living_obs(timestep.obs, alive)), timestep, state, key)
+        logits = self.logits(features, alive, timestep.action_mask) if isinstance(self.critic, Mixer) else features
+        return self._value(features, logits, timestep, self._links(talked, alive))
 
-    def _judged(self, features: Tensor, timestep: TimeStep) -> Tensor:
-        """What the critic says, one number for each agent: others would be spread over rows that they are not of."""
-        value: Tensor = self.critic(features, timestep.alive, timestep)
-        checks.require_made("a critic that gives a number for each agent", value, timestep.alive.shape)
-        return value
+    def _value(self, features: Tensor, logits: Tensor, timestep: TimeStep, heard: Tensor) -> Tensor:
+        """``[..., N]``: what the critic expects: of features, or of everyone's best action.
+
+        Values are mixed in training only, so a team that is measured may be of another size.
+        """
+        if not isinstance(self.critic, Mixer):
+            value: Tensor = self.critic(features, timestep.alive, timestep)
+            checks.require_made("a critic that gives a number for each agent", value, timestep.alive.shape)
+            return value
+        best, action = logits.max(-1)
+        return self.critic(best, best, action, timestep, heard) if self.critic.training else best
+
+    def _links(self, talked: Talk, alive: Tensor) -> Tensor:
+        """``[B, N, N]``: who heard whom in some round; ``[B, N, 0]`` where nobody looks at it."""
+        if not (isinstance(self.critic, Mixer) and self.critic.hears and self.critic.training):
+            return alive.new_zeros(*alive.shape, 0)
+        every = [graph.dense.expand(*alive.shape, -1) for graph in talked.graphs]
+        return torch.stack(every).any(0)
 
     def _entered(self, timestep: TimeStep, state: PolicyState, key: int | Tensor | None) -> PolicyState:
         """The state in which this step begins."""
@@ -305,9 +332,9 @@ class CommPolicy(nn.Module):
         logits = self.logits(heard.features, alive, timestep.action_mask)
         log_prob = self.actions.log_prob(logits, action)
         entropy = self.actions.entropy(logits) + heard.entropy
-        value = self._judged(heard.features, timestep)
+        value = self._value(heard.features, logits, timestep, heard.heard)
         judged = (log_prob, heard.choice_log_prob, entropy, value, heard.baseline, heard.cost)
-        return Evaluation(*judged, heard.features)
+        return Evaluation(*judged, heard.features, heard.rows, logits, heard.heard)
 
     def _require_state(self, state: PolicyState) -> None:
         checks.require_like("state.memory", state.memory, self.like)
@@ -337,8 +364,8 @@ class CommPolicy(nn.Module):
             if len(self.baselines):
                 aside = self._remembered(features_TBNH, timestep, state).flatten(0, 1)
         baseline = self._baseline(talked.rows, aside, folded)
-        left = (talked.log_prob, talked.entropy, talked.cost, baseline)
-        return _Heard(features_TBNH, *(value.unflatten(0, lead) for value in left))
+        left = (talked.log_prob, talked.entropy, talked.cost, baseline, self._links(talked, folded.alive))
+        return _Heard(features_TBNH, rows_TBNH, *(value.unflatten(0, lead) for value in left))
 
     def _memory_sequence(self, x_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
         first_TR = _forgetting(timestep).flatten(1)
@@ -360,7 +387,8 @@ class CommPolicy(nn.Module):
             aside = self._aside(x, state.memory)
             features, state, talked = self._step(x, now, state, choice=choice[t])
             baseline = self._baseline(talked.rows, aside, now)
-            steps.append(_Heard(features, talked.log_prob, talked.entropy, talked.cost, baseline))
+            left = (talked.log_prob, talked.entropy, talked.cost, baseline, self._links(talked, now.alive))
+            steps.append(_Heard(features, talked.rows[0], *left))
         return stack(steps)
 
 

@@ -25,6 +25,7 @@ class Teams(nn.Module):
         self.names = tuple(dict.fromkeys(teams))
         index = torch.tensor([self.names.index(team) for team in teams])
         self.register_buffer("index", index, persistent=False)  # [N]
+        self._first = {name: list(teams).index(name) for name in self.names}
 
     def within(self, graph: CommGraph) -> CommGraph:
         """The edges between agents of one team; a topology that chose its k nearest has fewer then."""
@@ -32,7 +33,7 @@ class Teams(nn.Module):
 
     def first(self, name: str) -> int:
         """The first agent of a team."""
-        return self.index.tolist().index(self.names.index(name))
+        return self._first[name]
 
 
 def teams_of(groups: Sequence[Group]) -> tuple[str, ...]:

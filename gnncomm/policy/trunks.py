@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gnncomm.errors import ShapeError
 from gnncomm.layers import CommStack
 from gnncomm.policy.critic import Critic
-from gnncomm.policy.encoder import living_obs
+from gnncomm.policy.encoder import encoded, living_obs
 from gnncomm.topology import Topology
 from gnncomm.types import TimeStep, VectorEnv
 
@@ -59,23 +59,13 @@ class TrunkCritic(Critic):
         assert timestep is not None  # a critic that looks is shown what there is
         obs = living_obs(timestep.obs, alive)
         obs = replace(obs, value=obs.value.to(features)) if not isinstance(obs, Tensor) else obs.to(features)
-        rows: Tensor = self.encoder(obs)
+        rows = encoded(self.encoder, obs)
         if self.state is not None:
-            rows = torch.relu(rows + self.state(self._state_of(timestep).to(rows)).unsqueeze(-2))
+            rows = torch.relu(rows + self.state(require_state(timestep, self.state_dim).to(rows)).unsqueeze(-2))
         if self.comm is not None and self.topology is not None:
             rows = self._rounds(self.comm, self.topology, rows, alive, timestep)
         value: Tensor = self.head(rows, alive, timestep)
         return value
-
-    def _state_of(self, timestep: TimeStep) -> Tensor:
-        state = timestep.state
-        if state is None or state.shape[-1] != self.state_dim:
-            got = "none" if state is None else list(state.shape)
-            raise ShapeError(
-                f"This critic sees the environment's state: expected timestep.state [..., S={self.state_dim}], got "
-                f"{got}. Use gnncomm.policy.WithState(env)."
-            )
-        return state
 
     @staticmethod
     def _rounds(comm: CommStack, topology: Topology, rows: Tensor, alive: Tensor, timestep: TimeStep) -> Tensor:
@@ -84,6 +74,22 @@ class TrunkCritic(Critic):
         graph = topology(alive.reshape(-1, alive.shape[-1]), pos, timestep.step.flatten(), timestep.key.flatten())
         after: Tensor = comm(rows.reshape(-1, *rows.shape[-2:]), graph)
         return after.view(*lead, *after.shape[-2:])
+
+
+def require_state(timestep: TimeStep, state_dim: int) -> Tensor:
+    """The environment's state ``[..., S]``.
+
+    Raises:
+        ShapeError: the time step shows none of that width.
+    """
+    state = timestep.state
+    if state is None or state.shape[-1] != state_dim:
+        got = "none" if state is None else list(state.shape)
+        raise ShapeError(
+            f"This critic sees the environment's state: expected timestep.state [..., S={state_dim}], got {got}. Use "
+            "gnncomm.policy.WithState(env)."
+        )
+    return state
 
 
 class WithState:
@@ -111,6 +117,11 @@ class WithState:
         return self._shown(self.env.load_state_dict(state))
 
 
+def has_state(env: VectorEnv) -> bool:
+    """Whether it tells a ``state() [B, S]``."""
+    return hasattr(env, "state") and hasattr(env, "state_dim")
+
+
 def with_state(env: VectorEnv) -> VectorEnv:
     """``env`` with its state in each time step; as it is where that is so already.
 
@@ -119,7 +130,7 @@ def with_state(env: VectorEnv) -> VectorEnv:
     """
     if isinstance(env, WithState):
         return env
-    if not (hasattr(env, "state") and hasattr(env, "state_dim")):
+    if not has_state(env):
         raise ShapeError(f"{env.id} tells no state() of width state_dim: expected another critic than 'state'.")
     shown: VectorEnv = WithState(env)  # the rest by __getattr__
     return shown

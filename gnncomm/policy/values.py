@@ -61,3 +61,6 @@ class Evaluation(Batch):
     baseline: Tensor  # [T, B, N, K]
     cost: Tensor  # [T, B, N] terms of the training loss from scheduler and codec
     features: Tensor  # [T, B, N, H] that the heads read, for losses of one's own
+    rows: Tensor  # [T, B, N, H] that entered the first round of communication
+    logits: Tensor  # [T, B, N, P] that tell the distribution of the action; -inf where one of A is masked
+    heard: Tensor  # [T, B, N, N] bool: who heard whom in some round; [T, B, N, 0] where no mixer looks at it

@@ -36,7 +36,9 @@ KINDS: dict[str, Kind] = {
         Kind("encoder", "encoders", "gnncomm.policy.names:ENCODERS"),
         Kind("memory", "memories", "gnncomm.policy.names:MEMORIES"),
         Kind("critic", "critics", "gnncomm.policy.names:CRITICS"),
+        Kind("mixer", "mixers", "gnncomm.policy.names:MIXERS"),
         Kind("learner", "learners", "gnncomm.learn.names:LEARNERS"),
+        Kind("loss", "losses", "gnncomm.methods.losses:REGISTRY"),
         Kind("logger", "loggers", "gnncomm.store.loggers:LOGGERS"),
         Kind("curriculum", "curricula", "gnncomm.learn.curriculum:REGISTRY"),
     )

@@ -124,6 +124,17 @@ def added(kind: str) -> dict[str, Added]:
     return dict(sorted(found.items()))
 
 
+def strangers() -> dict[str, str]:
+    """Top-level module -> who brings it, of what installed packages name here."""
+    added = [one for by_name in _installed().values() for one in by_name.values()]
+    pairs = [
+        (source.partition(":")[0].partition(".")[0], by)
+        for one in added
+        for source, by in zip(one.sources, one.origins, strict=True)
+    ]
+    return {module: by for module, by in pairs if module != "gnncomm"}
+
+
 def reread() -> None:
     """Look again at what is installed, for instance after ``pip install`` in a notebook that is running."""
     _installed.cache_clear()

@@ -32,10 +32,15 @@ def parameters_of(maker: Any) -> list[tuple[str, Any, Any]]:
             f"Expected parameters with types that can be read, got {error} in {maker!r}. Import its types at run time."
         ) from error
     return [
-        (name, hints.get(name, str), parameter.default)
+        (name, hints.get(name) or _annotated(parameter), parameter.default)
         for name, parameter in parameters.items()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
+
+
+def _annotated(parameter: inspect.Parameter) -> Any:
+    """What a signature says that was made by hand, as that of an environment."""
+    return str if parameter.annotation is parameter.empty else parameter.annotation
 
 
 def _hints_of(maker: Any) -> dict[str, Any]:

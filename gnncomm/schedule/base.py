@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +92,7 @@ class Scheduler(Remembers, nn.Module, ABC):
     """
 
     aliases: ClassVar[tuple[str, ...]] = ()
-    num_choices: ClassVar[int] = 0
+    num_choices: int = 0
     """C, sampled decisions of each agent in a round."""
     trades: ClassVar[bool] = False
     """Whether an edge opens only as another closes, so that its schedules have ``trades``."""
@@ -133,6 +133,15 @@ class Scheduler(Remembers, nn.Module, ABC):
     @abstractmethod
     def forward(self, now: Situation) -> Schedule:
         """Decide one round."""
+
+
+@runtime_checkable
+class Taught(Protocol):
+    """A scheduler that a loss can teach, which knows what a decision changed (``gnncomm.methods.losses``)."""
+
+    def pair_logit(self, h: Tensor) -> Tensor:
+        """``[B, N, F] -> [B, N, N]`` (sender, receiver): the logit of the probability that an edge is used."""
+        ...
 
 
 def require_non_negative(scheduler: str, **values: float) -> None:

@@ -34,13 +34,15 @@ class Gate(Scheduler):
         first_silent: nobody talks at the first step of an episode, as in the reference.
         two_way: an agent that is silent hears nothing either, as in the reference's code.
         price: of talking, joins the training loss as ``price * P(talk)``.
+        taught: by a loss that labels it (``losses`` atoc, cacom): the likelier one is taken, in training, too, and is
+            no action of the policy.
 
     Raises:
         ConfigError: ``in_channels`` < 1 or a negative ``price``.
     """
 
     aliases = ("ic3net",)
-    num_choices = 1
+    num_choices: int = 1
     decider = Decider.SENDER
     needs = "the sender: its own row; with two_way the receiver, too: its own row"
 
@@ -51,31 +53,44 @@ class Gate(Scheduler):
         first_silent: bool = False,
         two_way: bool = False,
         price: float = 0.0,
+        taught: bool = False,
     ) -> None:
         super().__init__()
         require_at_least_one("Gate", in_channels=in_channels)
         require_non_negative("Gate", price=price)
         self.in_channels = in_channels
         self.delayed, self.first_silent, self.two_way, self.price = delayed, first_silent, two_way, price
+        self.taught = taught
+        if taught:
+            self.num_choices = 0
         self.lin = nn.Linear(in_channels, 2)
+
+    def pair_logit(self, h: Tensor) -> Tensor:
+        r"""The same for all who hear j: :math:`\\ell_{j1} - \\ell_{j0}`."""
+        logit_BN2: Tensor = self.lin(h)
+        return (logit_BN2[..., 1:] - logit_BN2[..., :1]).expand(*h.shape[:-1], h.shape[-2])
 
     def carried_dim(self, msg_channels: int) -> int:
         return int(self.delayed)
 
     def forward(self, now: Situation) -> Schedule:
         log_p_BN2 = self.lin(now.h).log_softmax(-1)
-        choice = self._choose(log_p_BN2, now.key, now.moment) if now.choice is None else now.choice
+        key = None if self.taught else now.key
+        choice = self._choose(log_p_BN2, key, now.moment) if now.choice is None or self.taught else now.choice
         talks_BN, state, matters_B1 = self._in_effect(choice.squeeze(-1) == 1, now.state, now.moment)
+        used, deaf = now.graph.keep_where(sender=talks_BN), ~talks_BN if self.two_way else None
+        if self.taught:
+            return Schedule(used, now.msg, state, deaf=deaf)
         p_BN2 = log_p_BN2.exp()
         return Schedule(
-            now.graph.keep_where(sender=talks_BN),
+            used,
             now.msg,
             state,
             choice,
             torch.where(matters_B1, log_p_BN2.gather(-1, choice).squeeze(-1), 0.0),
             torch.where(matters_B1, -(p_BN2 * log_p_BN2).sum(-1), 0.0),
             torch.where(matters_B1, self.price * p_BN2[..., 1], 0.0) if self.price else None,
-            deaf=~talks_BN if self.two_way else None,
+            deaf=deaf,
         )
 
     def _choose(self, log_p_BN2: Tensor, key: int | Tensor | None, moment: Moment) -> Tensor:

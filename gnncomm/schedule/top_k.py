@@ -28,7 +28,8 @@ class TopK(Scheduler):
     of those agents whom somebody could hear; ties go to the smaller index. In training the k are drawn without
     replacement with probabilities in proportion to :math:`w` (Gumbel top-k; the paper's Softmax(k) likewise samples),
     with noise from the moment. The weights learn by ``choice.largest``: what it would have brought, had j traded places
-    with the last that talked or the first that did not; the paper trains them by a critic of their own instead.
+    with the last that talked or the first that did not; with ``taught`` as in the paper, by a critic of their own (the
+    loss ``schednet``).
 
     Decided by everyone's announced weight, not by an edge's two ends. The paper realises it in a distributed way by
     contention (a back-off that shrinks with the weight); here each agent announces its weight: 16 bits of control
@@ -38,6 +39,7 @@ class TopK(Scheduler):
         in_channels: F.
         k: how many talk.
         channels: hidden width of the MLP.
+        taught: by a loss that knows what weights are worth: the policy's own does not reach them.
 
     Raises:
         ConfigError: a number below 1.
@@ -48,11 +50,15 @@ class TopK(Scheduler):
     decider = Decider.ANNOUNCED
     needs = "every agent: the announced weights of all others (or a medium with contention)"
 
-    def __init__(self, in_channels: int, k: int = 1, channels: int = 32) -> None:
+    def __init__(self, in_channels: int, k: int = 1, channels: int = 32, taught: bool = False) -> None:
         super().__init__()
         require_at_least_one("TopK", in_channels=in_channels, k=k, channels=channels)
-        self.in_channels, self.k, self.channels = in_channels, k, channels
+        self.in_channels, self.k, self.channels, self.taught = in_channels, k, channels, taught
         self.net = nn.Sequential(nn.Linear(in_channels, channels), nn.ReLU(), nn.Linear(channels, 1))
+
+    @property
+    def learns_edges(self) -> bool:
+        return not self.taught and super().learns_edges
 
     def announce(self, h: Tensor) -> Tensor:
         weight: Tensor = self.net(h).sigmoid()

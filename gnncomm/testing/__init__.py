@@ -9,6 +9,7 @@ from gnncomm.testing.channel import check_channel
 from gnncomm.testing.codec import check_codec
 from gnncomm.testing.departed import check_departed, check_masked_actions
 from gnncomm.testing.env import check_env
+from gnncomm.testing.host import no_host_reads
 from gnncomm.testing.law import LawError
 from gnncomm.testing.layer import check_layer
 from gnncomm.testing.policy import check_policy
@@ -26,4 +27,5 @@ __all__ = [
     "check_policy",
     "check_resume",
     "check_scheduler",
+    "no_host_reads",
 ]

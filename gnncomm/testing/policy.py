@@ -186,7 +186,7 @@ def _play(
         for _ in range(count):
             rollout, carry = collect(env, policy, carry, length, key, tally)
             rollouts.append(rollout)
-    return Played(tuple(rollouts), tally.episodes)
+    return Played(tuple(rollouts), int(tally.flush()["episodes"]))
 
 
 @torch.no_grad()

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from gnncomm.errors import GraphError, NonFiniteError, ShapeError
 from gnncomm.graph import CommGraph
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import Topology
+from gnncomm.host import refuse
+from gnncomm.shapes import Bool, Float
+from gnncomm.topology.base import Alive, Keys, Places, Steps, Topology
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,7 @@ class GeometricTopology(Topology):
     def near(self, distance_BNN: Float[Tensor, "B N N"]) -> CommGraph:
         """The graph of these Euclidean distances; infinite means: no edge (dead, or an agent and itself)."""
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         return self.near(distances(alive, places(type(self).__name__, alive, pos)))
 
 
@@ -46,14 +41,17 @@ def places(name: str, alive: Bool[Tensor, "B N"], pos: Float[Tensor, "B N P"] | 
         raise ShapeError(
             f"{name} needs a position per agent: expected pos {[*alive.shape, 'P']}, got {list(pos.shape)}."
         )
-    lost = (alive.unsqueeze(-1) & ~pos.isfinite()).nonzero()
-    if len(lost):
-        env, agent, axis = lost[0].tolist()
-        raise NonFiniteError(
-            f"{name} needs positions: expected finite pos for living agents, got {pos[env, agent, axis].item()} "
-            f"in environment {env}, agent {agent}, axis {axis}."
-        )
+    lost = alive.unsqueeze(-1) & ~pos.isfinite()
+    refuse(lost, lambda: _lost(name, lost, pos))
     return pos.to(torch.float32)
+
+
+def _lost(name: str, lost: Bool[Tensor, "B N P"], pos: Float[Tensor, "B N P"]) -> NonFiniteError:
+    env, agent, axis = lost.nonzero()[0].tolist()
+    return NonFiniteError(
+        f"{name} needs positions: expected finite pos for living agents, got {pos[env, agent, axis].item()} "
+        f"in environment {env}, agent {agent}, axis {axis}."
+    )
 
 
 def separation(here: Float[Tensor, "*A P"], there: Float[Tensor, "*C P"]) -> Tensor:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import DENSE_UP_TO
+from gnncomm.shapes import Float
+from gnncomm.topology.base import DENSE_UP_TO, Alive, Keys, Places, Steps
 from gnncomm.topology.cells import BRUTE_UP_TO, first_of, nearest
 from gnncomm.topology.geometric import GeometricTopology, places
 
@@ -31,22 +31,16 @@ class KNearest(GeometricTopology):
         if self.k < 1:
             raise ConfigError(f"KNearest.k counts neighbours: expected k >= 1, got {self.k}. Use Empty() for none.")
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         if alive.shape[1] <= BRUTE_UP_TO:
             return super().__call__(alive, pos, step, key)
         place_BNP = places("KNearest", alive, pos)
         index_BNk, present_BNk = nearest(alive, place_BNP, min(self.k, alive.shape[1] - 1))
-        return CommGraph.from_neighbors(index_BNk, present_BNk, validate=False)
+        return CommGraph.from_neighbors(index_BNk, present_BNk, validate=False).without_loops()
 
     def near(self, distance_BNN: Float[Tensor, "B N N"]) -> CommGraph:
         num_agents = distance_BNN.shape[-1]
         agent_N = torch.arange(num_agents, device=distance_BNN.device)
         index_BNk, far_BNk = first_of(distance_BNN, agent_N, self.k)
-        graph = CommGraph.from_neighbors(index_BNk, far_BNk.isfinite(), validate=False)
+        graph = CommGraph.from_neighbors(index_BNk, far_BNk.isfinite(), validate=False).without_loops()
         return graph.to_layout("dense") if num_agents <= DENSE_UP_TO else graph

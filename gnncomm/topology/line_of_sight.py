@@ -11,8 +11,9 @@ from torch import Tensor
 
 from gnncomm.errors import ConfigError, GraphError
 from gnncomm.graph import CommGraph
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import Topology
+from gnncomm.host import refuse
+from gnncomm.shapes import Bool, Int
+from gnncomm.topology.base import Alive, Keys, Places, Steps, Topology
 from gnncomm.topology.geometric import distances, places
 
 TABLE_UP_TO = 2**24
@@ -42,13 +43,7 @@ class LineOfSight(Topology):
             raise ConfigError(f"LineOfSight.r is a range: expected r >= 0, got {self.r}.")
         object.__setattr__(self, "walls", _text(self.walls))
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         place_BNP = places("LineOfSight", alive, pos)
         assert isinstance(self.walls, tuple)
         wall_RC = _grid(self.walls, alive.device)
@@ -60,7 +55,7 @@ class LineOfSight(Topology):
             seen_BNN = visible(wall_RC, number_BN.unsqueeze(2), number_BN.unsqueeze(1))
         distance_BNN = distances(alive, place_BNP)
         heard_BNN = (distance_BNN <= distance_BNN.new_full((), self.r)) & distance_BNN.isfinite() & seen_BNN
-        return CommGraph.from_dense(heard_BNN, validate=False)
+        return CommGraph.from_dense(heard_BNN, validate=False).without_loops()
 
     def _cells(self, alive: Tensor, place_BNP: Tensor, wall_RC: Tensor) -> tuple[Tensor, Tensor]:
         rows, columns = wall_RC.shape
@@ -69,13 +64,16 @@ class LineOfSight(Topology):
         cell_BN2 = (place_BNP + 0.5).floor()
         down_BN, right_BN = cell_BN2.unbind(-1)
         inside_BN = (down_BN >= 0) & (down_BN < rows) & (right_BN >= 0) & (right_BN < columns)
-        lost = (alive & ~inside_BN).nonzero()
-        if len(lost):
-            env, agent = lost[0].tolist()
-            raise GraphError(
+        lost = alive & ~inside_BN
+
+        def off() -> GraphError:
+            env, agent = lost.nonzero()[0].tolist()
+            return GraphError(
                 f"LineOfSight reads a map: expected pos within {rows} rows and {columns} columns, "
                 f"got {place_BNP[env, agent].tolist()} in environment {env}, agent {agent}."
             )
+
+        refuse(lost, off)
         row_BN, column_BN = torch.where(inside_BN.unsqueeze(-1), cell_BN2, 0.0).to(torch.int64).unbind(-1)
         return row_BN, column_BN
 

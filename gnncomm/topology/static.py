@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from gnncomm.graph import CommGraph, Layout
-from gnncomm.graph.tracing import apart
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import DENSE_UP_TO, Topology
+from gnncomm.host import apart
+from gnncomm.topology.base import DENSE_UP_TO, Alive, Keys, Places, Steps, Topology
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,7 @@ class StaticTopology(Topology):
     def edges(self, num_agents: int) -> tuple[Tensor, Tensor]:
         """Senders and receivers, int64 ``[E]`` each; repeated edges count once."""
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         return static_graph(self, alive.shape[1], alive.device).among(alive)
 
 
@@ -44,6 +37,8 @@ def static_graph(topology: StaticTopology, num_agents: int, device: torch.device
     with apart():
         edges_2E = torch.stack(topology.edges(num_agents))
         graph = CommGraph.from_edge_index(edges_2E.to(device), num_agents, coalesce=True)
+        if not bool((edges_2E[0] == edges_2E[1]).any()):
+            graph = graph.without_loops()
         if num_agents <= DENSE_UP_TO or 4 * graph.num_edges >= num_agents**2:
             return graph.to_layout(Layout.DENSE)
         if int(graph.in_degree.max()) * num_agents <= 2 * graph.num_edges:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 
@@ -10,8 +11,8 @@ from torch import Tensor
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import Topology, steps_of
+from gnncomm.host import may_ask
+from gnncomm.topology.base import Alive, Keys, Places, Steps, Topology, steps_of
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,10 @@ class TimeSchedule(Topology):
         if self.period < 1:
             raise ConfigError(f"TimeSchedule.period counts steps: expected period >= 1, got {self.period}.")
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         turn_S: Tensor = (steps_of(step, alive) // self.period) % len(self.parts)
-        turns: list[int] = turn_S.unique().tolist() or [0]
+        turns: Iterable[int] = range(len(self.parts))
+        if may_ask(turn_S.device):
+            turns = turn_S.unique().tolist() or [0]
         graphs = [self.parts[turn](alive, pos, step, key).only(turn_S == turn) for turn in turns]
         return reduce(operator.or_, graphs)

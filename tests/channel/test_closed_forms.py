@@ -28,9 +28,9 @@ EPISODES = 20_000
 class Sum(Memory):
     """Remembers the sum of all rows."""
 
-    @property
-    def state_dim(self) -> int:
-        return self.hidden
+    def __init__(self, hidden: int) -> None:
+        super().__init__(hidden)
+        self.state_dim = hidden
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         return state + x, state + x

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from gnncomm.cli.output import Output
 from gnncomm.cli.parse import output_file
 from gnncomm.cli.plot import short_names
 from gnncomm.errors import ConfigError
+from gnncomm.registry import make
 from gnncomm.store import RunDir
 
 NEST = "(" * 300 + "ring" + ")" * 300
@@ -196,24 +197,21 @@ LONG = [
 
 
 @pytest.mark.parametrize(("action", "code"), [("SIG_DFL", 129), ("SIG_IGN", 143)])
-def test_a_hangup_saves_and_one_that_is_ignored_is_ignored(action: str, code: int, tmp_path: Path) -> None:
+def test_a_hangup_saves_and_one_that_is_ignored_is_ignored(action: str, code: int, tmp_path: Path, python: Any) -> None:
     program = f"import signal, sys; signal.signal(signal.SIGHUP, signal.{action}); "
     program += "from gnncomm.cli import main; sys.exit(main())"
-    with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", program, *LONG, "--out", "run"], cwd=tmp_path, stdout=subprocess.PIPE
-    ) as process:
-        log = tmp_path / "runs" / "run" / "metrics.jsonl"
-        until = time.monotonic() + 60
-        while not (log.exists() and log.stat().st_size) and time.monotonic() < until:
-            time.sleep(0.02)
-        process.send_signal(signal.SIGHUP)
-        if code == 143:
-            time.sleep(0.5)
-            assert process.poll() is None
-            process.send_signal(signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert b"saved in run at" in said
+    process = python.begin("-c", program, *LONG, "--out", "run", folder=tmp_path)
+    log = tmp_path / "runs" / "run" / "metrics.jsonl"
+    until = time.monotonic() + 60
+    while not (log.exists() and log.stat().st_size) and time.monotonic() < until:
+        time.sleep(0.02)
+    os.kill(process, signal.SIGHUP)
+    if code == 143:
+        time.sleep(0.5)
+        os.kill(process, signal.SIGTERM)  # fails if it has ended
+    done = python.end()
+    assert done.returncode == code
+    assert "saved in run at" in done.stdout
     assert list((tmp_path / "runs" / "run" / "checkpoints").glob("step_*"))
 
 
@@ -331,10 +329,8 @@ def test_what_a_stream_cannot_spell_is_replaced_and_a_stream_that_breaks_is_left
     assert (tmp_path / "ascii").read_text() == "8.2 +- 0.1 - ? [x]\n"
 
 
-def test_the_module_is_the_command(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "gnncomm", "eval", "nowhere"], cwd=tmp_path, capture_output=True, text=True, timeout=60
-    )
+def test_the_module_is_the_command(tmp_path: Path, python: Any) -> None:
+    done = python.run("-m", "gnncomm", "eval", "nowhere", folder=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (66, 1)
 
 
@@ -370,3 +366,19 @@ def test_numbers_are_kept_before_they_are_shown(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ZeroDivisionError):
         main(["eval", "run", "--episodes", "4", "--json", "kept.json"])
     assert json.loads((tmp_path / "kept.json").read_text())["episodes"] == 4
+
+
+def test_a_fault_of_a_plugin_is_said_to_be_its(
+    installed: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["from gnncomm.policy import Memory", "class Broken(Memory):", "    def __init__(self, hidden: int):"]
+    (tmp_path / "faulty_parts.py").write_text("\n".join([*lines, "        super().__init__()"]))
+    monkeypatch.syspath_prepend(tmp_path)
+    installed("gnncomm.memories", broken="faulty_parts:Broken")
+    try:
+        make("memory", "broken", hidden=8)
+    except TypeError as error:
+        line, code = faults.explain(error)
+    assert "faulty_parts.py:4" in line
+    assert "fault of the entry point faulty_parts:Broken" in line
+    assert code == 70

@@ -10,7 +10,7 @@ from scipy import stats
 from torch import Tensor
 
 from gnncomm import codec
-from gnncomm.codec import DRU, Bottleneck, Codec, Dithered, GumbelSymbols, KeepLargest, Quantise
+from gnncomm.codec import DRU, LSQ, Bottleneck, Codec, Dithered, GumbelSymbols, KeepLargest, Quantise
 from gnncomm.errors import ConfigError
 from gnncomm.types import Moment
 
@@ -24,6 +24,7 @@ ALL = {
     "gumbel_symbols": "gumbel_symbols:symbols=3",
     "quantise": "quantise:bits=3,limit=2",
     "keep_largest": "keep_largest:k=2",
+    "lsq": "lsq:bits=3,step=0.3",
 }
 M = 7
 
@@ -300,3 +301,30 @@ def test_float32_is_the_message_itself() -> None:
     assert coded.msg is msg
     assert coded.bits.unique().tolist() == [64.0 * M]
     assert isinstance(codec.resolve(codec.Float32()), Codec)
+
+
+def test_learned_steps_by_hand() -> None:
+    """z / s = -4, 0.2, 0.6, 1.8 with one level on each side of 0; the slope by s is -1 - 0.2 + 0.4 + 1, over 2."""
+    subject, now = LSQ(bits=2, step=0.5), moment(1)
+    msg = torch.tensor([[[-2.0, 0.1, 0.3, 0.9]]], requires_grad=True)
+    coded = subject(msg, now)
+    assert coded.msg.flatten().tolist() == [-0.5, 0.0, 0.5, 0.5]
+    assert coded.bits.tolist() == [[8.0]]
+    coded.msg.sum().backward()
+    assert msg.grad is not None
+    assert msg.grad.flatten().tolist() == pytest.approx([0.0, 1.0, 1.0, 0.0])
+    assert subject.step.grad is not None
+    assert subject.step.grad.item() == pytest.approx(0.1)
+
+
+@pytest.mark.slow
+def test_learned_steps_fit_what_is_said() -> None:
+    """Of numbers a hundred times as small, the step becomes so small, too; the best uniform one is near 0.5 sigma."""
+    torch.manual_seed(0)
+    subject, msg, now = LSQ(bits=3, step=1.0), 0.01 * torch.randn(64, 1, 8), moment(64)
+    optimizer = torch.optim.Adam(subject.parameters(), lr=0.01)
+    for _ in range(600):
+        optimizer.zero_grad()
+        (subject(msg, now).msg - msg).square().mean().mul(1e4).backward()
+        optimizer.step()
+    assert 0.003 < abs(subject.step.item()) < 0.01

@@ -24,6 +24,7 @@ def beside(name: str) -> ModuleType:
 
 
 beside("parts")
+beside("tape")
 mode = beside("mode")
 
 

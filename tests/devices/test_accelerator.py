@@ -165,7 +165,7 @@ def test_a_team_of_separate_agents_chooses_what_the_policy_chose() -> None:
 
 def test_a_run_is_trained_resumed_loaded_evaluated_and_recorded(tmp_path: Path) -> None:
     config = TrainConfig.of(
-        "predator_prey", num_envs=16, rollout=4, steps=16 * 4 * 4, hidden=H, device=DEVICE, save_every=1
+        env="predator_prey", num_envs=16, rollout=4, steps=16 * 4 * 4, hidden=H, device=DEVICE, save_every=1
     )
     train(config, tmp_path / "run", stop=lambda: True)
     resumed = train(config, tmp_path / "run", resume=True)

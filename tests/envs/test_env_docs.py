@@ -11,6 +11,7 @@ import pytest
 
 from gnncomm import envs
 from gnncomm.errors import ConfigError
+from gnncomm.registry import describe
 
 PAGES = Path(__file__).parents[2] / "docs" / "envs"
 BLOCKS = [
@@ -94,3 +95,10 @@ def test_the_page_says_what_the_constructor_accepts(name: str) -> None:
                 assert not any(word in found for word in WORDS) or parameter.name == "shape", (parameter.name, values)
             else:
                 assert found.endswith(f"expected {message}"), parameter.name
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_every_setting_says_what_it_means(name: str) -> None:
+    settings = describe("env", name).parameters
+    assert settings
+    assert [one.name for one in settings if not one.line] == []

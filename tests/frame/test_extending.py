@@ -61,9 +61,10 @@ def test_each_part_of_the_page_is_short() -> None:
         "Codec",
         "Channel",
         "Environment",
-        "Encoder and critic",
+        "Encoder, memory and critic",
         "Learner",
         "Logger",
+        "Method and curriculum",
     )
     for title in short:
         code = "".join(re.findall(r"^```python\n(.*?)^```$", sections[title], re.S | re.M))

@@ -48,6 +48,8 @@ def test_it_is_bootstrapped_from_its_last_observation() -> None:
     )
     target = PPO(policy, config, 1)._targets(rollout).value
     torch.testing.assert_close(target[1, :, RIGHT], rollout.reward[1, :, RIGHT] + 0.5 * expected)
+    shared = PPO(policy, replace(config, shared_reward=1.0), 1)._targets(rollout).value
+    torch.testing.assert_close(shared[1, :, RIGHT], rollout.reward[1].sum(-1) / 3 + 0.5 * expected)
     after = PPO(policy, replace(config, team_reward_after_death=True, shared_reward=1.0), 1)._targets(rollout).value
     whole = rollout.reward[1].sum(-1) / 3
     torch.testing.assert_close(after[1, :, RIGHT], whole + 0.5 * expected)

@@ -103,6 +103,7 @@ CODEC = {
         "gumbel_symbols": "symbols=3",
         "quantise": "bits=5,limit=4",
         "keep_largest": "k=3",
+        "lsq": "bits=4",
     }.items()
 }
 SCHEDULER: dict[str, Callable[[int], schedule.Scheduler]] = {
@@ -116,6 +117,8 @@ SCHEDULER: dict[str, Callable[[int], schedule.Scheduler]] = {
     "gumbel_edges, undirected": lambda n: schedule.GumbelEdges(H, undirected=True, self_loops="learned"),
     "hard_soft": lambda n: schedule.HardSoft(H, price=0.1),
     "learned_static": lambda n: schedule.LearnedStatic(n, k=1),
+    "learned_static, gated": lambda n: schedule.LearnedStatic(n, k=1, gate=True, in_channels=H),
+    "gate, taught": lambda n: schedule.Gate(H, taught=True),
 }
 MEMORY: dict[str, type[Memory]] = {"Memory": Memory, "GRU": GRU, "LSTM": LSTM}
 CRITIC = ["LocalCritic", "CentralCritic"]
@@ -131,7 +134,7 @@ FACTORS = {
     "topology": ["erdos_renyi", "full", "k_nearest", "line", "one_peer_exponential"],
     "cell": [f"{i} {m}" for i in Integration for m in MEMORY if (i, m) != (Integration.PREVIOUS, "Memory")],
     "channel": ["byzantine", "delay", "flip", "ideal", "jitter", "loss", "noise", "a + b + c"],
-    "codec": [name for name in CODEC if name != "bfloat16"],
+    "codec": [name for name in CODEC if name not in ("bfloat16", "lsq")],
     "scheduler": [name for name in SCHEDULER if ", " not in name],
     "critic": CRITIC,
     "env": [f"{name} {form}" for name in ENV for form in ("flat", "sparse")],

@@ -13,7 +13,7 @@ from torch_geometric.nn.aggr import MaxAggregation, MeanAggregation, SumAggregat
 
 from gnncomm.errors import ShapeError
 from gnncomm.graph import CommGraph, Layout
-from gnncomm.layers import AttentionComm, CommLayer, ConvComm, MeanComm, attending
+from gnncomm.layers import AttentionComm, CommLayer, ConvComm, MeanComm, fused
 from gnncomm.layers.names import LAYERS, make_layer
 
 F, N, B = 8, 6, 3
@@ -229,9 +229,9 @@ class Sharper(AttentionComm):
 
 
 def dense_calls(layer: CommLayer, monkeypatch: pytest.MonkeyPatch) -> int:
-    calls, run = [], attending.attend
+    calls, run = [], fused.attend
     with monkeypatch.context() as patch:
-        patch.setattr(attending, "attend", lambda *args: (calls.append(None), run(*args))[1])
+        patch.setattr(fused, "attend", lambda *args: (calls.append(None), run(*args))[1])
         layer(rows(), graph_of("dense"))
     return len(calls)
 

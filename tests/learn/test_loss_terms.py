@@ -68,8 +68,8 @@ def test_explained_variance_by_hand() -> None:
     """Errors 0, 1, 0 have the variance 2/9, returns 0, 2, 4 have 8/3; the dead do not count."""
     value, returns = torch.tensor([0.0, 1.0, 4.0, math.nan]), torch.tensor([0.0, 2.0, 4.0, 9.0])
     alive = torch.tensor([True, True, True, False])
-    assert explained_variance(value, returns, alive) == pytest.approx(1 - (2 / 9) / (8 / 3), rel=1e-6)
-    assert math.isnan(explained_variance(value, torch.ones(4), alive))
+    assert float(explained_variance(value, returns, alive)) == pytest.approx(1 - (2 / 9) / (8 / 3), rel=1e-6)
+    assert math.isnan(float(explained_variance(value, torch.ones(4), alive)))
 
 
 def test_a_term_is_logged_as_it_is_and_weighs_what_it_says(made: Callable[..., Made]) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from gnncomm.errors import ConfigError, ResourceError
-from gnncomm.learn import PPOConfig, TrainConfig, resources
+from gnncomm.learn import PPOConfig, TrainConfig, Training, resources
 from gnncomm.learn.build import build, make_env
+from gnncomm.learn.outline import outline
 from gnncomm.multiagent import MultiAgentLearner
 from gnncomm.run import train
 
@@ -45,6 +46,22 @@ def test_the_environments_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert one > 0
     assert two == 1000 * one
     resources.require_memory(config)
+
+
+def test_a_replay_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the bound, and to the byte by the outline; one that cannot fit is refused, however small the rest."""
+    kept: dict[int, int] = {}
+    for buffer in (200, 1000):
+        config = SMALL.replace(learner=f"iql:buffer={buffer}")
+        learner = Training.of(config).learner
+        tensors = learner.state()[0]["replay"].values()
+        kept[buffer] = sum(value.numel() * value.element_size() for value in tensors)
+        assert 0.5 < resources._with_environments(config)["replay"] / kept[buffer] <= 1.0
+    low, high = (outline(SMALL.replace(learner=f"iql:buffer={buffer}")).memory for buffer in kept)
+    assert high - low == pytest.approx(kept[1000] - kept[200], rel=0.02)
+    monkeypatch.setattr(resources, "memory_of", lambda _: 2**30)
+    with pytest.raises(ResourceError, match=r"replay 31\.\d GiB.* or a smaller learner.buffer"):
+        train(SMALL.replace(learner="qmix:buffer=100000000"))
 
 
 def test_what_is_small_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

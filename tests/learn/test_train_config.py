@@ -17,7 +17,7 @@ BAD_PPO: list[tuple[str, list[Any]]] = [
     ("lam", [1.5, -0.1, NAN]),
     ("shared_reward", [-0.1, 1.1, NAN]),
     ("clip", [0.0, -0.2, NAN, INF]),
-    ("max_grad_norm", [0.0, -1.0, NAN, INF]),
+    ("max_grad_norm", [-1.0, NAN, INF]),
     ("entropy", [-0.1, NAN, INF]),
     ("entropy_end", [-0.1, NAN, INF]),
     ("value_coef", [-0.5, NAN, INF]),

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from gnncomm.bench.reference.maic import MAICNetwork, attention_entropy, gaussian_kl
+from gnncomm.bench.reference.maic import MAICNetwork
 from gnncomm.layers.maic import MAICComm
+from gnncomm.methods.losses.maic import attention_entropy, gaussian_kl
 from gnncomm.testing import check_layer
 from gnncomm.topology import Empty, Full
 

@@ -226,6 +226,7 @@ def test_masked_actions_have_no_probability() -> None:
     want = torch.distributions.Categorical(logits=allowed)
     evaluation = subject.unroll(stack([now]), decision.action.unsqueeze(0), state)
     torch.testing.assert_close(evaluation.log_prob[0], want.log_prob(decision.action))
+    torch.testing.assert_close(evaluation.logits[0], allowed)
     probs = allowed.softmax(-1)
     entropy = -torch.where(mask, probs * probs.clamp(min=1e-30).log(), 0.0).sum(-1)
     torch.testing.assert_close(evaluation.entropy[0], entropy)

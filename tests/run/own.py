@@ -15,7 +15,7 @@ from gnncomm.codec import Codec, Field, Fixed, Packet
 from gnncomm.gradients import straight_through
 from gnncomm.graph import CommGraph
 from gnncomm.layers import CommLayer
-from gnncomm.learn import Experience, Rollout, Term, adam_slots, masked_mean, restore_adam
+from gnncomm.learn import Experience, Rollout, Term, masked_mean, optimizer_slots, restore_optimizer
 from gnncomm.learn.learner import Groups
 from gnncomm.policy import GRU, CommPolicy, Evaluation
 from gnncomm.topology import Topology
@@ -100,7 +100,7 @@ class Forgetful(GRU):
         return super().unroll(x, 0.9 * state, first)
 
 
-class Reinforce:
+class PlainGradient:
     """Williams 1992, with the mean return as baseline."""
 
     def __init__(
@@ -126,10 +126,10 @@ class Reinforce:
         return {"loss": loss.item()}
 
     def state(self) -> tuple[Groups, dict[str, Any]]:
-        return {"adam": adam_slots(self.optimizer), "baseline": {"mean": self.mean}}, {"updates": self.updates}
+        return {"adam": optimizer_slots(self.optimizer), "baseline": {"mean": self.mean}}, {"updates": self.updates}
 
     def restore(self, groups: Mapping[str, Mapping[str, Tensor]], counters: Mapping[str, Any]) -> None:
-        restore_adam(self.optimizer, groups["adam"])
+        restore_optimizer(self.optimizer, groups["adam"])
         self.mean, self.updates = groups["baseline"]["mean"].clone(), int(counters["updates"])
 
 

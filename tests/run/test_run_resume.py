@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnncomm.learn import PPOConfig, TrainConfig, Training
+from gnncomm.learn import LearnerConfig, PPOConfig, TrainConfig, Training
+from gnncomm.learn.names import LEARNERS
 from gnncomm.run import train
 from gnncomm.store import RunDir
 from gnncomm.testing import LawError
@@ -94,6 +96,20 @@ class Trainings:
         groups, counters = state.state()
         named = {f"{group}.{name}": value for group, tensors in groups.items() for name, value in tensors.items()}
         return named | {name: torch.tensor(value) for name, value in counters.items()}
+
+
+SMALL: dict[str, dict[str, Any]] = {
+    name: {"buffer": 8, "batch": 2, "gradient_steps": 2, "target_every_gradient_steps": 3}
+    for name in ("dqn", "iql", "maddpg", "qmix", "qplex", "vdn")
+} | {"coma": {"target_every_critic_steps": 4}, "ppo": {"minibatches": 2, "chunk": 1}, "pqn": {"minibatches": 2}}
+
+
+@pytest.mark.parametrize("name", LEARNERS.names())
+def test_every_learner_goes_on_as_if_it_had_not_stopped(tiny: Tiny, name: str, tmp_path: Path) -> None:
+    """Whatever is registered: targets, mixers, normalisers, replays and all."""
+    learner = replace(LearnerConfig.of(name), **SMALL.get(name, {}))
+    relay = {"env": "relay", "env_settings": {"num_agents": 2, "num_symbols": 2, "steps": 2}}
+    check_resume(Trainings(tiny(**relay, num_envs=2, rollout=2, hidden=4, learner=learner)), tmp_path)
 
 
 @pytest.mark.parametrize("changes", CONFIGS.values(), ids=CONFIGS.keys())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from gnncomm.bench.reference.base import RecordedCase, Reference
-from gnncomm.shapes import Float
+from gnncomm.methods.losses.maic import attention_entropy, gaussian_kl
 
 
 class Incentives(NamedTuple):
@@ -183,27 +183,3 @@ def _normed(in_channels: int, width: int, out_channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(in_channels, width), nn.BatchNorm1d(width), nn.LeakyReLU(), nn.Linear(width, out_channels)
     )
-
-
-def gaussian_kl(
-    mean: Float[Tensor, "*lead L"],
-    variance: Float[Tensor, "*lead L"],
-    other_mean: Float[Tensor, "*lead L"],
-    other_variance: Float[Tensor, "*lead L"],
-) -> Float[Tensor, "*lead"]:
-    r""":math:`\mathrm{KL}(\mathcal N(\mu, \sigma^2) \Vert \mathcal N(\mu', \sigma'^2))` of diagonal Gaussians, in nats.
-
-    MAIC's mutual information loss is its mean over senders and receivers, between a teammate model and what is
-    inferred from the sender's state and the receiver's action (Yuan et al. 2022, section 4.2; weight 0.001).
-    """
-    ratio = variance / other_variance
-    return 0.5 * (ratio + (mean - other_mean).square() / other_variance - 1 - ratio.log()).sum(-1)
-
-
-def attention_entropy(alpha: Float[Tensor, "*lead K"], least: float = 1e-4) -> Float[Tensor, "*lead"]:
-    r"""MAIC's entropy loss in bits: :math:`-\sum_j \beta_j \log_2 \beta_j`, :math:`\beta` = alpha, at least ``least``.
-
-    Low entropy is attention on few teammates (Yuan et al. 2022, section 4.2; weight 0.01).
-    """
-    floored = alpha.clamp(min=least)
-    return -(floored * floored.log2()).sum(-1)

@@ -14,12 +14,13 @@ from gnncomm import environments, methods
 from gnncomm.channel import Channel
 from gnncomm.codec import Quantise
 from gnncomm.layers import CommLayer
-from gnncomm.learn import PPOConfig, TrainConfig
+from gnncomm.learn import PPOConfig, Rollout, Term, TrainConfig
 from gnncomm.learn.curriculum import Curve
-from gnncomm.policy import Encoder, LocalCritic, Memory
+from gnncomm.methods.losses import MethodLoss
+from gnncomm.policy import VDN, CommPolicy, Encoder, Evaluation, LocalCritic, Memory
 from gnncomm.schedule import Gate
 from gnncomm.topology.static import StaticTopology
-from gnncomm.types import Moment, VectorEnv
+from gnncomm.types import Moment, TimeStep, VectorEnv
 
 
 def whisper(num_envs: int, device: str, observation: str, num_symbols: int = 2) -> VectorEnv:
@@ -119,30 +120,43 @@ class Leaky(Memory):
 
     def __init__(self, hidden: int, keep: float = 0.75) -> None:
         super().__init__(hidden)
-        self.keep = keep
-
-    @property
-    def state_dim(self) -> int:
-        return self.hidden
-
-    def output(self, state: Tensor) -> Tensor:
-        return state
+        self.keep, self.state_dim = keep, hidden
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         new = self.keep * state + (1 - self.keep) * x
         return new, new
 
-    def unroll(self, x_TRH: Tensor, state_RS: Tensor, first_TR: Tensor) -> tuple[Tensor, Tensor]:
-        out = []
-        for x, first in zip(x_TRH, first_TR, strict=True):
-            _, state_RS = self.step(x, torch.where(first.unsqueeze(-1), 0.0, state_RS))
-            out.append(state_RS)
-        return torch.stack(out), state_RS
-
 
 def wide(hidden: int, in_channels: int | None = None, times: int = 2) -> LocalCritic:
     """A local critic, some times as wide."""
     return LocalCritic(times * hidden, in_channels or hidden)
+
+
+class Meek(VDN):
+    """A part of the sum."""
+
+    def __init__(self, part: float = 0.5) -> None:
+        super().__init__()
+        self.part = part
+
+    def mix(self, q: Tensor, best: Tensor, action: Tensor, timestep: TimeStep, heard: Tensor) -> Tensor:
+        return self.part * super().mix(q, best, action, timestep, heard)
+
+
+class Calm(MethodLoss):
+    """What is said is small.
+
+    Args:
+        policy: of any kind.
+        weight: of the term.
+    """
+
+    def __init__(self, policy: CommPolicy, weight: float = 0.5) -> None:
+        super().__init__(policy)
+        self.weight = weight
+
+    def forward(self, evaluation: Evaluation, rollout: Rollout) -> dict[str, Term]:
+        return {"calm": Term(self.policy.comm.rounds[0].send(evaluation.rows).square().mean(), self.weight)}
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,18 @@
-"""Whether numbers can be looked at: not while a program is compiled, exported or transformed."""
+"""Whether the program may ask a device for its numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 _TRACING = torch._C._TorchDispatchModeKey.PROXY, torch._C._TorchDispatchModeKey.FAKE
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 
 def is_tracing() -> bool:
@@ -44,3 +47,35 @@ def at_hand(*values: Tensor) -> bool:
         type(value) in (Tensor, nn.Parameter) and value.layout == torch.strided and value.device.type != "meta"
         for value in values
     )
+
+
+_CONSTANTS: dict[tuple[object, torch.dtype, torch.device], Tensor] = {}
+
+
+def constant(values: tuple[Any, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A tensor of these numbers, copied to ``device`` once and then the same: never write to it."""
+    if is_tracing():
+        return torch.tensor(values, dtype=dtype, device=device)
+    key = values, dtype, device
+    if key not in _CONSTANTS:
+        with apart():
+            _CONSTANTS[key] = torch.tensor(values, dtype=dtype, device=device)
+    return _CONSTANTS[key]
+
+
+def may_ask(device: torch.device) -> bool:
+    """Whether a question to ``device`` costs nothing: it is the CPU, nothing is traced, and nobody asked for ``quiet``.
+
+    Where this is False, choose by masks: the same numbers, at the shapes of all rows.
+    """
+    return device.type == "cpu" and not is_tracing() and not _quiet.get()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within, no question is free: the CPU takes the way of a GPU."""
+    before = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(before)
