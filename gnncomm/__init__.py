@@ -81,6 +81,7 @@ _ROOMS = (
     "evaluation",
     "gradients",
     "graph",
+    "host",
     "integrations",
     "layers",
     "learn",

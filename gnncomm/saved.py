@@ -23,7 +23,7 @@ from gnncomm.policy import CommPolicy
 from gnncomm.store import Checkpoint, from_json, package_versions, require_finite, require_match, sealed, to_json
 from gnncomm.types import TeamSpec
 
-MAY_CHANGE = ("run.steps", "run.save_every", "run.loggers")
+MAY_CHANGE = ("run.steps", "run.save_every", "run.loggers", "run.graphs")
 """Settings that a resumed training may have otherwise."""
 
 

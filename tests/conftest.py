@@ -15,15 +15,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, and f
 
 import ast
 import functools
+import gc
 import importlib.abc
 import importlib.machinery
 import inspect
+import json
 import random
 import re
+import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -146,11 +150,14 @@ class _Decorate(ast.NodeTransformer):
 
 
 class _Loader(SourceFileLoader):
-    """Compiles from source each time: decorated code must not end up in ``__pycache__``."""
+    """Compiles what has shapes from source each time: decorated code must not end up in ``__pycache__``."""
 
     def get_code(self, fullname: str) -> CodeType:
         path = self.get_filename(fullname)
-        tree = _Decorate().visit(ast.parse(self.get_data(path), path))
+        source = self.get_data(path)
+        if not SHAPED.search(source.decode()):
+            return super().get_code(fullname)
+        tree = _Decorate().visit(ast.parse(source, path))
         return compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True)
 
     def exec_module(self, module: ModuleType) -> None:
@@ -174,9 +181,18 @@ class ShapeCheckFinder(importlib.abc.MetaPathFinder):
 
 assert not set(PACKAGES) & set(sys.modules), "imported before the shape check was installed"
 sys.meta_path.insert(0, ShapeCheckFinder(PACKAGES))
+gc.disable()  # while tests are collected nothing becomes garbage; see pytest_collection_finish
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("repeatable")
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays: thousands of tests and all modules are not searched for garbage again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
@@ -215,3 +231,71 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
 
         yield install
     table.reread()
+
+
+class Python:
+    """Runs programs on this checkout in processes of their own that need not import torch; see ``served.py``.
+
+    For what an interpreter settles while it starts (encodings, hashes, which modules are loaded) take ``subprocess``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        root, strict = (
+            Path(__file__).parents[1],
+            ["error", "ignore:`torch.jit.script` is deprecated:DeprecationWarning"],
+        )
+        self._output = [str(folder / "out"), str(folder / "err")]
+        self._process = subprocess.Popen(
+            [sys.executable, *(word for line in strict for word in ("-W", line)), str(root / "tests" / "served.py")],
+            env=os.environ | {"PYTHONPATH": str(root), "PYTHONUTF8": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def begin(
+        self,
+        *words: object,
+        folder: Path,
+        env: Mapping[str, str] = os.environ,
+        out: str | None = None,
+        warn: str | None = "ignore",
+        seconds: float = 120,
+    ) -> int:
+        """Start ``python *words`` (``-c``, ``-m``, or a file), killed after ``seconds``; its number.
+
+        ``warn``: what happens with warnings; None makes errors of them, as pyproject.toml does. ``out``: a path for
+        stdout, "" for none.
+        """
+        self._to = [self._output[0] if out is None else out, self._output[1]]
+        asked = {"words": [*map(str, words)], "folder": str(folder), "output": self._to, "env": dict(env)}
+        assert self._process.stdin is not None
+        print(json.dumps(asked | {"warn": warn, "seconds": seconds}), file=self._process.stdin, flush=True)
+        return self._answer()
+
+    def end(self) -> subprocess.CompletedProcess[str]:
+        """What began, when it has ended."""
+        code = self._answer()
+        out, err = (Path(path).read_text("utf-8") if Path(path).is_file() else "" for path in self._to)
+        return subprocess.CompletedProcess((), code, out, err)
+
+    def run(self, *words: object, **how: Any) -> subprocess.CompletedProcess[str]:
+        self.begin(*words, **how)
+        return self.end()
+
+    def _answer(self) -> int:
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        with self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Python]:
+    """``python.run("-c", code, folder=tmp_path)``: as ``subprocess.run``, without three seconds of imports."""
+    started = Python(tmp_path_factory.mktemp("python"))
+    yield started
+    started.close()

@@ -2,6 +2,7 @@
 
 from gnncomm.bench.compare import KINDS, LayerRow, compare
 from gnncomm.bench.envs import CASES, EnvCase, EnvRow, bench_envs, envs_table
+from gnncomm.bench.gpu import GpuRow, bench_gpu, gpu_table
 from gnncomm.bench.layers import SETTINGS, Setting, bench_layers, layers_table
 from gnncomm.bench.measure import count_flops, interleaved, matmul_rate, peak_memory
 from gnncomm.bench.methods import NO_COMM, MethodRow, bench_methods, bench_speed, methods_table
@@ -16,6 +17,7 @@ __all__ = [
     "SETTINGS",
     "EnvCase",
     "EnvRow",
+    "GpuRow",
     "LayerRow",
     "MethodRow",
     "ParityRow",
@@ -23,6 +25,7 @@ __all__ = [
     "ScaleRow",
     "Setting",
     "bench_envs",
+    "bench_gpu",
     "bench_layers",
     "bench_methods",
     "bench_parity",
@@ -32,6 +35,7 @@ __all__ = [
     "compare",
     "count_flops",
     "envs_table",
+    "gpu_table",
     "interleaved",
     "layers_table",
     "matmul_rate",

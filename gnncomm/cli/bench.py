@@ -20,6 +20,7 @@ from gnncomm.bench import (
     NO_COMM,
     SETTINGS,
     bench_envs,
+    bench_gpu,
     bench_layers,
     bench_methods,
     bench_parity,
@@ -28,6 +29,7 @@ from gnncomm.bench import (
     bench_speed,
     count_flops,
     envs_table,
+    gpu_table,
     layers_table,
     matmul_rate,
     methods_table,
@@ -49,8 +51,9 @@ from gnncomm.run import default_config
 class BenchArgs:
     """Measure speed, in one run on this machine."""
 
-    what: tyro.conf.Positional[Literal["train", "envs", "layers", "parity", "methods"]] = "train"
-    """What to measure: training, environments, layers against stock PyG, recorded networks, or methods."""
+    what: tyro.conf.Positional[Literal["train", "envs", "layers", "gpu", "parity", "methods"]] = "train"
+    """What to measure: training, environments, layers against stock PyG, all of these on a GPU, recorded networks, or
+    methods."""
     env: str = "predator_prey"
     """train, methods: environment, with its recommended settings."""
     settings: tuple[str, ...] = ()
@@ -62,7 +65,11 @@ class BenchArgs:
     peers: bool = False
     """envs: also measure lbforaging and Jumanji's foraging, where they are installed."""
     device: str = "cpu"
-    """envs: where their tensors live."""
+    """envs, gpu: where tensors live; gpu: cuda if not said."""
+    seconds: float = 3.0
+    """gpu: of each measurement, about."""
+    small: int = 1
+    """gpu: divides the numbers of environments, to try it."""
     repeats: int = 20
     """Updates, or passes forward and backward, that are timed."""
     threads: int = 0
@@ -113,7 +120,9 @@ def run(words: list[str]) -> int:
     if args.what == "train":
         console.print(bench_train(args.env, args.repeats))
         return 0
-    result = {"envs": _envs, "layers": _layers, "parity": _parity, "methods": _methods}[args.what](args, console)
+    result = {"envs": _envs, "layers": _layers, "gpu": _gpu, "parity": _parity, "methods": _methods}[args.what](
+        args, console
+    )
     if file is not None:
         file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
@@ -154,6 +163,17 @@ def _layers(args: BenchArgs, console: Console) -> dict[str, Any]:
         "layers": [asdict(row) for row in rows],
         "scaling": [asdict(row) for row in scale],
     }
+
+
+def _gpu(args: BenchArgs, console: Console) -> dict[str, Any]:
+    device = "cuda" if args.device == "cpu" and args.small == 1 else args.device
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+    rows = []
+    for row in bench_gpu(device, args.seconds, args.small):
+        rows.append(row)
+        console.print(f"{row.what} {row.name} {row.form}: {row.value:,.3f} {row.note}", soft_wrap=True)
+    console.print(gpu_table(rows))
+    return {"torch": torch.__version__, "device": name, "rows": [asdict(row) for row in rows]}
 
 
 def _parity(args: BenchArgs, console: Console) -> dict[str, Any]:

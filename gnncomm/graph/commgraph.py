@@ -59,6 +59,8 @@ class CommGraph(BuiltGraph):
             sparse_edges=self.edge_index if target is Layout.SPARSE else None,
             loops=self.loops,
         )
+        if self.layout is Layout.REGULAR:
+            graph.kept("_slots_of_receivers", lambda: (self.neighbors, self.present))
         if self.attr is None and self.weight is None:
             return graph
         return graph.with_features(self._features_in(graph, "attr"), self._features_in(graph, "weight"))

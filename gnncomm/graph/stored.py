@@ -69,10 +69,14 @@ class StoredGraph:
         """``[G, N, N]`` (receiver, sender): 1 over the in-degree where there is an edge, else 0; rows are means."""
 
         def compute() -> Tensor:
-            hears_GNN = self.dense.transpose(1, 2).to(dtype)
+            hears_GNN = self.ones(dtype)
             return hears_GNN / hears_GNN.sum(-1, keepdim=True).clamp(min=1.0)
 
         return self.kept(f"shares {dtype}", compute)
+
+    def ones(self, dtype: torch.dtype) -> Tensor:
+        """``[G, N, N]`` (receiver, sender): 1 where there is an edge, else 0; rows are sums."""
+        return self.kept(f"ones {dtype}", lambda: self.dense.transpose(1, 2).to(dtype))
 
     @_View
     def dense(self) -> Tensor:

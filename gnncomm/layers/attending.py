@@ -12,9 +12,8 @@ from torch_geometric.utils import scatter, softmax
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.host import may_ask
 from gnncomm.layers.base import CommLayer
-from gnncomm.layers.fused import attend, may_fuse
+from gnncomm.layers.fused import attend_over, dense_softmax, may_fuse, tiny
 from gnncomm.layers.weighing import Attention, edges_of
 
 
@@ -33,9 +32,9 @@ class AttendingComm(CommLayer):
     sets ``weights_inside``, multiply the exponentials within it: :math:`\alpha_{ji} \propto w_{ji} e^{s_{ji}}` for
     :math:`w \ge 0`.
 
-    Subclasses write ``send``, ``combine`` and ``ask``, and, unless messages are keys followed by values and scores
-    :math:`q_i^\top k_j / \sqrt{d}`, ``parts``, ``score`` and ``dense_score``. ``alpha`` is an argument of ``message``,
-    where PyG's ``AttentionExplainer`` finds it.
+    Subclasses write ``combine``, and ``send`` and ``ask`` unless ``lin_send`` and ``lin_query`` are all they do; unless
+    messages are keys followed by values and scores :math:`q_i^\top k_j / \sqrt{d}`, also ``parts``, ``score`` and
+    ``dense_score``. ``alpha`` is an argument of ``message``, where PyG's ``AttentionExplainer`` finds it.
 
     Args:
         in_channels: F.
@@ -58,9 +57,14 @@ class AttendingComm(CommLayer):
         super().__init__(in_channels, out_channels, msg_channels, aggr="sum")
         self.heads, self.key_channels, self.own = heads, key_channels, own
 
+    def send(self, h: Tensor) -> Tensor:
+        sent: Tensor = self.lin_send(h)
+        return sent
+
     def ask(self, h: Tensor) -> Tensor:
         """The receiver's queries: ``[..., F] -> [..., heads * d]``, row by row."""
-        raise NotImplementedError
+        query: Tensor = self.lin_query(h)
+        return query
 
     def query(self, h: Tensor) -> Tensor:
         query = self.ask(h)
@@ -143,9 +147,7 @@ class AttendingComm(CommLayer):
         asked = self.heads * self.key_channels
         query_GHNK = query_GNQ[..., :asked].unflatten(-1, (self.heads, -1)).transpose(1, 2)
         if graph.weight is None and self._multiplies and may_fuse(query_GNQ, msg_GNM):
-            bias_G1NN, some_GN1 = graph.kept(f"bias {msg_GNM.dtype}", lambda: _bias(graph.dense, msg_GNM.dtype))
-            inbox_GNI = attend(query_GHNK, key_GHNK, value_GHNV, bias_G1NN).transpose(1, 2).flatten(2)
-            return inbox_GNI if some_GN1 is None else torch.where(some_GN1, inbox_GNI, 0.0)
+            return attend_over(query_GHNK, key_GHNK, value_GHNV, graph).transpose(1, 2).flatten(2)
         score_GHNN = self.dense_score(query_GHNK, key_GHNK)
         hears_G1NN = graph.dense.transpose(1, 2).unsqueeze(1)  # receiver, sender
         weight_G1NN = None if graph.weight is None else graph.weight.transpose(1, 2).unsqueeze(1)
@@ -155,7 +157,7 @@ class AttendingComm(CommLayer):
             score_GHN = self.score(query_GHNK.transpose(1, 2), own_GNHK).transpose(1, 2)
             score_GHNN = torch.cat([score_GHNN, score_GHN.unsqueeze(-1)], -1)
             hears_G1NN, weight_G1NN = _with_own(hears_G1NN), None if weight_G1NN is None else _with_own(weight_G1NN)
-        alpha_GHNN = _dense_softmax(score_GHNN, hears_G1NN, weight_G1NN if self.weights_inside else None)
+        alpha_GHNN = dense_softmax(score_GHNN, hears_G1NN, weight_G1NN if self.weights_inside else None)
         if weight_G1NN is not None and not self.weights_inside:
             alpha_GHNN = alpha_GHNN * weight_G1NN
         inbox_GNHV = (alpha_GHNN[..., : msg_GNM.shape[1]] @ value_GHNV).transpose(1, 2)
@@ -163,18 +165,6 @@ class AttendingComm(CommLayer):
             inbox_GNHV = inbox_GNHV + alpha_GHNN[..., -1:].transpose(1, 2) * own_GNHV
         inbox: Tensor = inbox_GNHV.flatten(2)
         return inbox
-
-
-def _bias(dense_GNN: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
-    """What is added to scores ``[G, 1, N, N]`` (receiver, sender), and who hears anyone ``[G, N, 1]``; None: all.
-
-    An empty inbox has no softmax: it gets that of all senders, which is not used.
-    """
-    hears_GNN = dense_GNN.transpose(1, 2)
-    some_GN1 = hears_GNN.any(-1, keepdim=True)
-    bias_GNN = torch.zeros(hears_GNN.shape, dtype=dtype, device=dense_GNN.device)
-    bias_GNN.masked_fill_(some_GN1 & ~hears_GNN, -torch.inf)
-    return bias_GNN.unsqueeze(1), None if may_ask(some_GN1.device) and bool(some_GN1.all()) else some_GN1
 
 
 def _with_own(edges_G1NN: Tensor) -> Tensor:
@@ -188,20 +178,6 @@ def _softmax(score_EH: Tensor, receiver_E: Tensor, receivers: int, weight_E: Opt
         return alpha
     top_RH = scatter(score_EH.detach(), receiver_E, 0, receivers, "max")
     part_EH = weight_E.view(-1, 1) * (score_EH - top_RH[receiver_E]).exp()
-    total_RH = scatter(part_EH, receiver_E, 0, receivers, "sum").clamp(min=_tiny(score_EH))
+    total_RH = scatter(part_EH, receiver_E, 0, receivers, "sum").clamp(min=tiny(score_EH))
     shares: Tensor = part_EH / total_RH[receiver_E]
     return shares
-
-
-def _dense_softmax(score_GHNN: Tensor, hears_G1NN: Tensor, weight_G1NN: Tensor | None) -> Tensor:
-    # An empty inbox has no softmax: give it a finite one, then choose zeros.
-    masked_GHNN = torch.where(hears_G1NN | ~hears_G1NN.any(-1, keepdim=True), score_GHNN, -torch.inf)
-    if weight_G1NN is None:
-        return torch.where(hears_G1NN, masked_GHNN.softmax(-1), 0.0)
-    part_GHNN = (masked_GHNN - masked_GHNN.detach().amax(-1, keepdim=True)).exp()
-    part_GHNN = weight_G1NN * torch.where(hears_G1NN, part_GHNN, 0.0)
-    return part_GHNN / part_GHNN.sum(-1, keepdim=True).clamp(min=_tiny(score_GHNN))
-
-
-def _tiny(like: Tensor) -> float:
-    return torch.finfo(like.dtype).tiny

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptPairTensor, OptTensor  # noqa: F401  PyG compiles `propagate` with them
 
@@ -13,9 +14,10 @@ from gnncomm import deprecated
 from gnncomm.errors import ConfigError, DeviceError, DtypeError, GraphError, ShapeError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.graph.checks import as_tensor
-from gnncomm.host import at_hand, may_ask
+from gnncomm.host import at_hand
 from gnncomm.layers.certain import is_untouched, record, remember, speaks_for
-from gnncomm.layers.generated import forget_namesake, remove_file
+from gnncomm.layers.fused import of_finite
+from gnncomm.layers.generated import forget_namesake, name_unions, remove_file
 from gnncomm.layers.inputs import check_edges, check_hooks, check_pair, edges_over
 from gnncomm.layers.lazy import lazily, settle, width_of
 from gnncomm.layers.weighing import Attention, attention_of, like
@@ -69,6 +71,7 @@ class CommLayer(Remembers, MessagePassing):
         deprecated.overridden(cls, listen="query")
         if "__init__" in vars(cls):
             cls.__init__ = lazily(cls.__init__)  # type: ignore[method-assign]
+        name_unions(cls)
         record(cls)
 
     @lazily
@@ -86,6 +89,10 @@ class CommLayer(Remembers, MessagePassing):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.msg_channels = msg_channels
+
+    def reset_parameters(self) -> None:
+        """Draw the weights of all parts anew; who holds parameters itself draws them, too."""
+        draw_anew(self)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         if self._unsettled is not None:
@@ -169,7 +176,7 @@ class CommLayer(Remembers, MessagePassing):
         source, target = (h.reshape(-1, h.shape[-1]),) * 2 if isinstance(h, Tensor) else h
         msg, query = self._sent(source), self.query(target)
         features = like(edge_attr, target), like(edge_weight, target)
-        out = self.combine(target, self.edge_inbox(msg, query, edge_index, *features))
+        out = self.new_row(target, self.edge_inbox(msg, query, edge_index, *features))
         return out.view(*h.shape[:-1], out.shape[-1]) if isinstance(h, Tensor) else out
 
     @property
@@ -198,7 +205,17 @@ class CommLayer(Remembers, MessagePassing):
     def receive(self, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
         """Everything after the wire: ``h [*lead, N, F]`` and delivered messages ``msg [*lead, N, M]``."""
         inbox = self._inbox(msg.flatten(0, -2), self.query(h).flatten(0, -2), graph)
-        return self.combine(h, inbox.reshape(*h.shape[:-1], inbox.shape[-1]))
+        return self.new_row(h, inbox.reshape(*h.shape[:-1], inbox.shape[-1]))
+
+    def new_row(self, h: Tensor, inbox: Tensor) -> Tensor:
+        """What ``combine`` says, if it is a row of the width that the layer promises."""
+        row = self.combine(h, inbox)
+        if row.shape[:-1] != h.shape[:-1] or row.shape[-1] != self.out_channels:
+            raise ShapeError(
+                f"{type(self).__name__}.combine makes new rows: expected {[*h.shape[:-1]]} rows of "
+                f"F'={self.out_channels} numbers (out_channels), got {tuple(row.shape)}."
+            )
+        return row
 
     def _inbox(self, msg_VM: Tensor, query_VQ: Tensor, graph: CommGraph) -> Tensor:
         """Inboxes ``[V, I]`` over any layout."""
@@ -206,7 +223,9 @@ class CommLayer(Remembers, MessagePassing):
             graph = graph.with_features(like(graph.attr, msg_VM), like(graph.weight, msg_VM))
         pays = graph.layout is Layout.DENSE or (_is_crowded(graph) and at_hand(msg_VM))
         if pays and self._is_certain():
-            inbox_GNI = self._dense(_by_graph(msg_VM, graph), _by_graph(query_VQ, graph), _as_dense(graph))
+            dense, query_GNQ = _as_dense(graph), _by_graph(query_VQ, graph)
+            form = partial(self.dense_inbox, query_GNQ=query_GNQ, graph=dense)
+            inbox_GNI = of_finite(form, _by_graph(msg_VM, graph), dense)
             if inbox_GNI is not None:
                 return inbox_GNI.flatten(0, 1)
         graph = graph.expand(msg_VM.shape[0] // graph.num_agents)
@@ -225,7 +244,7 @@ class CommLayer(Remembers, MessagePassing):
         row = h.unsqueeze(0)
         features = like(edge_attr, h), like(edge_weight, h)
         inbox = self.edge_inbox(inbox_msg, self.query(row), edge_index, *features)
-        return self.combine(row, inbox).squeeze(0)
+        return self.new_row(row, inbox).squeeze(0)
 
     def edge_inbox(
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor, edge_weight: OptTensor
@@ -241,21 +260,6 @@ class CommLayer(Remembers, MessagePassing):
             size=(msg.shape[0], query.shape[0]),
         )
         return inbox
-
-    def _dense(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> Tensor | None:
-        """``dense_inbox`` with messages made finite: a product with an absent edge must not carry NaN across.
-
-        Without a branch on values where these are not at hand (compiled, exported, transformed, on another device).
-        """
-        looks = may_ask(msg_GNM.device) and at_hand(msg_GNM, query_GNQ)
-        if looks and bool(msg_GNM.detach().sum().isfinite()):
-            return self.dense_inbox(msg_GNM, query_GNQ, graph)
-        broken_GN = ~msg_GNM.isfinite().all(-1)
-        inbox = self.dense_inbox(torch.where(broken_GN.unsqueeze(-1), 0.0, msg_GNM), query_GNQ, graph)
-        if inbox is None:
-            return None
-        hears_broken_GN = (graph.dense & broken_GN.unsqueeze(-1)).any(1)
-        return torch.where(hears_broken_GN.unsqueeze(-1), torch.nan, inbox)
 
     def check(self, h: Tensor, graph: CommGraph) -> None:
         """Refuse an ``h`` that does not fit the layer or the graph."""
@@ -292,17 +296,29 @@ class CommLayer(Remembers, MessagePassing):
 
 
 def _is_crowded(graph: CommGraph) -> bool:
-    """Whether products over all pairs take less time than what is fetched and added up over each edge."""
+    """Whether products over all pairs take less time than what is fetched and added up over each edge.
+
+    Features would have to be laid out for all pairs.
+    """
+    if graph.attr is not None:
+        return False
     places = graph.shape[-1] if graph.layout is Layout.SPARSE else graph.shape.numel()
     return graph.num_graphs * graph.num_agents**2 <= PAIRS_PER_EDGE * places
 
 
 def _as_dense(graph: CommGraph) -> CommGraph:
-    if graph.weight is not None:
+    if graph.weight is not None or graph.attr is not None:
         return graph.to_layout(Layout.DENSE)
-    return graph.kept("as dense", lambda: graph.with_features().to_layout(Layout.DENSE))
+    return graph.kept("as dense", lambda: graph.to_layout(Layout.DENSE))
 
 
 def _by_graph(rows_VC: Tensor, graph: CommGraph) -> Tensor:
     # explicit: a batch may be empty, and so may rows
     return rows_VC.reshape(rows_VC.shape[0] // graph.num_agents, graph.num_agents, rows_VC.shape[1])
+
+
+def draw_anew(module: nn.Module) -> None:
+    """``reset_parameters`` of the parts of a module, of the outermost that have it."""
+    for part in module.children():
+        anew = getattr(part, "reset_parameters", None)
+        draw_anew(part) if anew is None else anew()

@@ -12,6 +12,8 @@ from torch_geometric.typing import OptTensor
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers.base import CommLayer
+from gnncomm.layers.certain import remember
+from gnncomm.layers.conv_forms import over_graph
 from gnncomm.layers.edge_features import expected_features
 from gnncomm.layers.generated import remove_file
 from gnncomm.layers.weighing import Attention, edges_of
@@ -55,6 +57,7 @@ class ConvComm(CommLayer):
         out_channels = _probe(conv, sent, width, edge_width)
         super().__init__(width, out_channels, sent)
         remove_file(type(conv))
+        remember(conv)
         self.conv, self.edge_dim = conv, edge_width
         self.lin_send = nn.Identity() if msg_channels is None else nn.Linear(width, msg_channels, bias=False)
 
@@ -101,6 +104,10 @@ class ConvComm(CommLayer):
                 "does (GraphConv), give them as edge features, or drop them with graph.with_features(attr=graph.attr)."
             )
         return _apply(self.conv, msg, query, edge_index, edge_attr, edge_weight)
+
+    def dense_inbox(self, msg_GNM: Tensor, query_GNQ: Tensor, graph: CommGraph) -> Tensor | None:
+        width = 0 if graph.attr is None else graph.attr.shape[-1]
+        return over_graph(self.conv, msg_GNM, query_GNQ, graph) if width == self.edge_dim else None
 
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
         return inbox

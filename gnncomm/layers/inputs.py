@@ -125,11 +125,16 @@ def check_hooks(layer: MessagePassing, plain: bool) -> None:
 
     ``plain``: it passes them as the base does, with nothing of the sender but what was sent.
 
-    Nothing is asked of a class whose source is not at hand (typed into a console).
+    Nothing is asked of a class whose source is not at hand (typed into a console), nor twice of one with the same
+    hooks: reading its text took most of the time in which a layer is made.
 
     Raises:
         ConfigError: names the hook and the argument; PyG would fail with a NameError of code that it wrote.
     """
+    cls = type(layer)
+    hooks = cls.message, cls.aggregate, cls.update, cls.forward
+    if vars(cls).get("_checked") == hooks:
+        return
     try:
         passed = set(layer._get_propagate_signature().param_dict)
     except OSError:
@@ -146,3 +151,4 @@ def check_hooks(layer: MessagePassing, plain: bool) -> None:
                 f"{', '.join(known)}. What was sent is msg_j, what query says of the receiver is h_i; the sender's "
                 "own row stays with the sender: what the receiver shall know of it, send(h) says."
             )
+    cls._checked = hooks

@@ -121,6 +121,10 @@ class RunConfig:
     """Seed of weights, environments, actions and minibatches."""
     device: str = "cpu"
     """Where tensors live."""
+    graphs: Literal["auto", "off"] = "auto"
+    """On a GPU, record rollouts and updates as CUDA graphs where they can be (same numbers, faster), or never."""
+    precision: Literal["float32", "tf32", "bf16"] = "float32"
+    """Inside matrix products of float32: tf32 on a GPU, bf16 on a CPU that has it; faster, and other numbers."""
     save_every: int = 50
     """Updates between checkpoints."""
     loggers: tuple[str, ...] = ()
@@ -132,6 +136,12 @@ class RunConfig:
         require_types(self, "run.")
         ranges = {"rollout": (1, 2**20), "steps": (1, MAX_STEPS), "save_every": (1, MAX_STEPS)}
         require_ranges(self, ranges | {"seed": (0, MAX_SEED - 1)}, "run.")
+        wrong = {"tf32": "cpu", "bf16": "cuda"}.get(self.precision)
+        if wrong is not None and self.device.startswith(wrong):
+            raise ConfigError(
+                f"run.precision: expected one that products on {self.device!r} can have, got {self.precision!r}. Use "
+                f"float32, or {'bf16' if wrong == 'cpu' else 'tf32'}."
+            )
         if not 1 <= self.version <= VERSION:
             raise ConfigError(
                 f"run.version: expected 1 to {VERSION}, the versions of settings that this gnncomm knows, got "
@@ -272,7 +282,7 @@ def _unfolded(data: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-_SINCE = {"encoder", "agent_id", "share", "critic", "losses", "loggers"}
+_SINCE = {"encoder", "agent_id", "share", "critic", "losses", "loggers", "graphs", "precision"}
 """Leaves that came later than runs that have a hash of their settings."""
 _SINCE_OF_PPO = {"optimizer", "alpha", "eps", "huber", "norm_rate", "norm_every", "choice_credit", "chunk"}
 """The same of those of PPO."""

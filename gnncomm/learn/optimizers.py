@@ -25,7 +25,8 @@ def optimizer_of(name: Name, groups: Sequence[dict[str, Any]], lr: float, eps: f
     """
     device = groups[0]["params"][0].device
     there: dict[str, Any] = {}
-    if not may_ask(device):
+    fused = device.type in ("cpu", "cuda")
+    if fused and not may_ask(device):
         groups = [{**group, "lr": torch.full((), lr, device=device)} for group in groups]
         there = {"capturable": device.type == "cuda"}
     made: Optimizer
@@ -34,9 +35,9 @@ def optimizer_of(name: Name, groups: Sequence[dict[str, Any]], lr: float, eps: f
     elif name == "radam":
         made = RAdam(groups, lr=lr, eps=eps, **there)
     else:
-        made = Adam(groups, lr=lr, eps=eps, fused=True, **there)
+        made = Adam(groups, lr=lr, eps=eps, fused=fused, **there)
     # torch has no public name for: steps outside a graph are meant, too
-    made._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
+    made._warned_capturable_if_run_uncaptured = True
     return made
 
 

@@ -84,9 +84,8 @@ class Rollout(Step):
         mine = {name: value[:, index] for name, value in tensors.items() if isinstance(value, Tensor)}
         starts = None if self.starts is None else self.starts.select(index, dim=1)
         after = None if self.after is None else self.after.select(index, dim=1)
-        timestep = self.timestep.select(index, dim=1)
-        one = replace(self, timestep=timestep, state=self.state.select(index), after=after, starts=starts)
-        return replace(one, **mine)  # type: ignore[arg-type]  # these are tensors
+        timestep, state = self.timestep.select(index, dim=1), self.state.select(index)
+        return replace(self, **mine, timestep=timestep, after=after, state=state, starts=starts)
 
     def require_finite(self) -> None:
         """Refuse NaN and infinity in what living agents got and thought; rows of the dead may hold anything.
@@ -221,7 +220,7 @@ def played(
 ) -> tuple[Rollout, Carry]:
     """``collect`` without a question to the device: what is refused waits for whoever calls."""
     play = Play(env, carry.timestep, team(policy, carry.state, key))
-    steps, ends, starts, state = list[Step](), list[Carry](), list[PolicyState](), carry.state
+    state, steps, ends, starts = carry.state, list[Step](), list[Carry](), list[PolicyState]()
     for now, decision, after in play.steps(length):
         if chunk and len(steps) % chunk == 0:
             starts.append(state)
@@ -269,8 +268,9 @@ def _cut(after: TimeStep) -> Tensor:
 
 
 def _alive_at_the_end(after: TimeStep) -> TimeStep:
-    """``after``, in which who is cut is still there."""
-    return after if after.cut is None else replace(after, alive=after.alive | after.cut)
+    """``after``, in which who is cut is still there, and nobody where the episode terminated: who may do nothing."""
+    alive = after.alive & ~after.terminated.unsqueeze(-1)
+    return replace(after, alive=alive if after.cut is None else alive | after.cut)
 
 
 def begin(env: VectorEnv, policy: CommPolicy, seed: int | Tensor) -> tuple[Carry, EpisodeTally]:

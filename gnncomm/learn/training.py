@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Self, Unpack
 
@@ -12,9 +13,10 @@ from torch import Tensor
 from gnncomm import random
 from gnncomm.errors import ConfigError
 from gnncomm.host import Pending, pending
+from gnncomm.learn import graphs
 from gnncomm.learn.build import build
 from gnncomm.learn.config import TrainConfig
-from gnncomm.learn.curriculum import Curriculum
+from gnncomm.learn.curriculum import Adjustable, Curriculum
 from gnncomm.learn.gradient import GradientLearner
 from gnncomm.learn.graphs import Record, Recorded
 from gnncomm.learn.learner import Groups, Learner, Prepares
@@ -59,7 +61,8 @@ class Training:
         seed_B = random.seeds("train", seed, torch.arange(env.num_envs, device=env.device))
         self.carry, self.tally = begin(env, policy, seed_B)
         self._recorded: Recorded[tuple[Any, ...]] | None = None
-        self._in_force: dict[str, float] = {}
+        self.precision = "highest"
+        """Inside products of float32 matrices, see ``torch.set_float32_matmul_precision``."""
         if isinstance(learner, Prepares):
             learner.prepare(self.carry.timestep, env.max_steps)
 
@@ -80,6 +83,9 @@ class Training:
         training = cls(
             env, policy, learner, updates=config.updates, seed=config.run.seed, curriculum=config.env.curriculum
         )
+        training.precision = _PRECISIONS[config.run.precision]
+        if config.run.graphs == "auto" and policy.like.device.type == "cuda":
+            training.record(graphs.cuda)
         return training, config
 
     @property
@@ -97,6 +103,10 @@ class Training:
 
     def collect(self) -> Rollout:
         """Let the policy play on for as long as the learner wants to see."""
+        with _products(self.precision):
+            return self._collected()
+
+    def _collected(self) -> Rollout:
         wanted = self.learner.experience
         if wanted.fresh and self.learner.updates:
             everywhere = torch.ones_like(self.carry.timestep.first)
@@ -124,12 +134,12 @@ class Training:
             return dict.fromkeys(found, f"{self.env.id} does not say what tensors it holds")
         return {name: "off" if which is None else str(which) for name, which in found.items()}
 
-    def _played(self, inputs: tuple[Any, Carry, Tensor, Tensor]) -> tuple[Any, ...]:
+    def _played(self, inputs: tuple[Any, Carry, Tensor, Tensor, str]) -> tuple[Any, ...]:
         """``collect`` as a function of all that a step replaces."""
         assert isinstance(self.env, Held)
-        held, carry, *sums = inputs
+        held, carry, running_return, sums, _ = inputs
         self.env.hold(held)
-        tally, found, wanted = EpisodeTally(*sums), Pending(), self.learner.experience
+        tally, found, wanted = EpisodeTally(running_return, sums), Pending(), self.learner.experience
         with torch.no_grad(), pending(found):
             rollout, carry = played(
                 self.env, self.policy, carry, wanted.length, self.seed, tally, wanted.after, wanted.chunk
@@ -137,7 +147,8 @@ class Training:
         return rollout, carry, self.env.held(), tally.running_return, tally.sums, found, found.flag()
 
     def _collect_recorded(self, recorded: Recorded[tuple[Any, ...]], env: Held) -> Rollout:
-        inputs = (env.held(), self.carry, self.tally.running_return, self.tally.sums)
+        settings = repr(self.env.config) if isinstance(self.env, Adjustable) else ""  # others are another graph
+        inputs = (env.held(), self.carry, self.tally.running_return, self.tally.sums, settings)
         rollout, self.carry, held, self.tally.running_return, self.tally.sums, found, flag = recorded(inputs)
         env.hold(held)
         found.settle(flag)
@@ -147,12 +158,20 @@ class Training:
     def advance(self) -> dict[str, float]:
         """Collect experience, learn from it, and say how it went."""
         in_force = self.curriculum.apply(self.env, self.learner.updates / self.updates)
-        if in_force != self._in_force and self._recorded is not None:
-            self._recorded.forget()  # it holds the environment's tables of before
-        self._in_force = in_force
-        metrics = self.learner.update(self.collect())
+        with self._own_chance():
+            rollout = self.collect()
+            with _products(self.precision):
+                metrics = self.learner.update(rollout)
         counts = {"update": self.learner.updates, "env_steps": self.env_steps}
         return counts | in_force | self.tally.flush() | metrics
+
+    @contextmanager
+    def _own_chance(self) -> Iterator[None]:
+        """What parts of a user's draw from torch's own generators (a dropout) is a function of seed and update, too."""
+        card = [self.env.device] if self.env.device.type == "cuda" else []
+        with torch.random.fork_rng(card):
+            torch.manual_seed(int(random.bits(random.stream(self.seed, "torch"), self.learner.updates)))
+            yield
 
     def state(self) -> tuple[Groups, dict[str, Any]]:
         """``(tensors by group, counters)``: what a checkpoint holds."""
@@ -185,6 +204,20 @@ class Training:
         if self._recorded is not None:
             self._recorded.forget()
         return shown
+
+
+_PRECISIONS = {"float32": "highest", "tf32": "high", "bf16": "medium"}
+
+
+@contextmanager
+def _products(precision: str) -> Iterator[None]:
+    """Within, products of float32 matrices are as precise as that."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _require_fit(env: VectorEnv, policy: CommPolicy, learner: Learner) -> None:

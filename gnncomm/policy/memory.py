@@ -61,8 +61,18 @@ class _Gated(Memory):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
-    def _gates(self, x: Tensor) -> Tensor:
-        return torch.nn.functional.linear(x, self.weight_ih, self.bias_ih)
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        if not torch.is_autocast_enabled(x.device.type):
+            return self._step(x, state)
+        with torch.autocast(x.device.type, enabled=False):  # as sequences are
+            return self._step(x.to(state.dtype), state)
+
+    def _step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        raise NotImplementedError
+
+    @property
+    def _weights(self) -> tuple[Tensor, ...]:
+        return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
 
 
 class GRU(_Gated):
@@ -71,12 +81,12 @@ class GRU(_Gated):
     def __init__(self, hidden: int) -> None:
         super().__init__(hidden, gates=3, states=1)
 
-    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        h = torch.gru_cell(x, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+    def _step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        h = torch.gru_cell(x, state, *self._weights)
         return h, h
 
     def unroll(self, x_TRH: Tensor, state_RS: Tensor, first_TR: Tensor) -> tuple[Tensor, Tensor]:
-        out = gru_sequence(self._gates(x_TRH), state_RS, first_TR, self.weight_hh, self.bias_hh)
+        out = gru_sequence(x_TRH, state_RS, first_TR, *self._weights)
         return out, out[-1]
 
 
@@ -86,10 +96,10 @@ class LSTM(_Gated):
     def __init__(self, hidden: int) -> None:
         super().__init__(hidden, gates=4, states=2)
 
-    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        h, c = torch.lstm_cell(x, state.chunk(2, -1), self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+    def _step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        h, c = torch.lstm_cell(x, state.chunk(2, -1), *self._weights)
         return h, torch.cat([h, c], -1)
 
     def unroll(self, x_TRH: Tensor, state_RS: Tensor, first_TR: Tensor) -> tuple[Tensor, Tensor]:
-        out, cell = lstm_sequence(self._gates(x_TRH), state_RS, first_TR, self.weight_hh, self.bias_hh)
+        out, cell = lstm_sequence(x_TRH, state_RS, first_TR, *self._weights)
         return out, torch.cat([out[-1], cell], -1)

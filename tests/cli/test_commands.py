@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from gnncomm.layers import NONE
 from gnncomm.registry import KINDS, registry_of
 
 TINY = ["--num-envs", "8", "--rollout", "4", "--steps", "64", "--hidden", "8", "--learner.minibatches", "2"]
+GNNCOMM = "import sys; from gnncomm.cli import main; sys.exit(main())"
 ARMS = ("trained", "muted", "shuffled", "floor", "ceiling")
 
 
@@ -33,15 +32,6 @@ def says(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert code == 0, said.err
     assert said.err == ""
     return said.out
-
-
-def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """``gnncomm`` in ``line`` is this checkout."""
-    program = f'"{sys.executable}" -W ignore -c "import sys; from gnncomm.cli import main; sys.exit(main())"'
-    line = line.replace("gnncomm", program)
-    return subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line], cwd=folder, capture_output=True, text=True, timeout=90
-    )
 
 
 def test_list_names_everything_there_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +109,7 @@ def check_report(report: dict[str, Any], env: str, episodes: int) -> None:
         "without_partner",
         "ceiling_kind",
     }
-    assert set(report["wire"]) == {"bits_per_agent_step", "edges_per_step", "rounds"}
+    assert set(report["wire"]) == {"bits_per_agent_step", "edges_per_step", "rounds", "beta"}
     for arm in ARMS:
         assert set(report[arm]) == {"success", "return", "length"}
         for numbers in report[arm].values():
@@ -203,15 +193,17 @@ def test_bench_measures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     assert float(numbers["share"].rstrip("%")) == pytest.approx(100 * rate, rel=0.1, abs=10)
 
 
-def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
-    done = shell("gnncomm list | head -1", tmp_path)
-    assert done.returncode == 0
-    assert done.stderr == ""
-    assert done.stdout.startswith("environments")
+def test_a_reader_that_leaves_is_no_error(python: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "left")
+    reader = os.open(tmp_path / "left", os.O_RDONLY | os.O_NONBLOCK)
+    python.begin("-c", GNNCOMM, "list", folder=tmp_path, out=str(tmp_path / "left"))
+    os.set_blocking(reader, True)
+    assert os.read(reader, 12) == b"environments"
+    os.close(reader)
+    done = python.end()
+    assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_console_script_reports_errors_in_one_line(tmp_path: Path) -> None:
-    done = shell("gnncomm eval nowhere", tmp_path)
-    assert done.returncode == 66
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
+def test_the_console_script_reports_errors_in_one_line(python: Any, tmp_path: Path) -> None:
+    done = python.run("-c", GNNCOMM, "eval", "nowhere", folder=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (66, "", 1)

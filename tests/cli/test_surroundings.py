@@ -1,8 +1,8 @@
 """train, eval, plot and replay from outside, in surroundings that nobody chose: the same files, the same pictures.
 
 Each case is one process that runs all four commands, and leaves in ``codes`` how they ended; what cannot hide each
-other's faults is tried in one. What they write must not
-depend on the surroundings by a byte: numbers are compared with those of a quiet run, and so are the pictures.
+other's faults is tried in one. What they write must not depend on the surroundings by a byte: numbers are compared with
+those of a quiet run, and so are the pictures.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,8 +44,11 @@ class Surroundings:
     folder: str = "cwd"
     figure: str = "figure"
     """Without its suffix; PLACE is the directory of the case."""
-    shell: str = "{}"
-    """What stands around the command line."""
+    shell: str = ""
+    """What stands around the command line. Without: a fork that need not import torch, since nothing of the case is
+    settled while Python starts."""
+    out: str | None = None
+    """Where stdout leads."""
     codes: Sequence[int] = (0, 0, 0, 0)
     encoding: str = "utf-8"
 
@@ -55,6 +59,7 @@ CASES = (
         {"PYTHONIOENCODING": "latin-1", "MPLBACKEND": NOTEBOOK, "COLUMNS": "40"},
         folder="[bold]a[/b] $x",
         figure="curves[final]",
+        shell="{}",
         encoding="latin-1",
     ),
     Surroundings(
@@ -63,13 +68,13 @@ CASES = (
         | {"HOME": None, "USER": None},
         shell="umask 077; {} 2>&-",
     ),
-    Surroundings("stdout closed", shell="{} >&-"),
-    Surroundings("disk full", shell="{} >/dev/full", codes=(74, 0, 0, 0)),
-    Surroundings("folder for reading only, reader left", shell="cd /proc && {} | true", figure="PLACE/cwd/figure"),
+    Surroundings("stdout closed", out=""),
+    Surroundings("disk full", out="/dev/full", codes=(74, 0, 0, 0)),
+    Surroundings("folder for reading only, reader left", figure="PLACE/cwd/figure", out="PLACE/left"),
 )
 
 
-def drive(place: Path, case: Surroundings) -> subprocess.CompletedProcess[bytes]:
+def drive(place: Path, case: Surroundings, python: Any) -> subprocess.CompletedProcess[str]:
     folder = place / case.folder
     folder.mkdir(parents=True)
     (folder / "matplotlibrc").write_text("" if case.name == "quiet" else RC)
@@ -88,15 +93,26 @@ def drive(place: Path, case: Surroundings) -> subprocess.CompletedProcess[bytes]
         environment.pop(name, None)
         if value is not None:
             environment[name] = value
-    words = [sys.executable, "-c", PROGRAM, str(place / "codes"), str(place / "runs" / "tiny")]
+    words = ["-c", PROGRAM, str(place / "codes"), str(place / "runs" / "tiny")]
     words += [case.figure.replace("PLACE", str(place)), *TINY]
-    line = case.shell.format('"$@"')
+    if not case.shell:
+        there = Path("/proc") if "reading only" in case.name else folder
+        out = case.out and case.out.replace("PLACE", str(place))
+        if "reader left" in case.name:
+            os.mkfifo(place / "left")
+            reader = os.open(place / "left", os.O_RDONLY | os.O_NONBLOCK)
+        python.begin(*words, folder=there, env=environment, out=out)
+        if "reader left" in case.name:
+            os.close(reader)
+        done: subprocess.CompletedProcess[str] = python.end()
+        return done
     return subprocess.run(
-        ["bash", "-c", line, "bash", *words],
+        ["bash", "-c", case.shell.format('"$@"'), "bash", sys.executable, *words],
         cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
+        encoding=case.encoding,
         timeout=300,
     )
 
@@ -119,33 +135,26 @@ class Left:
         return cls(files, [int(word) for word in (place / "codes").read_text().split()])
 
 
-@pytest.fixture(scope="session")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Left:
-    place = tmp_path_factory.mktemp("surroundings") / "quiet"
-    case = Surroundings("quiet")
-    done = drive(place, case)
-    assert done.returncode == 0, done.stderr.decode()
-    return Left.behind(place, case)
-
-
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_same_files_in_any_surroundings(
-    case: Surroundings, quiet: Left, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    place = tmp_path_factory.getbasetemp() / "surroundings0" / case.name
-    done = drive(place, case)
-    said, complaint = done.stdout.decode(case.encoding), done.stderr.decode()
-    assert "Traceback" not in complaint
-    left = Left.behind(place, case)
-    assert left.codes == list(case.codes), complaint
-    assert complaint.splitlines() == ["error: standard output: No space left on device" for code in case.codes if code]
-    for name in left.files:
-        assert left.files[name] == quiet.files[name], f"{name} depends on the surroundings"
-    assert json.loads(left.files["eval.json"]) == json.loads(left.files[".json"])
-    if case.shell.endswith("{}"):
-        for end in (".png", ".pdf", ".gif"):
-            assert f" in {case.figure.replace('PLACE', str(place))}{end}\n" in said
-        assert "bits per agent and step" in said
-    if "COLUMNS" in case.env:
-        assert "\u2026" not in said, "cut"
+def test_the_same_files_in_any_surroundings(python: Any, tmp_path: Path) -> None:
+    """In one test, so that the quiet run is there once."""
+    quiet = Surroundings("quiet")
+    done = drive(tmp_path / "quiet", quiet, python)
+    assert done.returncode == 0, done.stderr
+    files = Left.behind(tmp_path / "quiet", quiet).files
+    for case in CASES:
+        place = tmp_path / case.name
+        done = drive(place, case, python)
+        assert "Traceback" not in done.stderr, case.name
+        left = Left.behind(place, case)
+        assert left.codes == list(case.codes), (case.name, done.stderr)
+        full = ["error: standard output: No space left on device" for code in case.codes if code]
+        assert done.stderr.splitlines() == full, case.name
+        for name in left.files:
+            assert left.files[name] == files[name], f"{name} depends on the surroundings {case.name}"
+        assert json.loads(left.files["eval.json"]) == json.loads(left.files[".json"])
+        if case.shell == "{}":
+            for end in (".png", ".pdf", ".gif"):
+                assert f" in {case.figure.replace('PLACE', str(place))}{end}\n" in done.stdout
+            assert "bits per agent and step" in done.stdout
+            assert "\u2026" not in done.stdout, "cut"

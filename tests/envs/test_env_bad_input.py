@@ -21,11 +21,11 @@ def fresh(id: str = "predator_prey", num_envs: int = 2) -> Any:
 
 
 @pytest.mark.parametrize("id", IDS)
-@pytest.mark.parametrize("seed", [-1, 2**64, 2**63, "abc", 1.5, True, math.nan, [1, 2], torch.tensor([1.0, 2.0])])
-def test_seed(id: str, seed: Any) -> None:
+def test_seed(id: str) -> None:
     env = fresh(id)
-    with pytest.raises(ConfigError, match=r"seed: expected .*, got "):
-        env.reset(seed=seed)
+    for seed in (-1, 2**64, 2**63, "abc", 1.5, True, math.nan, [1, 2], torch.tensor([1.0, 2.0])):
+        with pytest.raises(ConfigError, match=r"seed: expected .*, got "):
+            env.reset(seed=seed)
 
 
 def test_seed_tensor() -> None:

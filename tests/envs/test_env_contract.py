@@ -112,10 +112,11 @@ def overwrite(tensors: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("id", "form"), [(name, form) for form in ("flat", "sparse") for name in IDS if form == "flat" or "/" not in name]
+    ("id", "form"), [(name, form) for form in ("flat", "sparse") for name in IDS if "/" not in name]
 )
 def test_what_is_returned_shares_no_memory_with_the_environment(id: str, form: str) -> None:
-    """Whoever writes into time steps, scenes, saved states or actions changes nothing that follows."""
+    """Whoever writes into time steps, scenes, saved states or actions changes nothing that follows. Of every setting
+    ``tests/laws`` say so of the time steps."""
     untouched, abused = build(id, observation=form), build(id, observation=form)
     step, spoiled = untouched.reset(seed=4), abused.reset(seed=4)
     for t in range(2 * LIMIT):
@@ -186,7 +187,7 @@ def test_floor_is_uniform(id: str) -> None:
     env = envs.make(id, num_envs=64)
     step = env.reset(seed=8)
     counts = torch.zeros(env.num_actions)
-    for _ in range(40):
+    for _ in range(40 if "/" not in id else 1):  # settings share the draw of their class
         counts += torch.bincount(env.floor_action(step.key).flatten(), minlength=env.num_actions)
         if bool(step.done.all()):
             break

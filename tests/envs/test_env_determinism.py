@@ -21,8 +21,8 @@ from torch import Tensor
 from gnncomm import envs, random
 from gnncomm.types import TimeStep
 
-STEPS = 40
-LIMIT = 11  # steps an episode at most, so that at least three end
+STEPS = 24
+LIMIT = 7  # steps an episode at most, so that at least three end
 Build = Callable[[int], Any]
 Trajectory = list[dict[str, Tensor]]
 
@@ -67,7 +67,7 @@ def violations(build: Build) -> list[str]:
     seeds = torch.arange(64) * 1000 + 7
     reference = full(build(64), seeds, STEPS)
     found = []
-    for first, size in ((0, 1), (5, 1), (63, 1), (2, 3), (17, 8)):
+    for first, size in ((0, 1), (63, 1), (17, 8)):
         part = slice(first, first + size)
         if not same(reference, full(build(size), seeds[part], STEPS), part):
             found.append(f"alone or in a batch: {size}")
@@ -137,9 +137,9 @@ def test_seeds_and_episodes_differ(id: str) -> None:
     env = builder(id)(16)
     begun = [env.reset(seed=0), env.reset()]
     assert len(set(begun[0].key.tolist() + begun[1].key.tolist())) == 32
-    # A road is empty at first. That no car enters any of them in 10 steps has a chance of 1e-11 at the lowest rate.
+    # A road is empty at first. That no car enters any of them in 6 steps has a chance of 1e-6 at the lowest rate.
     shown, now = [step.obs.to_flat().flatten(1) for step in begun], begun[1]
-    for _ in range(10 if id.startswith("traffic_junction") else 0):
+    for _ in range(LIMIT - 1 if id.startswith("traffic_junction") else 0):
         now = env.step(env.floor_action(now.key))
         shown.append(now.obs.to_flat().flatten(1))
     assert len(torch.cat(shown).unique(dim=0)) > 1

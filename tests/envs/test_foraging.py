@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import subprocess
-import sys
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -267,7 +265,7 @@ def test_levels_are_dealt_out() -> None:
     }
 
 
-def test_compiled_is_the_same() -> None:
+def test_compiled_is_the_same(python: Any, tmp_path: Path) -> None:
     """As one graph; in a process of its own, since what checks shapes under pytest cannot be traced."""
     code = """
 import torch
@@ -281,7 +279,7 @@ for _ in range(5):
     assert all(torch.equal(one, other.tensors()[name]) for name, one in step.tensors().items())
 print("same")
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = python.run("-c", code, folder=tmp_path)
     assert done.stdout.strip() == "same", done.stderr[-2000:]
 
 

@@ -136,8 +136,10 @@ def test_several_prey_read_any_prey() -> None:
     assert env.scene().active["prey"].tolist() == [[True, False]]
 
 
-@pytest.mark.parametrize("form", ["flat", "sparse"])
-@pytest.mark.parametrize("settings", [{}, {"dim": 8, "num_agents": 6, "num_action_agents": 3, "num_prey": 2}])
+@pytest.mark.parametrize(
+    ("form", "settings"),
+    [("flat", {}), ("sparse", {"dim": 8, "num_agents": 6, "num_action_agents": 3, "num_prey": 2})],
+)
 def test_contract(form: str, settings: dict[str, Any]) -> None:
     check_env(lambda n: PredatorCapturePrey(num_envs=n, observation=form, max_steps=8, **settings), long=0)
 

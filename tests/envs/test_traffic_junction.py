@@ -316,7 +316,7 @@ def play(policy: str, episodes: int, **settings: Any) -> tuple[float, float]:
 def test_floors_agree_with_the_reference(which: str) -> None:
     """Both sides are estimates: they agree within 4 standard errors of their difference."""
     level, rate = which.split("_")[0], float(which.rpartition("rate")[2])
-    episodes = 3000 if level != "hard" else 1500
+    episodes = 2000 if level != "hard" else 500
     for policy, recorded in FLOORS[which].items():
         success, total = play(policy, episodes, level=level, add_rate=rate)
         reference = recorded["success"]
@@ -365,8 +365,10 @@ def test_adjust_changes_the_rate_and_nothing_else() -> None:
         env.adjust(add_rate=1.5)
 
 
-@pytest.mark.parametrize("settings", [{"faithful": False}, {"vocabulary": "scalar"}, {"level": "medium"}])
-@pytest.mark.parametrize("form", ["flat", "sparse"])
+@pytest.mark.parametrize(
+    ("settings", "form"),
+    [({"faithful": False}, "flat"), ({"vocabulary": "scalar"}, "sparse"), ({"level": "medium"}, "flat")],
+)
 def test_laws(settings: dict[str, Any], form: str) -> None:
     check_env(lambda n: TrafficJunction(n, observation=form, max_steps=15, add_rate=0.4, **settings), long=0)
 

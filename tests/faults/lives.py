@@ -77,15 +77,15 @@ def reference(folder: Path, updates: int) -> tuple[Path, float]:
     return run, time.monotonic() - started
 
 
-def ended(folder: Path, updates: int, number: int, count: int, seed: int) -> dict[str, object]:
-    """End a training ``count`` times with a signal, resume it each time, and compare where it arrives."""
+def ended(folder: Path, updates: int, numbers: list[int], seed: int) -> dict[str, object]:
+    """End a training once with each signal, resume it each time, and compare where it arrives."""
     undisturbed, seconds = reference(folder, updates)
     run, chance = folder / "run", random.Random(seed)
     words = ["--steps", str(updates * STEPS_PER_UPDATE), "--out", str(run)]
     codes: list[int] = []
     progress: list[int] = []
-    for life in range(count):
-        earliest, latest = (updates * (life + part) // (count + 1) for part in (0, 1))
+    for life, number in enumerate(numbers):
+        earliest, latest = (updates * (life + part) // (len(numbers) + 1) for part in (0, 1))
         resume = ["--resume"] if (run / "config.json").exists() else []
         delay = chance.uniform(0, 2 * seconds / updates)
         codes.append(end(begin(words + resume), number, run, chance.randint(earliest + 1, latest), delay))
@@ -102,5 +102,5 @@ def ended(folder: Path, updates: int, number: int, count: int, seed: int) -> dic
 
 
 if __name__ == "__main__":
-    target, updates, number, count, seed = sys.argv[1:]
-    print(json.dumps(ended(Path(target), int(updates), int(number), int(count), int(seed))))
+    target, updates, numbers, seed = sys.argv[1:]
+    print(json.dumps(ended(Path(target), int(updates), json.loads(numbers), int(seed))))

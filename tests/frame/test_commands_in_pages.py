@@ -45,7 +45,7 @@ def test_options_in_the_pages_exist(
     known = set(re.findall(r"--([a-z][\w.-]*)", capsys.readouterr().out)) | {
         "help",
         "learner",
-    }  # --learner NAME is taken out before
+    }  # which decides the others
     assert {(option, page) for option, page in pairs if option not in known} == set()
 
 

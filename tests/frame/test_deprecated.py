@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import subprocess
-import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -37,17 +36,11 @@ def test_an_old_name_is_the_new_thing_and_warns_once(module: str, old: str) -> N
     assert found["first"] is again is getattr(importlib.import_module(place), new)
 
 
-def test_the_warning_points_at_the_users_line(tmp_path: Path) -> None:
+def test_the_warning_points_at_the_users_line(tmp_path: Path, python: Any) -> None:
     program = tmp_path / "mine.py"
     program.write_text("import torch\n\nfrom gnncomm.layers import IncentiveComm\n", encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "default::DeprecationWarning:__main__", str(program)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PYTHONPATH": str(ROOT)},
-    )
+    done = python.run(program, folder=tmp_path, warn="default")
+    assert done.returncode == 0, done.stderr
     assert f"{program}:3: DeprecationWarning: gnncomm.layers.IncentiveComm" in done.stderr
     assert done.stderr.count("is gnncomm.layers.MAICComm now") == 1
 

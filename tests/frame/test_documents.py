@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -23,8 +22,6 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.S | re.M)
 PAGES_WITH_CODE = [page for page in PAGES if PYTHON.search(page.read_text(encoding="utf-8"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-STRICT = ["-W", "error", "-W", "ignore:`torch.jit.script` is deprecated:DeprecationWarning"]
-"""Warnings are errors, but for the one that torch_geometric causes while it is imported (as in pyproject.toml)."""
 SLOW_EXAMPLES = {"quickstart.py": 600}
 """Seconds allowed to the examples that need more than a minute."""
 
@@ -37,49 +34,19 @@ def quick_start() -> list[str]:
     return [line for block in blocks for line in block.splitlines() if line.strip()]
 
 
-class Server:
-    """Runs programs on this checkout, without a window system; see ``served.py``."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, *STRICT, str(Path(__file__).with_name("served.py"))],
-            env=os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "PYTHONUTF8": "1"},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, program: Path, folder: Path, seconds: float) -> str:
-        """What ``program`` says in ``folder``; fails if it fails, or takes more than ``seconds``."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        output = folder / "output.txt"
-        asked = {"program": str(program), "folder": str(folder), "output": str(output), "seconds": seconds}
-        print(json.dumps(asked), file=self._process.stdin, flush=True)
-        status = self._process.stdout.readline().strip()
-        said = output.read_text(encoding="utf-8")
-        assert status == "0", f"ended with {status}\n{said}"
-        return said
-
-    def close(self) -> None:
-        with self._process:
-            assert self._process.stdin is not None
-            self._process.stdin.close()
+def run(python: Any, program: Path, folder: Path, seconds: float) -> str:
+    """What ``program`` says in ``folder``; fails if it fails, warns, or takes more than ``seconds``."""
+    done = python.run(program, folder=folder, env=os.environ | {"MPLBACKEND": "agg"}, warn=None, seconds=seconds)
+    assert done.returncode == 0, f"ended with {done.returncode}\n{done.stdout}{done.stderr}"
+    return str(done.stdout)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    server = Server()
-    yield server
-    server.close()
-
-
-def test_a_served_program_is_alone_strict_and_watched(server: Server, tmp_path: Path) -> None:
+def test_a_served_program_is_alone_strict_and_watched(python: Any, tmp_path: Path) -> None:
     """As if each had a Python of its own: what one leaves behind, the next does not see; faults are seen."""
 
     def said(*lines: str, seconds: float = 60) -> str:
         (tmp_path / "program.py").write_text("\n".join(lines))
-        return server.run(tmp_path / "program.py", tmp_path, seconds)
+        return run(python, tmp_path / "program.py", tmp_path, seconds)
 
     assert said("import gnncomm, os, sys", "gnncomm.left = 1", "os.environ['LEFT'] = '1'", "print(__name__)") == (
         "__main__\n"
@@ -121,11 +88,11 @@ def test_ci_runs_the_line_of_the_readme() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: str(page.relative_to(ROOT)))
-def test_python_blocks_run(page: Path, tmp_path: Path, server: Server) -> None:
+def test_python_blocks_run(page: Path, tmp_path: Path, python: Any) -> None:
     """The blocks of one page, in order, as one program."""
     program = tmp_path / f"page_{page.stem}.py"
     program.write_text("\n".join(PYTHON.findall(page.read_text(encoding="utf-8"))), encoding="utf-8")
-    server.run(program, tmp_path, seconds=120)
+    run(python, program, tmp_path, seconds=120)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +108,8 @@ def test_python_blocks_run(page: Path, tmp_path: Path, server: Server) -> None:
         for path in EXAMPLES
     ],
 )
-def test_example_runs(example: Path, tmp_path: Path, server: Server) -> None:
-    server.run(example, tmp_path, SLOW_EXAMPLES.get(example.name, 60))
+def test_example_runs(example: Path, tmp_path: Path, python: Any) -> None:
+    run(python, example, tmp_path, SLOW_EXAMPLES.get(example.name, 60))
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)

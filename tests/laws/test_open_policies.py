@@ -90,7 +90,10 @@ CHOICES: dict[str, Callable[[VectorEnv], Choice]] = {
     "observation critic": lambda env: Choice({"critic": "observation", "algo": "mappo"}),
     "graph critic, teams": lambda env: Choice({"critic": "graph"}, groups(env, ("red", "blue"))),
     "no weight shared": lambda env: Choice({"share": "none", "integration": "before", "algo": "mappo"}),
+    "values, graph": lambda env: Choice({"learner": "pqn:mixer=graph,layer_norm=true", "encoder": "mlp"}),
+    "values, qmix, groups": lambda env: Choice({"learner": "pqn:mixer=qmix", "integration": "before"}, groups(env)),
 }
+FORMS = [(name, form) for name in CHOICES for form in ("choices", "numbers") if not (form[0] == "n" and name[0] == "v")]
 
 
 def build(choice: Choice, env: VectorEnv) -> CommPolicy:
@@ -99,8 +102,7 @@ def build(choice: Choice, env: VectorEnv) -> CommPolicy:
     return assemble(TrainConfig.of(**settings), spec)
 
 
-@pytest.mark.parametrize("actions", ["choices", "numbers"])
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize(("name", "actions"), FORMS)
 def test_laws_hold(mortal: Callable[..., VectorEnv], name: str, actions: str) -> None:
     """With deaths, newcomers, masks and time limits; training mode for choices, evaluation mode for numbers."""
     env: VectorEnv = mortal(num_envs=3)

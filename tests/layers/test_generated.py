@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +21,9 @@ for name in LAYERS:
 """
 
 
-def test_no_file_is_left_in_the_temporary_directory(tmp_path: Path) -> None:
-    there = {**os.environ, "TMPDIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT], check=True, env=there)
+def test_no_file_is_left_in_the_temporary_directory(tmp_path: Path, python: Any) -> None:
+    done = python.run("-c", SCRIPT, folder=tmp_path, env=os.environ | {"TMPDIR": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
     assert [path.name for path in tmp_path.glob("*propagate*")] == []
 
 

@@ -78,22 +78,32 @@ def test_unroll_is_step_after_step(kind: type[Memory]) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_gradients_of_the_fused_gru(share: float) -> None:
-    gates = torch.randn(3, 2, 3 * H, dtype=torch.float64, requires_grad=True)
-    h = torch.randn(2, H, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(3 * H, H, dtype=torch.float64, requires_grad=True)
-    bias = torch.randn(3 * H, dtype=torch.float64, requires_grad=True)
-    begins = torch.rand(3, 2) < share
-    assert torch.autograd.gradcheck(lambda g, s, w, b: gru_sequence(g, s, begins, w, b), (gates, h, weight, bias))
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+def test_gradients_of_sequences(kind: type[GRU] | type[LSTM], share: float) -> None:
+    """Of rows, state and weights; of all outputs and of the last state."""
+    memory, begins = kind(H).double(), torch.rand(3, 2) < share
+    run = gru_sequence if kind is GRU else lstm_sequence
+    x = torch.randn(3, 2, H, dtype=torch.float64, requires_grad=True)
+    state = torch.randn(2, memory.state_dim, dtype=torch.float64, requires_grad=True)
+    weights = [parameter.detach().requires_grad_() for parameter in memory.parameters()]
+
+    def of(x: Tensor, state: Tensor, *weights: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return run(x, state, begins, *weights)
+
+    assert torch.autograd.gradcheck(of, (x, state, *weights))
+    assert torch.autograd.gradgradcheck(of, (x, state, *weights), fast_mode=True)
 
 
-def test_gradients_of_the_lstm() -> None:
-    gates = torch.randn(3, 2, 4 * H, dtype=torch.float64, requires_grad=True)
-    state = torch.randn(2, 2 * H, dtype=torch.float64, requires_grad=True)
-    weight = torch.randn(4 * H, H, dtype=torch.float64, requires_grad=True)
-    bias = torch.randn(4 * H, dtype=torch.float64, requires_grad=True)
-    begins = torch.tensor([[False, True], [False, False], [True, False]])
-    assert torch.autograd.gradcheck(lambda g, s, w, b: lstm_sequence(g, s, begins, w, b), (gates, state, weight, bias))
+@pytest.mark.parametrize("kind", [GRU, LSTM])
+def test_autocast_leaves_what_is_remembered_alone(kind: type[GRU] | type[LSTM]) -> None:
+    """Rows come in half precision; states and products stay in that of the weights, step by step and in sequences."""
+    memory, x, begins = kind(H), torch.randn(T, R, H).bfloat16(), first(0.0)
+    state = torch.randn(R, memory.state_dim)
+    with torch.autocast("cpu", torch.bfloat16):
+        out, _ = memory.unroll(x, state, begins)
+        one, _ = memory.step(x[0], state)
+    torch.testing.assert_close(out, memory.unroll(x.float(), state, begins)[0], rtol=0, atol=0)
+    torch.testing.assert_close(one, out[0])
 
 
 @pytest.mark.parametrize("kind", [GRU, LSTM])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -154,7 +152,7 @@ def test_agents_in_one_cell_do_not_hide_each_other(count: int, busy: bool) -> No
     assert not busy or np.linalg.norm(place, axis=1).min() > 0.349
 
 
-def test_nothing_of_pyplot_is_touched(tmp_path: Path) -> None:
+def test_nothing_of_pyplot_is_touched(tmp_path: Path, python: Any) -> None:
     """A fresh process: matplotlib comes with the first figure, without pyplot, and the user's settings stay."""
     code = (
         "import sys, gnncomm.recording as r; assert 'matplotlib' not in sys.modules, 1;"
@@ -163,7 +161,8 @@ def test_nothing_of_pyplot_is_touched(tmp_path: Path) -> None:
         "assert 'matplotlib.pyplot' not in sys.modules, 2; assert settings() == before, 3"
     )
     path = made().save(tmp_path / "episode.npz")
-    subprocess.run([sys.executable, "-c", code, str(path)], check=True, timeout=120)
+    done = python.run("-c", code, path, folder=tmp_path, warn=None)
+    assert done.returncode == 0, done.stderr
 
 
 def test_unknown_kinds_of_files_are_refused(tmp_path: Path) -> None:

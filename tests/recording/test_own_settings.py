@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pytest
@@ -38,19 +37,15 @@ def test_what_is_no_figure_is_refused_and_nothing_is_written(name: str, tmp_path
 @pytest.mark.parametrize(
     ("given", "kept"), [("svg", "svg"), ("nonsense", None), ("module://nowhere.backend", "module://nowhere.backend")]
 )
-def test_the_backend_of_the_caller_is_kept_where_it_is_one(given: str, kept: str | None) -> None:
+def test_the_backend_of_the_caller_is_kept_where_it_is_one(
+    given: str, kept: str | None, python: Any, tmp_path: Path
+) -> None:
     code = (
         "import os, gnncomm.recording.drawing, matplotlib\n"
         "print(os.environ['MPLBACKEND'], dict.__getitem__(matplotlib.rcParams, 'backend'))"
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code],
-        env=os.environ | {"MPLBACKEND": given},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = python.run("-c", code, folder=tmp_path, env=os.environ | {"MPLBACKEND": given})
+    assert done.returncode == 0, done.stderr
     variable, _, backend = done.stdout.strip().partition(" ")
     assert variable == given
     assert backend == kept if kept else "sentinel" in backend or "object" in backend

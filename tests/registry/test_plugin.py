@@ -56,6 +56,7 @@ NAMES = {
     "encoder": "scaled",
     "memory": "leaky",
     "critic": "wide",
+    "mixer": "meek",
     "learner": "patient",
     "loss": "calm",
     "logger": "steps",

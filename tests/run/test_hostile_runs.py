@@ -11,13 +11,10 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from gnncomm.learn import TrainConfig
 from gnncomm.run import train
@@ -161,10 +158,8 @@ COMMANDS = (
 USUAL = ("drawn.png", "run.lock", "set_aside_", "metrics.jsonl", "/dev/null", ".tmp-")
 
 
-@pytest.fixture(scope="module")
-def verdicts(tiny: Tiny, forge: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+def verdicts(tiny: Tiny, forge: Any, folder: Path, python: Any) -> dict[str, list[dict[str, Any]]]:
     """What each command does with each run. One process for all: importing torch would take most of the time."""
-    folder = tmp_path_factory.mktemp("hostile")
     honest = folder / "honest"
     train(tiny(steps=36, observation="flat"), honest)
     commands: list[list[str]] = []
@@ -181,36 +176,28 @@ def verdicts(tiny: Tiny, forge: Any, tmp_path_factory: pytest.TempPathFactory) -
     (folder / "task.json").write_text(json.dumps({"warm": warm, "commands": commands}))
     path = os.pathsep.join([str(folder / "path"), *(p for p in sys.path if p)])
     started = folder / "started"
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(SCRIPT), str(folder / "task.json"), str(folder / "out.json")],
-        cwd=folder / "here",
-        env=os.environ | {"PYTHONPATH": path, "STARTED": str(started), "MPLBACKEND": "agg"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
+    surroundings = os.environ | {"PYTHONPATH": path, "STARTED": str(started), "MPLBACKEND": "agg"}
+    task = (SCRIPT, folder / "task.json", folder / "out.json")
+    done = python.run(*task, folder=folder / "here", env=surroundings, seconds=280)
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads((folder / "out.json").read_text())
     assert set(os.listdir(folder / "here")) <= {"drawn.png"}, "somebody left a file"
-    assert len(started.read_text().split()) == 1, "another Python was started"
+    assert not started.exists(), "another Python was started"
     return {name: found[len(COMMANDS) * n :][: len(COMMANDS)] for n, name in enumerate(CORPUS)}
 
 
-@pytest.mark.parametrize("name", CORPUS)
-def test_nothing_is_run_or_written(name: str, verdicts: dict[str, list[dict[str, Any]]]) -> None:
-    for verdict in verdicts[name]:
-        odd = [event for event in verdict["events"] if not any(usual in event for usual in USUAL)]
-        assert not odd, verdict
-
-
-@pytest.mark.parametrize("name", CORPUS)
-def test_each_command_ends_with_a_code_and_a_line(name: str, verdicts: dict[str, list[dict[str, Any]]]) -> None:
-    for verdict in verdicts[name]:
-        if verdict["words"][0] == "plot" and name.startswith("metrics"):
-            continue  # numbers that are none: tests/cli
-        assert not verdict["raised"], verdict
-        assert verdict["code"] in (0, 1, 65, 66, 73, 74, 75, 77, 78), verdict
-        if verdict["code"]:
-            line = verdict["said"].splitlines()[-1]
-            assert line.startswith("error: "), verdict
-            assert "\x1b" not in line, "what a file says reaches no terminal as a command"
+def test_nothing_is_run_or_written_and_each_command_ends_with_a_code_and_a_line(
+    tiny: Tiny, forge: Any, tmp_path: Path, python: Any
+) -> None:
+    for name, found in verdicts(tiny, forge, tmp_path, python).items():
+        for verdict in found:
+            odd = [event for event in verdict["events"] if not any(usual in event for usual in USUAL)]
+            assert not odd, (name, verdict)
+            if verdict["words"][0] == "plot" and name.startswith("metrics"):
+                continue  # numbers that are none: tests/cli
+            assert not verdict["raised"], (name, verdict)
+            assert verdict["code"] in (0, 1, 65, 66, 73, 74, 75, 77, 78), (name, verdict)
+            if verdict["code"]:
+                line = verdict["said"].splitlines()[-1]
+                assert line.startswith("error: "), (name, verdict)
+                assert "\x1b" not in line, f"what a file says reaches no terminal as a command: {name}"

@@ -7,8 +7,6 @@ import os
 import random
 import resource
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -115,33 +113,30 @@ def test_swapped_and_deleted_files_are_noticed_and_named(run_dir: Path) -> None:
         load_checkpoint(newest)
 
 
-def run_crashes(*arguments: str) -> dict[str, Any]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(CRASHES), *arguments], capture_output=True, text=True, env=environment
-    )
+def run_crashes(python: Any, folder: Path, *arguments: str) -> dict[str, Any]:
+    done = python.run(CRASHES, arguments[0], folder, *arguments[1:], folder=folder, seconds=900)
     assert done.returncode == 0, done.stderr
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
-def test_death_at_every_system_call_of_a_save(tmp_path: Path) -> None:
-    result = run_crashes("failpoints", str(tmp_path))
+def test_death_at_every_system_call_of_a_save(tmp_path: Path, python: Any) -> None:
+    result = run_crashes(python, tmp_path, "failpoints")
     assert set(result["calls"]) >= {"open", "write", "fsync", "mkdir", "rename", "unlink", "rmdir"}
     assert result["deaths"] == result["old"] + result["new"] >= 60
     assert result["old"] > 0
     assert result["new"] > 0
 
 
-def test_twenty_kills_of_a_run_that_saves_all_the_time(tmp_path: Path) -> None:
-    result = run_crashes("kills", str(tmp_path), "20")
+def test_twenty_kills_of_a_run_that_saves_all_the_time(tmp_path: Path, python: Any) -> None:
+    result = run_crashes(python, tmp_path, "kills", "20")
     assert result["kills"] == 20
     assert result["steps"] >= 20
 
 
 @pytest.mark.slow
-def test_three_hundred_kills(tmp_path: Path) -> None:
-    assert run_crashes("kills", str(tmp_path), "300")["kills"] == 300
+def test_three_hundred_kills(tmp_path: Path, python: Any) -> None:
+    assert run_crashes(python, tmp_path, "kills", "300")["kills"] == 300
 
 
 @pytest.mark.parametrize("name", ["open", "write", "fsync", "rename", "mkdir"])

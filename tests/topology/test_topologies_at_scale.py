@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,8 +34,10 @@ print(graph.num_edges, int(degree.min()), int(degree.max()), before // kibi, pea
         ("radius:r=1.6", 0, 40, (780_000, 805_000)),  # 8.04 within range where no border is near
     ],
 )
-def test_a_hundred_thousand_agents(spec: str, fewest: int, most: int, edges: tuple[int, int]) -> None:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, spec], capture_output=True, text=True, timeout=120)
+def test_a_hundred_thousand_agents(
+    spec: str, fewest: int, most: int, edges: tuple[int, int], python: Any, tmp_path: Path
+) -> None:
+    done = python.run("-c", PROGRAM, spec, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     count, least, largest, before, peak = map(int, done.stdout.split())
     assert edges[0] <= count <= edges[1]

@@ -28,7 +28,7 @@ ORACLES = {
     path.stem: _load(path) for path in sorted(Path(__file__).parent.glob("*.py")) if not path.stem.startswith("test_")
 }
 CASES = [(name, settings) for name, oracle in ORACLES.items() for settings in oracle.SETTINGS]
-SLOTS, STEPS = 6, 24
+SLOTS, STEPS = 6, 16
 
 
 def _row(batch: Batch, b: int) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from gnncomm.layers import CommLayer
 from gnncomm.learn import PPOConfig, Rollout, Term, TrainConfig
 from gnncomm.learn.curriculum import Curve
 from gnncomm.methods.losses import MethodLoss
-from gnncomm.policy import CommPolicy, Encoder, Evaluation, LocalCritic, Memory
+from gnncomm.policy import VDN, CommPolicy, Encoder, Evaluation, LocalCritic, Memory
 from gnncomm.schedule import Gate
 from gnncomm.topology.static import StaticTopology
-from gnncomm.types import Moment, VectorEnv
+from gnncomm.types import Moment, TimeStep, VectorEnv
 
 
 def whisper(num_envs: int, device: str, observation: str, num_symbols: int = 2) -> VectorEnv:
@@ -130,6 +130,17 @@ class Leaky(Memory):
 def wide(hidden: int, in_channels: int | None = None, times: int = 2) -> LocalCritic:
     """A local critic, some times as wide."""
     return LocalCritic(times * hidden, in_channels or hidden)
+
+
+class Meek(VDN):
+    """A part of the sum."""
+
+    def __init__(self, part: float = 0.5) -> None:
+        super().__init__()
+        self.part = part
+
+    def mix(self, q: Tensor, best: Tensor, action: Tensor, timestep: TimeStep, heard: Tensor) -> Tensor:
+        return self.part * super().mix(q, best, action, timestep, heard)
 
 
 class Calm(MethodLoss):
