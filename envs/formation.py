@@ -17,7 +17,7 @@ from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
 from .frame.base import Flags, Form, GridEnv, Settings, Sizes
-from .frame.meeting import bottleneck
+from .frame.meeting import bottleneck, walk
 from .frame.rules import Kind, ratio
 from .frame.settings import checked, integer, number
 
@@ -223,9 +223,7 @@ class Formation(GridEnv[FormationState, FormationDraws]):
         """Agents and places are matched so that the last one arrives soonest; each agent walks to its place."""
         place = bottleneck(self._distance(state))
         goal = self.places(state).gather(1, place[..., None].expand(-1, -1, 2))
-        rows, columns = (goal - state.pos).unbind(-1)
-        action = torch.where(columns > 0, 1, torch.where(columns < 0, 3, 4))
-        return torch.where(rows > 0, 2, torch.where(rows < 0, 0, action))
+        return walk(goal - state.pos)
 
 
 def _offsets(shape: object, count: int | None) -> list[tuple[int, int]]:

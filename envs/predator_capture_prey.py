@@ -15,6 +15,7 @@ from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
 from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.meeting import to_nearest, walk
 from .frame.rules import Kind
 from .frame.settings import choice, flag, integer
 from .frame.window import Window
@@ -220,8 +221,4 @@ class PredatorCapturePrey(GridEnv[PredatorCapturePreyState, PredatorCapturePreyD
 
     def solve(self, state: PredatorCapturePreyState) -> Int[Tensor, "B N"]:
         """The shortest path to the nearest prey, rows before columns, and there "capture"."""
-        distance_BNP = (state.pos[:, :, None] - state.prey[:, None]).abs().sum(-1)
-        nearest_BN2 = state.prey.gather(1, distance_BNP.argmin(-1)[..., None].expand(-1, -1, 2))
-        rows, columns = (nearest_BN2 - state.pos).unbind(-1)
-        action = torch.where(columns > 0, 1, torch.where(columns < 0, 3, _CAPTURE))
-        return torch.where(rows > 0, 2, torch.where(rows < 0, 0, action))
+        return walk(to_nearest(state.pos, state.prey), _CAPTURE)

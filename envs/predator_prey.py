@@ -15,6 +15,7 @@ from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import Batch, Observation, Scene
 
 from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.meeting import to_nearest, walk
 from .frame.rules import Kind
 from .frame.settings import choice, flag, integer
 from .frame.window import Window
@@ -237,13 +238,8 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
 
     def solve(self, state: PredatorPreyState) -> Int[Tensor, "B M"]:
         """The shortest path to the nearest prey, rows before columns."""
-        distance_BNP = (state.pos[:, :, None] - state.prey[:, None]).abs().sum(-1)
-        nearest_BN2 = state.prey.gather(1, distance_BNP.argmin(-1)[..., None].expand(-1, -1, 2))
-        rows, columns = (nearest_BN2 - state.pos).unbind(-1)
         stay = 0 if self.num_actions == 4 else 4  # frozen predators ignore their action
-        action = torch.full_like(rows, stay)
-        action = torch.where(columns > 0, 1, torch.where(columns < 0, 3, action))
-        action = torch.where(rows > 0, 2, torch.where(rows < 0, 0, action))
+        action = walk(to_nearest(state.pos, state.prey), stay)
         if self.enemy_comm:
             action = torch.cat([action, torch.full_like(state.prey[..., 0], stay)], 1)
         return action

@@ -16,6 +16,7 @@ from gnncomm.shapes import Float, Int
 from gnncomm.types import Batch, Observation, Scene, SparseObs
 
 from .frame.base import Flags, Form, GridEnv, Settings, Sizes
+from .frame.meeting import walk
 from .frame.rules import Kind, ratio
 from .frame.settings import flag, integer, number
 
@@ -207,7 +208,4 @@ class Rendezvous(GridEnv[RendezvousState, RendezvousDraws]):
         middle_B12 = state.pos.median(1, keepdim=True).values
         middle_B12 = torch.minimum(torch.maximum(middle_B12, square_B12), square_B12 + self.spread)
         goal = torch.where((entry == state.pos).all(-1, keepdim=True), middle_B12, entry)
-        rows, columns = (goal - state.pos).unbind(-1)
-        action = torch.full_like(rows, 4)
-        action = torch.where(columns > 0, 1, torch.where(columns < 0, 3, action))
-        return torch.where(rows > 0, 2, torch.where(rows < 0, 0, action))
+        return walk(goal - state.pos)

@@ -169,29 +169,47 @@ class Trained:
 def default_config(env: str, **changes: Any) -> TrainConfig:
     """The settings that are known to work for ``env``, with ``changes``, see ``TrainConfig.replace``.
 
-    ``comm`` may name a method (``"tarmac"``), which stands for its parts.
+    ``comm`` may name a method (``"tarmac"``), which stands for its parts, and unless there is a ``learner``, for the
+    training of its paper, as far as that is here.
 
     Raises:
         ConfigError: an unknown environment or setting, or a value out of range.
     """
-    base, changes = with_method(recipe_of(env), changes)
+    base = recipe_of(env)
+    base = base.replace(**{"env.id": env, "env_settings": changes.get("env_settings", base.env.settings)})
     learner = changes.pop("learner", None)
+    base, changes = with_method(base, changes, own=learner is None)
     if learner is not None:
-        base = with_learner(base.replace(**{"env.id": env, "env_settings": changes.get("env_settings", {})}), learner)
-    return base.replace(**{"env.id": env} | changes)
+        base = with_learner(base, learner)
+    return base.replace(**changes)
 
 
-def with_method(base: TrainConfig, said: Mapping[str, Any]) -> tuple[TrainConfig, dict[str, Any]]:
-    """``base`` with the parts of the method that ``said["comm"]`` names, if it is one, and what is said beside it."""
+def with_method(
+    base: TrainConfig, said: Mapping[str, Any], *, own: bool = False, begun: bool = False
+) -> tuple[TrainConfig, dict[str, Any]]:
+    """``base`` with the parts of the method that ``said["comm"]`` names, if it is one, and what is said beside it.
+
+    Args:
+        base: the rest.
+        said: changes.
+        own: whether it is trained as in its paper, as far as that is here.
+        begun: ``base`` is of a run that was begun, which decides that.
+    """
     name = said.get("comm")
     if not isinstance(name, str) or name not in methods.names():
         return base, dict(said)
-    return methods.resolve(name).config(base), {key: value for key, value in said.items() if key != "comm"}
+    method, rest = methods.resolve(name), {key: value for key, value in said.items() if key != "comm"}
+    plain, paper = method.config(base), method.config(base, own_training=True)
+    if begun:
+        own = base != plain and (paper.learner, paper.policy.losses) == (base.learner, base.policy.losses)
+    if not own:
+        return plain, rest
+    return (paper if begun else with_learner(paper.replace(learner=base.learner), paper.learner)), rest
 
 
 def with_learner(config: TrainConfig, learner: LearnerConfig | str) -> TrainConfig:
     """A recipe with another learner, and with what this one needs otherwise than the recipe says."""
-    learner = LearnerConfig.of(learner)
+    learner = config.learner.named(learner) if isinstance(learner, str) else learner
     if type(learner) is type(config.learner) or environments.is_foreign(config.env.id):
         return config.replace(learner=learner)
     length = environments.make(config.env.id, 1, **dict(config.env.settings)).max_steps
@@ -283,9 +301,13 @@ def read_config(path: str | Path) -> TrainConfig:
         return from_json(TrainConfig, data["config"])
     env = data.get("env", {})
     named = env.get("id", EnvConfig.id) if isinstance(env, dict) else env
-    base, data = with_method(default_config(named if isinstance(named, str) else EnvConfig.id), data)
+    base, own = default_config(named if isinstance(named, str) else EnvConfig.id), not {"learner", "ppo"} & data.keys()
+    settings = data.get("env_settings", env.get("settings") if isinstance(env, dict) else None)
+    if isinstance(settings, dict):
+        base = base.replace(env_settings=settings)
+    base, data = with_method(base, data, own=own)
     if isinstance(policy := data.get("policy"), dict):
-        base, data["policy"] = with_method(base, policy)
+        base, data["policy"] = with_method(base, policy, own=own)
     return base.merged(data)
 
 

@@ -12,6 +12,7 @@ from gnncomm import checks
 from gnncomm.errors import ConfigError
 from gnncomm.shapes import Bool, Float, Int
 
+from ..frame.meeting import walk
 from ..frame.rules import ratio
 from ..frame.settings import Settings
 from .diffusion import Medium, largest_dt
@@ -140,9 +141,7 @@ class Ground:
     def toward(self, place: Int[Tensor, "*lead 2"], goal: Int[Tensor, "*lead 2"]) -> Int[Tensor, "*lead"]:
         """The first move of a shortest path: rows before columns, or around obstacles."""
         if self.open:
-            rows, columns = (goal - place).unbind(-1)
-            action = torch.where(columns > 0, 1, torch.where(columns < 0, 3, 4))
-            return torch.where(rows > 0, 2, torch.where(rows < 0, 0, action))
+            return walk(goal - place)
         tried = torch.arange(len(_MOVES), device=place.device).expand(*place.shape[:-1], -1)
         to = self.move(place[..., None, :].expand(*tried.shape, 2), tried)
         nearest = self.distance(to, goal[..., None, :].expand_as(to)).argmin(-1)

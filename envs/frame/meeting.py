@@ -11,6 +11,19 @@ FAR = 2**40
 """Steps to what nobody can, or need, reach."""
 
 
+def walk(way: Int[Tensor, "*lead 2"], there: int = 4) -> Int[Tensor, "*lead"]:
+    """The move along a way, rows before columns: 0 up, 1 right, 2 down, 3 left; ``there`` at its end."""
+    rows, columns = way.unbind(-1)
+    action = torch.where(columns > 0, 1, torch.where(columns < 0, 3, there))
+    return torch.where(rows > 0, 2, torch.where(rows < 0, 0, action))
+
+
+def to_nearest(pos: Int[Tensor, "B N 2"], places: Int[Tensor, "B P 2"]) -> Int[Tensor, "B N 2"]:
+    """The way of each agent to the nearest place, the first of equals."""
+    distance_BNP = (pos[:, :, None] - places[:, None]).abs().sum(-1)
+    return places.gather(1, distance_BNP.argmin(-1)[..., None].expand(-1, -1, 2)) - pos
+
+
 def bottleneck(cost: Int[Tensor, "B R C"]) -> Int[Tensor, "B R"]:
     """A column for each row, no two the same, so that the largest cost is as small as it can be; R at most C.
 

@@ -15,7 +15,7 @@ from gnncomm.bench.measure import interleaved
 from gnncomm.evaluation import Report, evaluate
 from gnncomm.learn import TrainConfig, Training
 from gnncomm.methods import Method
-from gnncomm.run import default_config, load, train
+from gnncomm.run import default_config, load, train, with_learner
 from gnncomm.store import safe_run_path
 
 TASKS: dict[str, dict[str, Any]] = {
@@ -66,7 +66,11 @@ class MethodRow:
 def config_of(method: Method, env: str, seed: int, steps: int = 0, training: HowTrained = "common") -> TrainConfig:
     """The parts of ``method``, with what the recipe of ``env`` says about learning, or what its paper says."""
     task = TASKS.get(env, {})
-    config = method.config(default_config(env, **task), own_training=training == "own")
+    known = default_config(env, **task)
+    if training == "own":
+        config = with_learner(method.config(known, own_training=True).replace(learner=known.learner), method.learner)
+    else:
+        config = method.config(known)
     return config.replace(seed=seed, steps=steps or config.run.steps)
 
 

@@ -69,7 +69,8 @@ def show(report: Report, console: Console) -> None:
     else:
         console.print(report.title(), soft_wrap=True)
         for name, arm in report.arms.items():
-            numbers = f"{arm.success.mean:.1%} success, {arm.length.mean:.2f} steps, return {arm.returns.mean:+.3f}"
+            returns = ", ".join(f"{of} {one.mean:+.3f}" for of, one in (arm.teams or {"return": arm.returns}).items())
+            numbers = f"{arm.success.mean:.1%} success, {arm.length.mean:.2f} steps, {returns}"
             console.print(f"{report.label(name)}: {numbers}", soft_wrap=True)
     for remark in report.remarks():
         console.print(remark, soft_wrap=True)

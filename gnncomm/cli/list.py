@@ -15,7 +15,7 @@ from gnncomm.registry import KINDS, Description, Parameter, describe, described,
 TITLES = {
     "env": "environments (gnncomm train ENV)",
     "recipe": "recipes: where a training on the environment of that name starts from",
-    "method": "methods (--comm): ready combinations, trained as in their papers, or by --learner ppo as all others",
+    "method": "methods (--comm): ready combinations, trained as in their papers by default, or by --learner ppo",
     "layer": "layers (--comm): to combine by hand; rounds: A >> B; none sends nothing",
     "topology": "topologies (--topology); combine: A | B, A & B, ~A, A.every(2), [A; B]:period=5",
     "scheduler": "schedulers (--scheduler)",

@@ -12,7 +12,7 @@ import torch
 import tyro
 from rich.console import Console
 
-from gnncomm import deprecated, environments
+from gnncomm import deprecated, environments, methods
 from gnncomm.cli import dry_run, faults
 from gnncomm.cli.console import make_console
 from gnncomm.cli.eval import measure, show
@@ -171,21 +171,24 @@ def _try_to_draw(trained: Trained, figure: Path, seed: int) -> str:
 def _parse(words: list[str]) -> TrainArgs:
     """Twice: environment, method and file first, then everything, with what these recommend or say as default.
 
-    A method stands for its parts: what is kept in the run names these. Of what a file says, only what the command
-    names, too, may run code.
+    A method stands for its parts, and unless a learner or a file is named, for the training of its paper: what is kept
+    in the run names these. Of what a file says, only what the command names, too, may run code.
     """
     learner, words = _learner(words)
+    settings = LearnerConfig.of(learner) if learner else _of_method(words) or _of_file(words)
     asks = {"-h", "--help"} & set(words)
-    nothing_said = TrainArgs(env=EnvArgs(id=""), learner=learner or _of_file(words))
+    nothing_said = TrainArgs(env=EnvArgs(id=""), learner=settings)
     first = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], "gnncomm train", nothing_said)
     env, comm = first.env.id or EnvConfig.id, first.policy.comm
     resumed = first.resume and not asks
     out = first.out or run_name(env, comm, first.run.seed)
     known = config_of(out) if resumed else read_config(first.config) if first.config else default_config(env)
     require_given(known, {}, every=True)
-    known, layer = with_method(known, {"comm": comm})
-    if learner is not None:
-        known = with_learner(known.replace(env_settings={**known.env.settings, **first.env.settings}), learner)
+    if not resumed and env == known.env.id:
+        known = known.replace(env_settings={**known.env.settings, **first.env.settings})
+    known, layer = with_method(known, {"comm": comm}, own=not (learner or first.config), begun=resumed)
+    if learner:
+        known = with_learner(known, learner)
     args = parse(TrainArgs, words, "gnncomm train", TrainArgs.of(known))
     if (resumed or first.config) and not args.trust_env:
         spoken = environments.named_code(env, first.env.settings) if first.env.id else frozenset[str]()
@@ -198,12 +201,20 @@ def _parse(words: list[str]) -> TrainArgs:
     return replace(args, out=out) if resumed or not layer else args
 
 
-def _learner(words: list[str]) -> tuple[LearnerConfig | None, list[str]]:
-    """What ``--learner NAME`` names, whose settings are options then; and the other words."""
+def _of_method(words: list[str]) -> LearnerConfig | None:
+    """The learner whose settings are options because a method is trained by it."""
+    if "--comm" not in words[:-1] or "--config" in words or "--resume" in words:
+        return None
+    name = words[words.index("--comm") + 1]
+    return LearnerConfig.of(methods.resolve(name).learner) if name in methods.names() else None
+
+
+def _learner(words: list[str]) -> tuple[str, list[str]]:
+    """What ``--learner NAME`` says, whose settings are options then; and the other words."""
     if "--learner" not in words[:-1]:
-        return None, words
+        return "", words
     place = words.index("--learner")
-    return LearnerConfig.of(words[place + 1]), words[:place] + words[place + 2 :]
+    return words[place + 1], words[:place] + words[place + 2 :]
 
 
 def _of_file(words: list[str]) -> LearnerConfig:

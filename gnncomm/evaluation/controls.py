@@ -56,18 +56,19 @@ def evaluate(
     trained = policy.with_wire(replace(wire, channel=Overheard(partners, wire.channel)))
     muted = policy.with_wire(replace(wire, topology=Empty()))
     shuffled = policy.with_wire(replace(wire, channel=Shuffled(partners, wire.channel)))
-    key = None if greedy else seed
+    key, teams = None if greedy else seed, policy.teams
     traffic = Traffic(policy.comm)
     with evaluating(policy):
         played = {
-            "trained": play(env, team(trained, env, key, traffic, partners), episodes, seed),
-            "muted": play(env, team(muted, env, key), episodes, seed),
-            "shuffled": play(env, team(shuffled, env, key, None, partners), episodes, seed),
-            "floor": play(env, lambda now, _: env.floor_action(now.key), episodes, seed),
+            "trained": play(env, team(trained, env, key, traffic, partners), episodes, seed, teams),
+            "muted": play(env, team(muted, env, key), episodes, seed, teams),
+            "shuffled": play(env, team(shuffled, env, key, None, partners), episodes, seed, teams),
+            "floor": play(env, lambda now, _: env.floor_action(now.key), episodes, seed, teams),
         }
         if _has_ceiling(env):
-            played["ceiling"] = play(env, lambda *_: env.ceiling_action(), episodes, seed)
-    gain = paired_difference(played["trained"].returns, played["shuffled"].returns)
+            played["ceiling"] = play(env, lambda *_: env.ceiling_action(), episodes, seed, teams)
+    ours, theirs = played["trained"], played["shuffled"]
+    gain = paired_difference(ours.returns, theirs.returns)
     arms = {name: Arm.of(outcomes) for name, outcomes in played.items()}
     kind = env.ceiling_kind if isinstance(env, Rated) else "reference"
     return Report(
@@ -76,6 +77,7 @@ def evaluate(
         seed=seed,
         greedy=greedy,
         gain=gain,
+        gains={name: paired_difference(ours.teams[name], theirs.teams[name]) for name in ours.teams},
         without_partner=partners.without_partner,
         wire=traffic.use(),
         ceiling_kind=kind,

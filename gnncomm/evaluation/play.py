@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,8 +14,8 @@ from gnncomm import random
 from gnncomm.errors import EnvContractError
 from gnncomm.evaluation.shuffle import Partners
 from gnncomm.evaluation.traffic import Traffic
-from gnncomm.learn.returns import paid, team_mean
-from gnncomm.policy import CommPolicy
+from gnncomm.learn.returns import paid, team_mean, team_share
+from gnncomm.policy import CommPolicy, Teams
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import TimeStep, VectorEnv
 
@@ -30,6 +30,7 @@ class Outcomes:
     returns: Float[Tensor, " E"]  # float64; reward of the team (``team_mean``), summed over time
     length: Int[Tensor, " E"]
     success: Bool[Tensor, " E"]
+    teams: Mapping[str, Tensor] = field(default_factory=dict)  # name -> [E] the same for each of several teams
 
 
 def team(
@@ -56,7 +57,7 @@ def team(
     return act
 
 
-def play(env: VectorEnv, actor: Actor, episodes: int, seed: int) -> Outcomes:
+def play(env: VectorEnv, actor: Actor, episodes: int, seed: int, teams: Teams | None = None) -> Outcomes:
     """Episodes 0 ... ``episodes - 1``; episode e is the first one of ``random.seeds("evaluate", seed, e)``.
 
     They are played in waves of ``env.num_envs``, each to its end, so short ones are not favoured. An environment that
@@ -65,33 +66,39 @@ def play(env: VectorEnv, actor: Actor, episodes: int, seed: int) -> Outcomes:
     Raises:
         EnvContractError: an episode runs beyond ``env.max_steps``.
     """
-    waves = [_wave(env, actor, start, episodes, seed) for start in range(0, episodes, env.num_envs)]
+    waves = [_wave(env, actor, start, episodes, seed, teams) for start in range(0, episodes, env.num_envs)]
     return Outcomes(
         torch.cat([wave.returns for wave in waves]),
         torch.cat([wave.length for wave in waves]),
         torch.cat([wave.success for wave in waves]),
+        {name: torch.cat([wave.teams[name] for wave in waves]) for name in waves[0].teams},
     )
 
 
-def _wave(env: VectorEnv, actor: Actor, start: int, episodes: int, seed: int) -> Outcomes:
+def _wave(env: VectorEnv, actor: Actor, start: int, episodes: int, seed: int, teams: Teams | None) -> Outcomes:
     """The episodes ``start``, ``start + 1``, ..., one in each environment; those beyond the last are not counted."""
     episode = torch.arange(start, start + env.num_envs, device=env.device)
     first = env.reset(seed=random.seeds("evaluate", seed, episode))
     running = episode < episodes
     count = int(running.sum())
     returns = torch.zeros(env.num_envs, dtype=torch.float64, device=env.device)
+    shares = returns.new_zeros(env.num_envs, env.num_agents if teams else 0)  # of each agent's team
     length, success = torch.zeros_like(first.step), torch.zeros_like(first.success)
 
     def act(now: TimeStep) -> policies.Action:
         return policies.Action(actor(now, torch.where(running, episode, -1)))
 
     for now, _, after in policies.Play(env, first, act).steps(env.max_steps):
-        returns = torch.where(running, returns + team_mean(after.reward.double(), paid(now, after)), returns)
+        reward, counts = after.reward.double(), paid(now, after)
+        returns = torch.where(running, returns + team_mean(reward, counts), returns)
+        if teams is not None:
+            shares += torch.where(running.unsqueeze(-1), team_share(reward, counts, teams.index), 0.0)
         length = torch.where(running, after.step, length)
         success = torch.where(running, after.success, success)
         running = running & ~after.done
         if not bool(running.any()):
-            return Outcomes(returns[:count].cpu(), length[:count].cpu(), success[:count].cpu())
+            apart = {name: shares[:count, teams.first(name)].cpu() for name in teams.names} if teams else {}
+            return Outcomes(returns[:count].cpu(), length[:count].cpu(), success[:count].cpu(), apart)
     raise EnvContractError(
         f"Expected episodes of {env.id!r} to end within max_steps={env.max_steps}, but {int(running.sum())} still run. "
         "Mend the environment: set truncated at max_steps."

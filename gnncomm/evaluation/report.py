@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.table import Table
@@ -32,6 +33,8 @@ class Arm:
     success: Interval
     returns: Interval
     length: Interval
+    teams: Mapping[str, Interval] = field(default_factory=dict)
+    """Returns of each of several teams, whose mean says nothing of opponents."""
 
     @classmethod
     def of(cls, outcomes: Outcomes) -> Arm:
@@ -40,10 +43,12 @@ class Arm:
             wilson(int(outcomes.success.sum()), len(outcomes.success)),
             mean_interval(outcomes.returns),
             mean_interval(outcomes.length.double()),
+            {name: mean_interval(returns) for name, returns in outcomes.teams.items()},
         )
 
     def to_dict(self) -> dict[str, dict[str, float]]:
         named = {"success": self.success, "return": self.returns, "length": self.length}
+        named |= {f"return_{name}": returns for name, returns in self.teams.items()}
         return {name: _interval(value) for name, value in named.items()}
 
 
@@ -51,7 +56,8 @@ class Arm:
 class Report:
     """The trained team, its two controls, and the environment's floor and ceiling, over the same episodes.
 
-    ``gain`` is the mean paired difference of returns, trained minus shuffled; ``wire`` what the trained team says.
+    ``gain`` is the mean paired difference of returns, trained minus shuffled, ``gains`` the same for each of several
+    teams; ``wire`` what the trained team says.
     """
 
     env: str
@@ -70,6 +76,7 @@ class Report:
     """None where the environment knows no policy that sees everything."""
     ceiling_kind: str = "reference"
     """``"optimal"`` where no policy does better than the ceiling; else ``"reference"``: a trained team may beat it."""
+    gains: Mapping[str, Difference] = field(default_factory=dict)
 
     @property
     def arms(self) -> dict[str, Arm]:
@@ -79,12 +86,12 @@ class Report:
 
     @property
     def channel_used(self) -> bool:
-        """Whether the 95 % interval of the gain is above zero."""
-        return self.gain.interval.low > 0
+        """Whether the 95 % interval of the gain is above zero; of several teams, that of one of them."""
+        return any(gain.interval.low > 0 for gain in self.gains.values() or [self.gain])
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form as Python values, see ``to_json``."""
-        low_high = {"low": self.gain.interval.low, "high": self.gain.interval.high}
+        gains = {"": self.gain, **{f"_{name}": gain for name, gain in self.gains.items()}}
         return {
             "schema": SCHEMA,
             "env": self.env,
@@ -93,8 +100,11 @@ class Report:
             "greedy": self.greedy,
             **{name: arm.to_dict() for name, arm in self.arms.items()},
             **({} if self.ceiling is None else {"ceiling_kind": self.ceiling_kind}),
-            "communication_gain": self.gain.mean,
-            "communication_gain_interval": low_high,
+            **{f"communication_gain{name}": gain.mean for name, gain in gains.items()},
+            **{
+                f"communication_gain_interval{name}": {"low": gain.interval.low, "high": gain.interval.high}
+                for name, gain in gains.items()
+            },
             "channel_used": self.channel_used,
             "without_partner": self.without_partner,
             "wire": self.wire.to_dict(),
@@ -108,8 +118,10 @@ class Report:
         time, averaged over agents) and ``length`` (steps), each ``{"mean", "low", "high"}`` with a 95 % interval;
         with it ``ceiling_kind`` (``"optimal"``, or ``"reference"``: a good player that may be beaten);
         ``communication_gain`` (number) and ``communication_gain_interval`` (``{"low", "high"}``), in units of return;
-        ``channel_used`` (bool: that interval is above zero); ``without_partner`` (share of shuffled messages that
-        stayed as they were); ``wire`` (``bits_per_agent_step``, ``edges_per_step``, ``rounds``, see ``WireUse``).
+        where there are several teams the same with ``_TEAM`` (``return_TEAM``, ``communication_gain_TEAM``, ...);
+        ``channel_used`` (bool: that interval is above zero, that of a team where there are several);
+        ``without_partner`` (share of shuffled messages that stayed as they were);
+        ``wire`` (``bits_per_agent_step``, ``edges_per_step``, ``rounds``, see ``WireUse``).
         """
         return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
 
@@ -117,7 +129,13 @@ class Report:
         """One row for each policy; +- is half of the 95 % interval."""
         table = Table(title=self.title(), caption="\n".join(self.remarks()), min_width=72)
         table.add_column("policy")
-        for column in ("success", "95 %", "steps", "return"):
+        teams = list(self.trained.teams)
+        for column in (
+            "success",
+            "95 %",
+            "steps",
+            *(["return"] if not teams else [f"return {team}" for team in teams]),
+        ):
             table.add_column(column, justify="right")
         order = ("ceiling", "trained", "shuffled", "muted", "floor")
         for name, arm in ((name, self.arms[name]) for name in order if name in self.arms):
@@ -126,7 +144,7 @@ class Report:
                 f"{100 * arm.success.mean:.1f} %",
                 f"{100 * arm.success.low:.1f} – {100 * arm.success.high:.1f}",
                 f"{arm.length.mean:.2f} ± {arm.length.half_width:.2f}",
-                f"{arm.returns.mean:+.3f} ± {arm.returns.half_width:.3f}",
+                *(f"{one.mean:+.3f} ± {one.half_width:.3f}" for one in (arm.teams.values() or [arm.returns])),
                 style="bold" if name == "trained" else "",
             )
         return table
@@ -141,20 +159,24 @@ class Report:
 
     def remarks(self) -> list[str]:
         """The sentences that belong to the table: the verdict, the wire, and what could not be shuffled."""
-        found = [self.verdict(), str(self.wire)]
+        found = [*map(self.verdict, self.gains or [""]), str(self.wire)]
         if self.without_partner:
             share = f"{100 * self.without_partner:.1f} %"
             found.append(f"{share} of the shuffled messages had no partner in another episode and stayed as they were.")
         return found
 
-    def verdict(self) -> str:
-        """Whether the messages matter, in one sentence."""
-        gain, interval = f"{self.gain.mean:+.3f}", self.gain.interval
-        if self.channel_used:
-            return f"Communication gains {gain} ± {interval.half_width:.3f} return per episode over shuffled messages."
+    def verdict(self, team: str = "") -> str:
+        """Whether the messages matter, in one sentence; to ``team``, of several."""
+        found = self.gains.get(team, self.gain)
+        gain, interval, of = f"{found.mean:+.3f}", found.interval, f" of {team}" if team else ""
+        if interval.low > 0:
+            return (
+                f"Communication{of} gains {gain} ± {interval.half_width:.3f} return per episode over shuffled messages."
+            )
         return (
-            f"CHANNEL UNUSED: communication gains {gain} return per episode over shuffled messages; the 95 % interval "
-            f"from {interval.low:+.3f} to {interval.high:+.3f} {'holds' if interval.high >= 0 else 'lies below'} zero."
+            f"CHANNEL UNUSED: communication{of} gains {gain} return per episode over shuffled messages; the 95 % "
+            f"interval from {interval.low:+.3f} to {interval.high:+.3f} "
+            f"{'holds' if interval.high >= 0 else 'lies below'} zero."
         )
 
 

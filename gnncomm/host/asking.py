@@ -68,7 +68,7 @@ def may_ask(device: torch.device) -> bool:
 
     Where this is False, choose by masks: the same numbers, at the shapes of all rows.
     """
-    return device.type == "cpu" and not _quiet.get() and not is_tracing()
+    return device.type == "cpu" and not is_tracing() and not _quiet.get()
 
 
 @contextmanager

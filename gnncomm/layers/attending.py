@@ -32,9 +32,9 @@ class AttendingComm(CommLayer):
     sets ``weights_inside``, multiply the exponentials within it: :math:`\alpha_{ji} \propto w_{ji} e^{s_{ji}}` for
     :math:`w \ge 0`.
 
-    Subclasses write ``send``, ``combine`` and ``ask``, and, unless messages are keys followed by values and scores
-    :math:`q_i^\top k_j / \sqrt{d}`, ``parts``, ``score`` and ``dense_score``. ``alpha`` is an argument of ``message``,
-    where PyG's ``AttentionExplainer`` finds it.
+    Subclasses write ``combine``, and ``send`` and ``ask`` unless ``lin_send`` and ``lin_query`` are all they do; unless
+    messages are keys followed by values and scores :math:`q_i^\top k_j / \sqrt{d}`, also ``parts``, ``score`` and
+    ``dense_score``. ``alpha`` is an argument of ``message``, where PyG's ``AttentionExplainer`` finds it.
 
     Args:
         in_channels: F.
@@ -57,9 +57,14 @@ class AttendingComm(CommLayer):
         super().__init__(in_channels, out_channels, msg_channels, aggr="sum")
         self.heads, self.key_channels, self.own = heads, key_channels, own
 
+    def send(self, h: Tensor) -> Tensor:
+        sent: Tensor = self.lin_send(h)
+        return sent
+
     def ask(self, h: Tensor) -> Tensor:
         """The receiver's queries: ``[..., F] -> [..., heads * d]``, row by row."""
-        raise NotImplementedError
+        query: Tensor = self.lin_query(h)
+        return query
 
     def query(self, h: Tensor) -> Tensor:
         query = self.ask(h)

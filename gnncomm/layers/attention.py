@@ -62,21 +62,12 @@ class AttentionComm(AttendingComm):
         self.lin_self = nn.Linear(in_channels, out_channels)
         self.lin_inbox = nn.Linear(heads * value_channels, out_channels, bias=False)
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        for module in (self.lin_send, self.lin_query, self.lin_self, self.lin_inbox):
-            module.reset_parameters()
-
     def send(self, h: Tensor) -> Tensor:
         sent: Tensor = self.lin_send(h)
         if not self.rectified:
             return sent
         keys = self.heads * self.key_channels
         return torch.cat([sent[..., :keys], sent[..., keys:].relu()], -1)
-
-    def ask(self, h: Tensor) -> Tensor:
-        query: Tensor = self.lin_query(h)
-        return query
 
     dense_inbox = AttendingComm.dense_inbox
 

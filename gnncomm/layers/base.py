@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 from torch_geometric.typing import OptPairTensor, OptTensor  # noqa: F401  PyG compiles `propagate` with them
 
@@ -17,7 +17,7 @@ from gnncomm.graph.checks import as_tensor
 from gnncomm.host import at_hand
 from gnncomm.layers.certain import is_untouched, record, remember, speaks_for
 from gnncomm.layers.fused import of_finite
-from gnncomm.layers.generated import forget_namesake, remove_file
+from gnncomm.layers.generated import forget_namesake, name_unions, remove_file
 from gnncomm.layers.inputs import check_edges, check_hooks, check_pair, edges_over
 from gnncomm.layers.lazy import lazily, settle, width_of
 from gnncomm.layers.weighing import Attention, attention_of, like
@@ -71,6 +71,7 @@ class CommLayer(Remembers, MessagePassing):
         deprecated.overridden(cls, listen="query")
         if "__init__" in vars(cls):
             cls.__init__ = lazily(cls.__init__)  # type: ignore[method-assign]
+        name_unions(cls)
         record(cls)
 
     @lazily
@@ -88,6 +89,10 @@ class CommLayer(Remembers, MessagePassing):
         self.in_channels = in_channels
         self.out_channels = out_channels
         self.msg_channels = msg_channels
+
+    def reset_parameters(self) -> None:
+        """Draw the weights of all parts anew; who holds parameters itself draws them, too."""
+        draw_anew(self)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         if self._unsettled is not None:
@@ -171,7 +176,7 @@ class CommLayer(Remembers, MessagePassing):
         source, target = (h.reshape(-1, h.shape[-1]),) * 2 if isinstance(h, Tensor) else h
         msg, query = self._sent(source), self.query(target)
         features = like(edge_attr, target), like(edge_weight, target)
-        out = self.combine(target, self.edge_inbox(msg, query, edge_index, *features))
+        out = self.new_row(target, self.edge_inbox(msg, query, edge_index, *features))
         return out.view(*h.shape[:-1], out.shape[-1]) if isinstance(h, Tensor) else out
 
     @property
@@ -200,7 +205,17 @@ class CommLayer(Remembers, MessagePassing):
     def receive(self, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
         """Everything after the wire: ``h [*lead, N, F]`` and delivered messages ``msg [*lead, N, M]``."""
         inbox = self._inbox(msg.flatten(0, -2), self.query(h).flatten(0, -2), graph)
-        return self.combine(h, inbox.reshape(*h.shape[:-1], inbox.shape[-1]))
+        return self.new_row(h, inbox.reshape(*h.shape[:-1], inbox.shape[-1]))
+
+    def new_row(self, h: Tensor, inbox: Tensor) -> Tensor:
+        """What ``combine`` says, if it is a row of the width that the layer promises."""
+        row = self.combine(h, inbox)
+        if row.shape[:-1] != h.shape[:-1] or row.shape[-1] != self.out_channels:
+            raise ShapeError(
+                f"{type(self).__name__}.combine makes new rows: expected {[*h.shape[:-1]]} rows of "
+                f"F'={self.out_channels} numbers (out_channels), got {tuple(row.shape)}."
+            )
+        return row
 
     def _inbox(self, msg_VM: Tensor, query_VQ: Tensor, graph: CommGraph) -> Tensor:
         """Inboxes ``[V, I]`` over any layout."""
@@ -229,7 +244,7 @@ class CommLayer(Remembers, MessagePassing):
         row = h.unsqueeze(0)
         features = like(edge_attr, h), like(edge_weight, h)
         inbox = self.edge_inbox(inbox_msg, self.query(row), edge_index, *features)
-        return self.combine(row, inbox).squeeze(0)
+        return self.new_row(row, inbox).squeeze(0)
 
     def edge_inbox(
         self, msg: Tensor, query: Tensor, edge_index: Tensor, edge_attr: OptTensor, edge_weight: OptTensor
@@ -300,3 +315,10 @@ def _as_dense(graph: CommGraph) -> CommGraph:
 def _by_graph(rows_VC: Tensor, graph: CommGraph) -> Tensor:
     # explicit: a batch may be empty, and so may rows
     return rows_VC.reshape(rows_VC.shape[0] // graph.num_agents, graph.num_agents, rows_VC.shape[1])
+
+
+def draw_anew(module: nn.Module) -> None:
+    """``reset_parameters`` of the parts of a module, of the outermost that have it."""
+    for part in module.children():
+        anew = getattr(part, "reset_parameters", None)
+        draw_anew(part) if anew is None else anew()

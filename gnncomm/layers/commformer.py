@@ -39,20 +39,6 @@ class CommFormerComm(AttendingComm):
         self.mlp = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, channels))
         self.norm_attention, self.norm_mlp = nn.LayerNorm(channels), nn.LayerNorm(channels)
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        for module in (self.lin_send, self.lin_query, self.lin_inbox, *self.mlp, self.norm_attention, self.norm_mlp):
-            if isinstance(module, (nn.Linear, nn.LayerNorm)):
-                module.reset_parameters()
-
-    def send(self, h: Tensor) -> Tensor:
-        sent: Tensor = self.lin_send(h)
-        return sent
-
-    def ask(self, h: Tensor) -> Tensor:
-        query: Tensor = self.lin_query(h)
-        return query
-
     dense_inbox = AttendingComm.dense_inbox
 
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:

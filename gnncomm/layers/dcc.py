@@ -51,12 +51,6 @@ class DCCComm(EdgeAttendingComm):
         self.lin_inbox = nn.Linear(width, in_channels)
         self.cell = nn.GRUCell(in_channels, in_channels)
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        for module in (self.norm, self.lin_query, self.lin_key_value, self.lin_edge, self.lin_inbox, self.cell):
-            if module is not None:
-                module.reset_parameters()
-
     def send(self, h: Tensor) -> Tensor:
         return h
 

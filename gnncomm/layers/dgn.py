@@ -43,11 +43,6 @@ class DGNComm(AttendingComm):
         self.lin_out = nn.Linear(width, out_channels)
         self.lin_place = nn.Linear(out_channels, out_channels, bias=False)
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        for module in (self.lin_send, self.lin_query, self.lin_out, self.lin_place):
-            module.reset_parameters()
-
     def send(self, h: Tensor) -> Tensor:
         return torch.relu(self.lin_send(h))
 

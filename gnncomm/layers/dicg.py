@@ -33,17 +33,8 @@ class DICGComm(AttendingComm):
         self.lin_query = nn.Linear(in_channels, in_channels, bias=False)
         self.lin_inbox = nn.Linear(in_channels, out_channels)
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        self.lin_query.reset_parameters()
-        self.lin_inbox.reset_parameters()
-
     def send(self, h: Tensor) -> Tensor:
         return h
-
-    def ask(self, h: Tensor) -> Tensor:
-        query: Tensor = self.lin_query(h)
-        return query
 
     def parts(self, msg: Tensor) -> tuple[Tensor, Tensor]:
         row = msg.unsqueeze(-2)

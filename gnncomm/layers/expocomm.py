@@ -37,19 +37,6 @@ class ExpoComm(AttendingComm):
         self.lin_send = nn.Linear(in_channels, key_channels + out_channels)
         self.lin_query = nn.Linear(in_channels, key_channels)
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        self.lin_send.reset_parameters()
-        self.lin_query.reset_parameters()
-
-    def send(self, h: Tensor) -> Tensor:
-        sent: Tensor = self.lin_send(h)
-        return sent
-
-    def ask(self, h: Tensor) -> Tensor:
-        query: Tensor = self.lin_query(h)
-        return query
-
     dense_inbox = AttendingComm.dense_inbox
 
     def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
@@ -75,11 +62,6 @@ class ExpoOnePeerComm(CommLayer):
         super().__init__(channels, channels, channels, aggr="mean")
         self.lin_heard = nn.Linear(2 * channels, channels)
         self.cell = nn.GRUCell(channels, channels)
-
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        self.lin_heard.reset_parameters()
-        self.cell.reset_parameters()
 
     def send(self, h: Tensor) -> Tensor:
         return h

@@ -79,7 +79,7 @@ def of_finite(form: Callable[[Tensor], T], said_GNM: Tensor, graph: CommGraph) -
 
     Without a branch on values where these are not at hand (compiled, exported, transformed, on another device).
     """
-    looks = may_ask(said_GNM.device) and at_hand(said_GNM)
+    looks = at_hand(said_GNM) and may_ask(said_GNM.device)
     if looks and bool(said_GNM.detach().sum().isfinite()):
         return form(said_GNM)
     broken_GN = ~said_GNM.isfinite().all(-1)

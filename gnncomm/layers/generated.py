@@ -6,6 +6,8 @@ import linecache
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import UnionType
+from typing import Union, get_args
 
 from torch_geometric.nn import MessagePassing
 
@@ -16,6 +18,13 @@ def forget_namesake(cls: type[MessagePassing]) -> None:
     if "_jinja_propagate" not in vars(cls):
         for name in _names(cls):
             sys.modules.pop(name, None)
+
+
+def name_unions(cls: type[MessagePassing]) -> None:
+    """``Tensor | None`` in a hook, as PyG can read it: it writes types by their names, and this one has none."""
+    for hook in ("message", "aggregate", "update", "edge_update"):
+        hints = getattr(vars(cls).get(hook), "__annotations__", {})
+        hints |= {name: Union[get_args(hint)] for name, hint in hints.items() if isinstance(hint, UnionType)}  # noqa: UP007  of which PyG knows the name
 
 
 def remove_file(cls: type[MessagePassing]) -> None:

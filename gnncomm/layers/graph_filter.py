@@ -9,7 +9,7 @@ from torch_geometric.typing import OptTensor
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.layers.base import CommLayer
-from gnncomm.layers.stack import CommStack
+from gnncomm.layers.stack import CommStack, shifts
 
 
 class GraphFilterComm(CommLayer):
@@ -58,12 +58,6 @@ class GraphFilterComm(CommLayer):
         self.lin_self = nn.Linear(signal, filtered) if self.first else nn.Identity()
         self.lin_inbox = nn.Linear(signal, filtered, bias=False)
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        for module in (self.lin_self, self.lin_inbox):
-            if isinstance(module, nn.Linear):
-                module.reset_parameters()
-
     def send(self, h: Tensor) -> Tensor:
         return h if self.first else h[..., -self.msg_channels :]
 
@@ -96,15 +90,8 @@ class GraphFilterComm(CommLayer):
         Raises:
             ConfigError: fewer than two taps.
         """
-        if taps < 2:
-            raise ConfigError(f"A graph filter needs an exchange: expected taps >= 2, got {taps}.")
         between = out_channels + in_channels
-        layers = []
-        for k in range(1, taps):
-            first, last = k == 1, k == taps - 1
-            widths = in_channels if first else between, out_channels if last else between
-            layers.append(cls(*widths, in_channels, last, mean))
-        return CommStack(layers, residual=False)
+        return shifts(taps, in_channels, between, out_channels, lambda i, o, last: cls(i, o, in_channels, last, mean))
 
 
 def symmetric_weights(graph: CommGraph) -> CommGraph:

@@ -59,9 +59,6 @@ class HetGPPOComm(CommLayer):
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
-        for module in (self.lin_send, self.lin_edge, self.lin_message, self.decoder[0], self.decoder[2]):
-            if isinstance(module, nn.Linear):
-                module.reset_parameters()
         nn.init.zeros_(self.bias)
 
     def send(self, h: Tensor) -> Tensor:

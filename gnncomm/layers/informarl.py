@@ -38,10 +38,6 @@ class EmbedComm(CommLayer):
         super().__init__(in_channels, out_channels, in_channels, aggr="sum")
         self.edge_dim, self.embedding = edge_dim, Embedding(in_channels, out_channels, edge_dim)
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        self.embedding.reset_parameters()
-
     def send(self, h: Tensor) -> Tensor:
         return h
 
@@ -99,11 +95,6 @@ class InforMARLComm(EdgeAttendingComm):
         self.lin_value = nn.Linear(out_channels, out_channels)
         self.lin_self = nn.Linear(out_channels, out_channels)
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        for module in (self.embedding, self.lin_query, self.lin_key, self.lin_value, self.lin_self):
-            module.reset_parameters()
-
     def send(self, h: Tensor) -> Tensor:
         return h
 
@@ -146,11 +137,6 @@ class Embedding(nn.Module):
             nn.ReLU(),
             nn.LayerNorm(out_channels),
         )
-
-    def reset_parameters(self) -> None:
-        for module in (self.lin_row, self.lin_edge, *self.rest):
-            if isinstance(module, nn.Linear | nn.LayerNorm):
-                module.reset_parameters()
 
     def forward(self, row: Tensor, edge_attr: OptTensor) -> Tensor:
         """``[..., F], [..., D] -> [..., F']``."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from gnncomm.errors import ConfigError
 from gnncomm.layers.attending import AttendingComm
-from gnncomm.layers.stack import CommStack
+from gnncomm.layers.stack import CommStack, shifts
 
 
 class MAGATComm(AttendingComm):
@@ -57,12 +57,6 @@ class MAGATComm(AttendingComm):
         self.lin_self = nn.Linear(signal, filtered) if first else nn.Identity()
         self.lin_inbox = nn.Linear(heads * signal, filtered, bias=False)
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        for module in (self.lin_query, self.lin_self, self.lin_inbox):
-            if isinstance(module, nn.Linear):
-                module.reset_parameters()
-
     def send(self, h: Tensor) -> Tensor:
         return h if self.first else h[..., -self.msg_channels :]
 
@@ -96,13 +90,8 @@ class MAGATComm(AttendingComm):
         Raises:
             ConfigError: fewer than two taps.
         """
-        if taps < 2:
-            raise ConfigError(f"A graph attention filter needs an exchange: expected taps >= 2, got {taps}.")
         between = out_channels + in_channels * (heads + 1)
-        layers: list[MAGATComm] = []
-        for k in range(1, taps):
-            first, last = k == 1, k == taps - 1
-            widths = in_channels if first else between, out_channels if last else between
-            layers.append(cls(*widths, heads, in_channels, last))
-            layers[-1].lin_query = layers[0].lin_query
-        return CommStack(layers, residual=False)
+        made = shifts(taps, in_channels, between, out_channels, lambda i, o, last: cls(i, o, heads, in_channels, last))
+        for layer in made.rounds:
+            layer.lin_query = made.rounds[0].lin_query
+        return made

@@ -64,7 +64,6 @@ class MAGICComm(AttendingComm):
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
-        self.lin.reset_parameters()
         nn.init.xavier_uniform_(self.att_receiver)
         nn.init.xavier_uniform_(self.att_sender)
         nn.init.zeros_(self.bias)

@@ -55,12 +55,6 @@ class MAICComm(AttendingComm):
         self.lin_query = nn.Linear(in_channels, key_channels)
         self.lin_key = nn.Linear(latent_channels, key_channels)
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        for module in (*self.model, *self.incentive, self.lin_query, self.lin_key):
-            if isinstance(module, nn.Linear):
-                module.reset_parameters()
-
     def send(self, h: Tensor) -> Tensor:
         return torch.cat([self.model(h), self.lin_query(h)], -1)
 

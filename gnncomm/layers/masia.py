@@ -52,26 +52,18 @@ class MASIAComm(AttendingComm):
         self.lin_query = nn.Linear(msg_channels, key_channels, bias=False)
         self.lin_key = nn.Linear(msg_channels, key_channels, bias=False)
         self.lin_value = nn.Linear(msg_channels, msg_channels, bias=False)
-        self.encode = nn.Sequential(nn.Linear(msg_channels, code), nn.ReLU(), nn.Linear(code, code))
         self.lin_gate = nn.Linear(in_channels, code)
         self.lin_self = nn.Linear(in_channels, out_channels)
         self.lin_inbox = nn.Linear(code, out_channels, bias=False)
+        self.encode = nn.Sequential(nn.Linear(msg_channels, code), nn.ReLU(), nn.Linear(code, code))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
-        linears = (self.lin_send, self.lin_query, self.lin_key, self.lin_value, self.lin_gate, self.lin_self)
-        for module in (*linears, self.lin_inbox, *self.encode):
-            if isinstance(module, nn.Linear):
-                module.reset_parameters()
         # Five maps stand between a row and who hears it: PyTorch's default would shrink what is said to nothing.
         for module in (self.lin_send, self.lin_value, *self.encode, self.lin_inbox):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight, 2**0.5 if module is self.encode[0] else 1.0)
-
-    def send(self, h: Tensor) -> Tensor:
-        sent: Tensor = self.lin_send(h)
-        return sent
 
     def ask(self, h: Tensor) -> Tensor:
         return h[..., :0]

@@ -33,12 +33,6 @@ class MeanComm(CommLayer):
         self.lin_self = nn.Linear(in_channels, out_channels)
         self.lin_inbox = nn.Linear(self.msg_channels, out_channels, bias=False)
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        for module in (self.lin_send, self.lin_self, self.lin_inbox):
-            if isinstance(module, nn.Linear):
-                module.reset_parameters()
-
     def send(self, h: Tensor) -> Tensor:
         sent: Tensor = self.lin_send(h)
         return sent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -70,3 +70,18 @@ class CommStack(nn.Module):
                 attr = None
             h = self.merge(h, layer(h, read, attr, edge_weight))
         return h
+
+
+def shifts(
+    taps: int, signal: int, between: int, out_channels: int, make: Callable[[int, int, bool], CommLayer]
+) -> CommStack:
+    """A filter of K taps as K - 1 rounds, each with one exchange; ``make(in_channels, out_channels, last)`` each.
+
+    Raises:
+        ConfigError: fewer than two taps.
+    """
+    if taps < 2:
+        raise ConfigError(f"A graph filter needs an exchange: expected taps >= 2, got {taps}.")
+    widths = [signal, *[between] * (taps - 2), out_channels]
+    layers = [make(*pair, k == taps - 2) for k, pair in enumerate(pairwise(widths))]
+    return CommStack(layers, residual=False)

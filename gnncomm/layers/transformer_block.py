@@ -50,12 +50,6 @@ class TransformerComm(AttendingComm):
             nn.Linear(channels, expansion * channels), nn.GELU(), nn.Linear(expansion * channels, channels)
         )
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        for module in (self.norm_attention, self.norm_mlp, self.lin_send, self.lin_query, self.lin_inbox, *self.mlp):
-            if isinstance(module, (nn.Linear, nn.LayerNorm)):
-                module.reset_parameters()
-
     def send(self, h: Tensor) -> Tensor:
         sent: Tensor = self.lin_send(self.norm_attention(h))
         return sent

@@ -43,8 +43,6 @@ def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, Comm
         config.learner.require_fit(config.env.num_envs)
     env = make_env(config, parts)
     config = config.replace(num_envs=env.num_envs)
-    if not parts.keys() & {"policy", "encoder", "actor"}:
-        require_weights(config, env)
     policy = build_policy(config, env, parts)
     return env, policy, build_learner(config, policy, parts, TeamSpec.of(env))
 
@@ -114,6 +112,8 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
     ``comm="none"`` keeps the layers and takes the topology ``Empty()``: the same capacity, nothing on the wire.
     """
     silent = config.policy.comm == NONE and "comm" not in parts
+    if config.run.device != "meta" and not parts.keys() & {"policy", "encoder", "actor"}:
+        require_weights(config, spec)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.run.seed)
         if "policy" in parts:

@@ -142,9 +142,11 @@ class COMA(ActorCritic[COMAConfig]):
     @torch.no_grad()
     def _follow(self, taken: int) -> None:
         """After ``taken`` more steps of the critic, as many as after every update."""
-        every, before = self.config.target_every_critic_steps, self.updates * taken
-        if (before + taken) // every > before // every:
-            self.target.load_state_dict(self.critic.state_dict())
+        every, before = self.config.target_every_critic_steps, self.number * taken
+        now = torch.as_tensor((before + taken) // every > before // every, device=self.critic.agent.device)
+        theirs = self.critic.state_dict()
+        for name, value in self.target.state_dict().items():
+            value.copy_(torch.where(now, theirs[name], value))
 
 
 def counterfactual(q: Tensor, policy: Tensor, action: Tensor) -> Tensor:

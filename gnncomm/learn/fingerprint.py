@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import inspect
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
-from typing import Any
+from types import FunctionType, MethodType
+from typing import Any, TypeVar
 
+import numpy as np
 from torch import Tensor, nn
 
 from gnncomm.registry.arguments import made_by
 
-_DEEPEST = 4
+T = TypeVar("T")
+
+_DEEPEST, _MOST = 4, 64
 _TOLD = ("num_envs", "device", "observation", "total_updates")
 """What environments and learners are told each time; no part of what they are."""
 
@@ -22,7 +29,8 @@ class Fingerprint:
     """A class, what its constructor was given (as far as it was kept or attributes tell), and its tensors.
 
     Of a module, its parts too, by their dotted names. The class has no module before it: a script and a notebook that
-    load the same file give the same object. Nothing here is ever imported.
+    load the same file give the same object. Nothing here is ever imported. Of a function its name, defaults and what it
+    captured; not what it does.
     """
 
     kind: str
@@ -63,19 +71,45 @@ def said(thing: object, depth: int = 0) -> str:
         return repr(thing)
     if isinstance(thing, Tensor):
         return _shape(thing)
-    if inspect.isroutine(thing) or isinstance(thing, type):
+    if isinstance(thing, np.ndarray):
+        mark = "" if thing.dtype.hasobject else f" #{hashlib.sha256(thing.tobytes()).hexdigest()[:8]}"
+        return f"{list(thing.shape)} {thing.dtype}{mark}"
+    if isinstance(thing, type) or (inspect.isroutine(thing) and not isinstance(thing, (FunctionType, MethodType))):
         return thing.__qualname__
     if depth >= _DEEPEST:
         return type(thing).__qualname__
+    if isinstance(thing, MethodType):
+        return f"{said(thing.__self__, depth + 1)}.{thing.__name__}"
     if isinstance(thing, Mapping):
-        return "{" + ", ".join(f"{key}: {said(value, depth + 1)}" for key, value in thing.items()) + "}"
+        return "{" + _listed([f"{key}: {said(value, depth + 1)}" for key, value in _first(thing.items())], thing) + "}"
     if isinstance(thing, Sequence):
-        return "[" + ", ".join(said(value, depth + 1) for value in thing) + "]"
+        return "[" + _listed([said(value, depth + 1) for value in _first(thing)], thing) + "]"
+    if isinstance(thing, Set):
+        return "{" + _listed(sorted(said(value, depth + 1) for value in thing)[:_MOST], thing) + "}"
     inner = ", ".join(f"{name}={said(value, depth + 1)}" for name, value in _values(thing).items())
+    if isinstance(thing, FunctionType):
+        return f"{thing.__qualname__}({inner})" if inner else thing.__qualname__
     return f"{type(thing).__qualname__}({inner})"
 
 
+def _first(values: Iterable[T]) -> Iterator[T]:
+    return itertools.islice(values, _MOST)
+
+
+def _listed(texts: list[str], whole: Sized) -> str:
+    return ", ".join([*texts, f"... {len(whole):,} in all"] if len(whole) > _MOST else texts)
+
+
 def _values(thing: object) -> dict[str, Any]:
+    if isinstance(thing, functools.partial):
+        numbered = {str(number): value for number, value in enumerate(thing.args)}
+        return {"func": thing.func, **numbered, **thing.keywords}
+    if isinstance(thing, FunctionType):
+        return inspect.getclosurevars(thing).nonlocals | {
+            name: item.default
+            for name, item in inspect.signature(thing).parameters.items()
+            if item.default is not item.empty
+        }
     if is_dataclass(thing):
         return {item.name: getattr(thing, item.name) for item in fields(thing) if item.init}
     if (made := made_by(thing)) is not None and made[0] is type(thing):
@@ -83,8 +117,13 @@ def _values(thing: object) -> dict[str, Any]:
         bound.apply_defaults()
         named = {name: value for name, value in bound.arguments.items() if not _is_rest(bound, name) or value}
         return {name: value for name, value in named.items() if not isinstance(value, (nn.Module, Tensor))}
-    known = [name for name in inspect.signature(type(thing)).parameters if name not in _TOLD]
+    try:
+        known = [name for name in inspect.signature(type(thing)).parameters if name not in _TOLD]
+    except ValueError:  # of types written in C
+        return {}
     held = {name: vars(thing)[name] for name in known if name in getattr(thing, "__dict__", {})}
+    if not isinstance(thing, nn.Module):  # whose tensors have a place of their own
+        return held
     return {name: value for name, value in held.items() if not isinstance(value, (nn.Module, Tensor))}
 
 

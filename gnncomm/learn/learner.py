@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
@@ -153,6 +154,13 @@ class LearnerConfig:
             made: LearnerConfig = decode_fields(kind, given, path)
             return made
         return NamedLearner(name, given)
+
+    def named(self, text: str) -> LearnerConfig:
+        """Settings that a text names; where it names this kind, these with what it says."""
+        made, said = LearnerConfig.of(text), text.partition(":")[2]
+        if type(made) is not type(self) or made.name != self.name or isinstance(made, NamedLearner):
+            return made
+        return replace(self, **{key: getattr(made, key) for key in re.findall(r"(\w+)=", said)})
 
     @classmethod
     def of(cls, value: LearnerConfig | str) -> LearnerConfig:

@@ -134,7 +134,7 @@ class MADDPG(ReplayLearner[MADDPGConfig]):
     def _sampled(self, logits: Tensor, step: int) -> Tensor:
         """One-hot samples of ``softmax(logits)`` with the gradient of a softmax."""
         index = torch.arange(logits.numel(), device=logits.device).view_as(logits)
-        noise = random.gumbel(random.stream(self.seed, "maddpg"), self.updates, step, index, dtype=torch.float64)
+        noise = random.gumbel(random.stream(self.seed, "maddpg"), self.number, step, index, dtype=torch.float64)
         soft = ((logits + noise.to(logits)) / self.config.temperature).softmax(-1)
         return (self._one_hot(soft.argmax(-1)) - soft).detach() + soft
 

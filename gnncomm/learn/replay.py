@@ -88,7 +88,7 @@ class Replay:
         self.slot = torch.where(done, oldest, self.slot)
         self.count = self.count + done.sum()
 
-    def sample(self, batch: int, key: int, *counters: int) -> Episodes:
+    def sample(self, batch: int, key: int, *counters: int | Tensor) -> Episodes:
         """Different episodes by chance, a pure function of (key, counters); none as long as there are fewer."""
         stored = self.count.clamp(max=self.capacity)
         index = torch.arange(self.capacity, device=self.order.device)

@@ -142,7 +142,7 @@ class ReplayLearner(GradientLearner[R]):
     def _improve(self, rollout: Rollout) -> Metrics:
         config, means, replay = self.config, Means(), self._replay
         for step in range(config.gradient_steps):
-            episodes = replay.sample(config.batch, self.seed, self.updates, step)
+            episodes = replay.sample(config.batch, self.seed, self.number, step)
             means.add(self._learn(episodes, step))
             self.target.follow(self.policy, config.target_every_gradient_steps, (episodes.length > 0).any())
         replay.add(rollout, *self._earned(rollout))  # at the end, so that an update that fails leaves it as it was

@@ -12,7 +12,7 @@ from torch import Tensor
 from gnncomm import environments
 from gnncomm.errors import ResourceError
 from gnncomm.learn.config import TrainConfig
-from gnncomm.types import VectorEnv
+from gnncomm.types import TeamSpec
 
 _FLOAT = 4
 _COPIES = 7
@@ -45,17 +45,17 @@ def require_memory(config: TrainConfig) -> None:
     _require(need, have)
 
 
-def require_weights(config: TrainConfig, env: VectorEnv) -> None:
-    """Refuse a policy whose first and last layer cannot fit: how wide they are is known as soon as ``env`` is there.
+def require_weights(config: TrainConfig, spec: TeamSpec) -> None:
+    """Refuse a policy whose first and last layer cannot fit.
 
     Raises:
         ResourceError: as above.
     """
     own = config.policy
-    read = env.obs_dim if own.encoder.partition(":")[0] in ("linear", "mlp") else 0
+    read = spec.obs_dim if own.encoder.partition(":")[0] in ("linear", "mlp") else 0
     need = {
-        f"weights for {env.obs_dim:,} numbers to observe": read,
-        f"for {env.num_actions:,} actions": env.num_actions,
+        f"weights for {spec.obs_dim:,} numbers to observe": read,
+        f"for {spec.num_actions:,} actions": spec.num_actions,
     }
     _require(
         {name: width * own.hidden * _FLOAT * _COPIES for name, width in need.items()}, memory_of(config.run.device)

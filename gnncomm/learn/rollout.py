@@ -83,8 +83,8 @@ class Rollout(Step):
         mine = {name: value[:, index] for name, value in tensors.items() if isinstance(value, Tensor)}
         starts = None if self.starts is None else self.starts.select(index, dim=1)
         after = None if self.after is None else self.after.select(index, dim=1)
-        shown = {"timestep": self.timestep.select(index, dim=1), "after": after}
-        return replace(self, **mine, **shown, state=self.state.select(index), starts=starts)
+        timestep, state = self.timestep.select(index, dim=1), self.state.select(index)
+        return replace(self, **mine, timestep=timestep, after=after, state=state, starts=starts)
 
     def require_finite(self) -> None:
         """Refuse NaN and infinity in what living agents got and thought; rows of the dead may hold anything.
@@ -218,7 +218,10 @@ def played(
 ) -> tuple[Rollout, Carry]:
     """``collect`` without a question to the device: what is refused waits for whoever calls."""
     play = Play(env, carry.timestep, team(policy, carry.state, key))
-    state, steps, ends, starts = carry.state, list[Step](), list[Carry](), list[PolicyState]()
+    steps: list[Step] = []
+    ends: list[Carry] = []
+    starts: list[PolicyState] = []
+    state = carry.state
     for now, decision, after in play.steps(length):
         if chunk and len(steps) % chunk == 0:
             starts.append(state)
@@ -229,13 +232,11 @@ def played(
     # What is expected is what the team that acts expects: sampled choices, drawn as they would be if it played on.
     next_value_TBN = torch.stack([*(step.value for step in steps[1:]), policy.value(play.now, state, key)])
     next_value_TBN = _with_cut(policy, ends, next_value_TBN, key)
-    rollout = Rollout(
-        **vars(stack(steps)),
-        next_value=next_value_TBN,
-        state=carry.state,
-        after=stack([end.timestep for end in ends]) if keep_after else None,
-        starts=stack(starts) if chunk else None,
-    )
+    rollout = Rollout(**vars(stack(steps)), next_value=next_value_TBN, state=carry.state)
+    if keep_after:
+        rollout = replace(rollout, after=stack([end.timestep for end in ends]))
+    if chunk:
+        rollout = replace(rollout, starts=stack(starts))
     return rollout, Carry(play.now, state)
 
 

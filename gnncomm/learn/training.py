@@ -158,11 +158,20 @@ class Training:
     def advance(self) -> dict[str, float]:
         """Collect experience, learn from it, and say how it went."""
         in_force = self.curriculum.apply(self.env, self.learner.updates / self.updates)
-        rollout = self.collect()
-        with _products(self.precision):
-            metrics = self.learner.update(rollout)
+        with self._own_chance():
+            rollout = self.collect()
+            with _products(self.precision):
+                metrics = self.learner.update(rollout)
         counts = {"update": self.learner.updates, "env_steps": self.env_steps}
         return counts | in_force | self.tally.flush() | metrics
+
+    @contextmanager
+    def _own_chance(self) -> Iterator[None]:
+        """What parts of a user's draw from torch's own generators (a dropout) is a function of seed and update, too."""
+        card = [self.env.device] if self.env.device.type == "cuda" else []
+        with torch.random.fork_rng(card):
+            torch.manual_seed(int(random.bits(random.stream(self.seed, "torch"), self.learner.updates)))
+            yield
 
     def state(self) -> tuple[Groups, dict[str, Any]]:
         """``(tensors by group, counters)``: what a checkpoint holds."""

@@ -60,7 +60,8 @@ class ValueConfig(GradientConfig):
 
     def critic(self, spec: TeamSpec) -> Mixer:
         sizes = {name: getattr(spec, name) for name in ("num_agents", "obs_dim", "num_actions", "state_dim")}
-        return MIXERS.resolve(self.mixer, **sizes)
+        mixer: Mixer = MIXERS.resolve(self.mixer, **sizes)
+        return mixer
 
     def for_encoder(self) -> dict[str, Any]:
         return {"layer_norm": self.layer_norm}

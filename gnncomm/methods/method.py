@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from gnncomm import deprecated
 from gnncomm.errors import ConfigError, did_you_mean
-from gnncomm.learn import LearnerConfig, TrainConfig
+from gnncomm.learn import TrainConfig
 from gnncomm.learn.build import assemble
 from gnncomm.learn.parts import OF_THE_POLICY, taken
 from gnncomm.policy import CommPolicy
@@ -58,15 +57,8 @@ class Method:
         known = plain if base is None else base
         settings = {name: plain[name] for name in _PARTS if name != "algo"} | {"losses": ""} | dict(self.settings)
         if own_training:
-            settings |= dict(self.training) | {"learner": self.learner_of(known)}
+            settings |= dict(self.training) | {"learner": known.learner.named(self.learner)}
         return known.replace(**settings)
-
-    def learner_of(self, base: TrainConfig) -> LearnerConfig:
-        """The learner of its paper; one of the same kind as that of ``base`` differs from it in what is said."""
-        made, (name, _, said) = LearnerConfig.of(self.learner), self.learner.partition(":")
-        if base.learner.name != name:
-            return made
-        return replace(base.learner, **{key: getattr(made, key) for key in re.findall(r"(\w+)=", said)})
 
     def __call__(
         self, obs_dim: int, num_actions: int, num_agents: int, hidden: int = 64, seed: int = 0, **parts: Any

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from gnncomm import methods
+from gnncomm.checks import integer
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.layers import names as layers
 from gnncomm.learn import (
@@ -66,12 +67,11 @@ class TeamConfig:
 
     def __post_init__(self) -> None:
         team, horizon, segment = self.team, self.horizon, self.segment
-        sizes = {"num_agents": team.num_agents, "state_dim": team.obs_dim, "action_dim": team.num_actions}
-        for name, value in sizes.items():
-            if value < 1:
-                raise ConfigError(f"{name} must be at least 1, got {value}.")
-        if segment < 1 or horizon < 1 or horizon % segment:
-            raise ConfigError(f"segment must divide horizon, both at least 1, got {segment=}, {horizon=}.")
+        integer("num_agents", team.num_agents, 1, 2**16)
+        for name, value in {"state_dim": team.obs_dim, "action_dim": team.num_actions, "horizon": horizon}.items():
+            integer(name, value, 1, 2**24)
+        if horizon % integer("segment", segment, 1, horizon):
+            raise ConfigError(f"segment must divide horizon, got {segment=}, {horizon=}.")
         for name in self.settings:
             if name not in _LEAVES:
                 raise ConfigError(f"Expected a setting of a team, got {name!r}. {did_you_mean(name, _LEAVES)}")

@@ -117,7 +117,9 @@ class EpsilonGreedy(Categorical):
         return self._probabilities(logits).gather(-1, action.unsqueeze(-1)).squeeze(-1).log()
 
     def entropy(self, logits: Tensor) -> Tensor:
-        return -torch.special.xlogy(probabilities := self._probabilities(logits), probabilities).sum(-1)
+        probabilities = self._probabilities(logits)
+        entropy: Tensor = -torch.special.xlogy(probabilities, probabilities).sum(-1)
+        return entropy
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         logits = logits.detach()

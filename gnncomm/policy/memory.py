@@ -62,12 +62,10 @@ class _Gated(Memory):
             nn.init.uniform_(parameter, -bound, bound)
 
     def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One step, of the same numbers as those of ``unroll`` under autocast, too."""
         if not torch.is_autocast_enabled(x.device.type):
             return self._step(x, state)
-        first_1R = torch.zeros(1, len(x), dtype=torch.bool, device=x.device)
-        out_1RH, state = self.unroll(x.unsqueeze(0), state, first_1R)
-        return out_1RH[0], state
+        with torch.autocast(x.device.type, enabled=False):  # as sequences are
+            return self._step(x.to(state.dtype), state)
 
     def _step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError

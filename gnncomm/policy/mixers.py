@@ -152,7 +152,8 @@ class QPLEX(StateMixer):
         joint = torch.where(alive.unsqueeze(-1), one_hot, 0).to(s).flatten(-2)
         lead = self.acts(torch.cat([s, joint], -1)).sigmoid() * self.agents(s).sigmoid()
         lam = (lead * (self.key(s).abs() + 1e-10)).sum(-2)
-        return scaled.sum(-1) + ((lam - 1) * behind).sum(-1)
+        total: Tensor = scaled.sum(-1) + ((lam - 1) * behind).sum(-1)
+        return total
 
 
 class GraphMixer(Mixer):

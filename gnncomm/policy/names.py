@@ -33,7 +33,7 @@ CRITICS: Registry[Any] = Registry(  # a Critic, or a module of one's own
     sizes=("hidden", "num_agents", "in_channels"),
     most=MOST,
 )
-MIXERS: Registry[Mixer] = Registry(
+MIXERS: Registry[Any] = Registry(  # of Mixer, which is abstract
     "mixer",
     Mixer,
     {"none": NoMixer, "vdn": VDN, "qmix": QMIX, "qplex": QPLEX, "graph": GraphMixer},

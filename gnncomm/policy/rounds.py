@@ -195,7 +195,7 @@ def _receive(comm: CommStack, layer: CommLayer, h: Tensor, arrivals: tuple[Arriv
         joined([graph.edge_attr for graph in graphs]),
         joined([graph.edge_weight for graph in graphs]),
     )
-    return comm.merge(h, layer.combine(h, inbox.view(num_envs, num_agents, -1)))
+    return comm.merge(h, layer.new_row(h, inbox.view(num_envs, num_agents, -1)))
 
 
 def _read_by(arrival: Arrival, deaf: Tensor | None) -> Arrival:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
@@ -16,6 +16,11 @@ from torch import Tensor
 from gnncomm.errors import ConfigError, DtypeError, ShapeError
 from gnncomm.graph import CommGraph, checks
 from gnncomm.shapes import Bool, Float, Int
+
+Alive: TypeAlias = Bool[Tensor, "B N"]
+Places: TypeAlias = Float[Tensor, "B N P"] | None
+Steps: TypeAlias = int | Int[Tensor, " B"]
+Keys: TypeAlias = Int[Tensor, " B"] | None
 
 DENSE_UP_TO = 64
 """Graphs of at most this many agents are stored dense."""
@@ -34,13 +39,7 @@ class Topology(ABC):
     aliases: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         """The graph now.
 
         Args:
@@ -146,13 +145,7 @@ class Union(Topology):
     left: Topology
     right: Topology
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         return self.left(alive, pos, step, key) | self.right(alive, pos, step, key)
 
 
@@ -163,13 +156,7 @@ class Intersection(Topology):
     left: Topology
     right: Topology
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         return self.left(alive, pos, step, key) & self.right(alive, pos, step, key)
 
 
@@ -179,13 +166,7 @@ class Complement(Topology):
 
     inner: Topology
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         return (~self.inner(alive, pos, step, key)).among(alive)
 
 
@@ -200,13 +181,7 @@ class Every(Topology):
         if self.k < 1:
             raise ConfigError(f"every(k) counts steps: expected k >= 1, got {self.k}. Use Empty() for never.")
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         on_B = (steps_of(step, alive) % self.k) == 0
         return self.inner(alive, pos, step, key).only(on_B)
 

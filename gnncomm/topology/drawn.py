@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gnncomm.errors import GraphError, ShapeError
 from gnncomm.graph import CommGraph, checks
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import DENSE_UP_TO, Topology
+from gnncomm.shapes import Bool, Int
+from gnncomm.topology.base import DENSE_UP_TO, Alive, Keys, Places, Steps, Topology
 
 BYTES_PER_PAIR = 32
 """At the peak of a draw."""
@@ -33,13 +33,7 @@ class DrawnTopology(Topology):
     def draw(self, key: Int[Tensor, " U"], num_agents: int) -> Bool[Tensor, "U N N"]:
         """The adjacency (sender, receiver) of all agents alive, for each key."""
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         num_agents = alive.shape[1]
         if self.seed is not None:
             return _seeded(self, num_agents, alive.device).among(alive)

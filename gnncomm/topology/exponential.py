@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.graph import CommGraph
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import DENSE_UP_TO, Topology, steps_of
+from gnncomm.topology.base import DENSE_UP_TO, Alive, Keys, Places, Steps, Topology, steps_of
 from gnncomm.topology.static import StaticTopology
 
 
@@ -38,13 +37,7 @@ class OnePeerExponential(Topology):
     only itself; here every turn brings a message. Dense layout for N <= 64, else regular.
     """
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         num_agents = alive.shape[1]
         turns = num_offsets(num_agents)
         if turns == 0:

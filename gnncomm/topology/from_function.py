@@ -9,8 +9,7 @@ from torch import Tensor
 
 from gnncomm.errors import GraphError
 from gnncomm.graph import CommGraph
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import Topology
+from gnncomm.topology.base import Alive, Keys, Places, Steps, Topology
 
 EdgeRule = Callable[[Tensor, Tensor | None, int | Tensor, Tensor | None], CommGraph | Tensor]
 
@@ -28,13 +27,7 @@ class FromFunction(Topology):
 
     fn: EdgeRule
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         found = self.fn(alive, pos, step, key)
         graph = CommGraph.from_dense(found) if isinstance(found, Tensor) else found
         if not isinstance(graph, CommGraph):

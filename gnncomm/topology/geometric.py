@@ -11,8 +11,8 @@ from torch import Tensor
 from gnncomm.errors import GraphError, NonFiniteError, ShapeError
 from gnncomm.graph import CommGraph
 from gnncomm.host import refuse
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import Topology
+from gnncomm.shapes import Bool, Float
+from gnncomm.topology.base import Alive, Keys, Places, Steps, Topology
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,7 @@ class GeometricTopology(Topology):
     def near(self, distance_BNN: Float[Tensor, "B N N"]) -> CommGraph:
         """The graph of these Euclidean distances; infinite means: no edge (dead, or an agent and itself)."""
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         return self.near(distances(alive, places(type(self).__name__, alive, pos)))
 
 

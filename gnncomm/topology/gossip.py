@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.random import integers, stream
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import DENSE_UP_TO, Topology, steps_of
+from gnncomm.topology.base import DENSE_UP_TO, Alive, Keys, Places, Steps, Topology, steps_of
 from gnncomm.topology.drawn import keys_of
 
 
@@ -31,13 +29,7 @@ class Gossip(Topology):
         if self.k < 1:
             raise ConfigError(f"Gossip.k counts neighbours: expected k >= 1, got {self.k}. Use Empty() for none.")
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         num_agents = alive.shape[1]
         key_B11 = stream(keys_of(self, alive, key), "gossip").view(-1, 1, 1)
         step_S11 = steps_of(step, alive).view(-1, 1, 1)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import DENSE_UP_TO
+from gnncomm.shapes import Float
+from gnncomm.topology.base import DENSE_UP_TO, Alive, Keys, Places, Steps
 from gnncomm.topology.cells import BRUTE_UP_TO, first_of, nearest
 from gnncomm.topology.geometric import GeometricTopology, places
 
@@ -31,13 +31,7 @@ class KNearest(GeometricTopology):
         if self.k < 1:
             raise ConfigError(f"KNearest.k counts neighbours: expected k >= 1, got {self.k}. Use Empty() for none.")
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         if alive.shape[1] <= BRUTE_UP_TO:
             return super().__call__(alive, pos, step, key)
         place_BNP = places("KNearest", alive, pos)

@@ -12,8 +12,8 @@ from torch import Tensor
 from gnncomm.errors import ConfigError, GraphError
 from gnncomm.graph import CommGraph
 from gnncomm.host import refuse
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import Topology
+from gnncomm.shapes import Bool, Int
+from gnncomm.topology.base import Alive, Keys, Places, Steps, Topology
 from gnncomm.topology.geometric import distances, places
 
 TABLE_UP_TO = 2**24
@@ -43,13 +43,7 @@ class LineOfSight(Topology):
             raise ConfigError(f"LineOfSight.r is a range: expected r >= 0, got {self.r}.")
         object.__setattr__(self, "walls", _text(self.walls))
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         place_BNP = places("LineOfSight", alive, pos)
         assert isinstance(self.walls, tuple)
         wall_RC = _grid(self.walls, alive.device)

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import Topology
+from gnncomm.shapes import Bool, Float
+from gnncomm.topology.base import Alive, Keys, Places, Steps, Topology
 from gnncomm.topology.cells import BRUTE_UP_TO, within
 from gnncomm.topology.geometric import distances, places, separation
 
@@ -38,13 +38,7 @@ class Radius(Topology):
         if self.ensure_connected and self.r == 0:
             raise ConfigError("Radius.r grows by a factor: expected r > 0 with ensure_connected, got 0.")
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         place_BNP = places("Radius", alive, pos)
         range_B = place_BNP.new_full((len(alive),), self.r)
         if self.ensure_connected:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from gnncomm.errors import GraphError, ShapeError
 from gnncomm.graph import CommGraph
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import Topology
+from gnncomm.shapes import Float
+from gnncomm.topology.base import Alive, Keys, Places, Steps, Topology
 
 
 def relative_features(
@@ -60,13 +60,7 @@ class Relative(Topology):
 
     inner: Topology
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         return _measured(self, alive, pos, step, key, vector=True)
 
 
@@ -76,13 +70,7 @@ class Distance(Topology):
 
     inner: Topology
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         return _measured(self, alive, pos, step, key, vector=False)
 
 

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.host import apart
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import DENSE_UP_TO, Topology
+from gnncomm.topology.base import DENSE_UP_TO, Alive, Keys, Places, Steps, Topology
 
 
 @dataclass(frozen=True)
@@ -23,13 +22,7 @@ class StaticTopology(Topology):
     def edges(self, num_agents: int) -> tuple[Tensor, Tensor]:
         """Senders and receivers, int64 ``[E]`` each; repeated edges count once."""
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         return static_graph(self, alive.shape[1], alive.device).among(alive)
 
 

@@ -12,8 +12,7 @@ from torch import Tensor
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
 from gnncomm.host import may_ask
-from gnncomm.shapes import Bool, Float, Int
-from gnncomm.topology.base import Topology, steps_of
+from gnncomm.topology.base import Alive, Keys, Places, Steps, Topology, steps_of
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,7 @@ class TimeSchedule(Topology):
         if self.period < 1:
             raise ConfigError(f"TimeSchedule.period counts steps: expected period >= 1, got {self.period}.")
 
-    def __call__(
-        self,
-        alive: Bool[Tensor, "B N"],
-        pos: Float[Tensor, "B N P"] | None = None,
-        step: int | Int[Tensor, " B"] = 0,
-        key: Int[Tensor, " B"] | None = None,
-    ) -> CommGraph:
+    def __call__(self, alive: Alive, pos: Places = None, step: Steps = 0, key: Keys = None) -> CommGraph:
         turn_S: Tensor = (steps_of(step, alive) // self.period) % len(self.parts)
         turns: Iterable[int] = range(len(self.parts))
         if may_ask(turn_S.device):

@@ -109,7 +109,7 @@ def check_report(report: dict[str, Any], env: str, episodes: int) -> None:
         "without_partner",
         "ceiling_kind",
     }
-    assert set(report["wire"]) == {"bits_per_agent_step", "edges_per_step", "rounds"}
+    assert set(report["wire"]) == {"bits_per_agent_step", "edges_per_step", "rounds", "beta"}
     for arm in ARMS:
         assert set(report[arm]) == {"success", "return", "length"}
         for numbers in report[arm].values():

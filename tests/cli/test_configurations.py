@@ -61,7 +61,8 @@ def test_a_run_is_repeated_to_the_bit(first: Path, capsys: pytest.CaptureFixture
 
 
 def test_what_is_printed_can_be_fed_back(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["train", "relay", "--comm", "tarmac", "--env-settings", "steps", "4", "--print-config"]) == 0
+    words = ["train", "relay", "--comm", "tarmac", "--learner", "ppo", "--env-settings", "steps", "4", "--print-config"]
+    assert main(words) == 0
     printed = capsys.readouterr().out
     config = default_config("relay", env_settings={"steps": 4})
     assert json.loads(printed)["learner"]["lr"] == config.learner.lr == 3e-3
@@ -124,6 +125,9 @@ def test_a_method_in_a_file_stands_for_its_parts(
     (tmp_path / "method.json").write_text(json.dumps({"env": "relay", "topology": "ring"} | data))
     said = json.loads(says(["train", "--config", "method.json", "--print-config"], capsys))
     assert (said["policy"]["comm"], said["policy"]["memory"], said["wire"]["topology"]) == ("mean", "lstm", "ring")
+    assert said["learner"]["name"] == "reinforce", "as on the command line"
+    (tmp_path / "method.json").write_text(json.dumps({"env": "relay", "learner": {"name": "ppo"}} | data))
+    assert json.loads(says(["train", "--config", "method.json", "--print-config"], capsys))["learner"]["name"] == "ppo"
 
 
 def test_resume_needs_nothing_retyped(first: Path, capsys: pytest.CaptureFixture[str]) -> None:

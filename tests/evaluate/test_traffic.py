@@ -35,6 +35,7 @@ def test_traffic_by_hand(topology: Topology, code: str, medium: str, rounds: int
     assert report.wire.bits_per_agent_step == pytest.approx(bits)
     assert report.wire.edges_per_step == pytest.approx(edges)
     assert report.wire.rounds == rounds
+    assert report.wire.beta == pytest.approx(edges / 12), "four agents have twelve others, rows go as they are"
     assert report.to_dict()["wire"] == report.wire.to_dict()
     assert f"{bits:,.0f} bits per agent and step" in str(report.wire)
 
@@ -54,7 +55,7 @@ def test_only_counted_episodes_count() -> None:
 
 def test_no_decimals_where_they_are_zero() -> None:
     assert str(WireUse(12288.0, 5.75, 2)) == (
-        "On the wire: 12,288 bits per agent and step, 5.75 messages read per step, 2 rounds."
+        "On the wire: 12,288 bits per agent and step, 5.75 messages read per step, 2 rounds, beta 0."
     )
     assert "0.5 bits" in str(WireUse(0.5, 100.0, 1))
     assert " 100 messages" in str(WireUse(0.0, 100.0, 1))

@@ -101,3 +101,12 @@ def test_a_setting_of_a_named_layer_is_in_its_range(name: str, parameter: str, v
         return
     with pytest.raises(ConfigError, match=f"{name}:{parameter} must be a whole number from [01] to 1,048,576, got"):
         names.make_layer(spec, 8)
+
+
+@pytest.mark.parametrize("name", names.REGISTRY.names())
+def test_all_weights_are_drawn_anew(name: str) -> None:
+    layer = names.REGISTRY.resolve(name, **names.sizes_of(8))
+    for parameter in layer.parameters():
+        torch.nn.init.constant_(parameter, 7.0)
+    layer.reset_parameters()
+    assert [key for key, parameter in layer.named_parameters() if bool((parameter == 7.0).any())] == []

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.aggr import MaxAggregation, MeanAggregation, SumAggregation
 
+from gnncomm.errors import ShapeError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.layers import AttentionComm, CommLayer, ConvComm, MeanComm, fused
 from gnncomm.layers.names import LAYERS, make_layer
@@ -292,3 +293,26 @@ def test_a_fast_form_is_used_again_once_a_class_is_as_it_was(monkeypatch: pytest
         patch.setattr(AttentionComm, "weights_inside", True)
         assert dense_calls(layer, monkeypatch) == 0
     assert dense_calls(layer, monkeypatch) == 1
+
+
+def test_a_hook_says_tensor_or_none_as_python_does() -> None:
+    """Without ``from __future__ import annotations`` it is an object, of which PyG could not tell the name."""
+
+    def message(self: CommLayer, msg_j: Tensor, edge_weight: Tensor | None) -> Tensor:
+        return msg_j if edge_weight is None else edge_weight.view(-1, 1) * msg_j
+
+    message.__annotations__ = {"msg_j": Tensor, "edge_weight": Tensor | None, "return": Tensor}
+    own = {"message": message, "send": lambda self, h: h, "combine": lambda self, h, inbox: inbox}
+    layer = type("Weighed", (CommLayer,), {"__module__": __name__, **own})(F, F, F)
+    h, edges = rows()[0], torch.tensor([[0], [1]])
+    heard = torch.zeros_like(h).index_add(0, edges[1], h[:1] / 2)
+    assert layer(h, edges, edge_weight=torch.full((1,), 0.5)).equal(heard)
+
+
+def test_a_new_row_has_the_width_that_was_promised() -> None:
+    class Narrow(MeanComm):
+        def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
+            return inbox[..., :3]
+
+    with pytest.raises(ShapeError, match=rf"Narrow.combine .*\[{B}, {N}\] rows of F'={F} .*got \({B}, {N}, 3\)"):
+        Narrow(F, F).double()(rows(), graph_of("sparse"))

@@ -15,7 +15,7 @@ from gnncomm.learn import PPO, PPOConfig, Rollout, TrainConfig, Training, begin,
 from gnncomm.learn.a2c import A2C, A2CConfig
 from gnncomm.learn.coma import COMA, COMAConfig, counterfactual
 from gnncomm.learn.credit import of_messages
-from gnncomm.learn.losses import value_loss
+from gnncomm.learn.losses import policy_loss, value_loss
 from gnncomm.learn.maddpg import MADDPG, MADDPGConfig
 from gnncomm.learn.reinforce import Reinforce, ReinforceConfig, returns
 from gnncomm.policy import Categorical, CommPolicy, LocalCritic
@@ -160,6 +160,32 @@ def test_the_first_step_of_ppo_is_that_of_a2c() -> None:
         made.advance()
         after.append(torch.cat([p.detach().flatten() for p in made.policy.parameters()]))
     torch.testing.assert_close(*after)
+
+
+def test_losses_of_ppo_are_those_of_torchrl() -> None:
+    """TorchRL 0.14.1 (torch 2.13.0), in doubles, of these numbers: ``loss_objective`` with its gradient, ``entropy``,
+    and ``loss_critic``, which is no half, of ``ClipPPOLoss(actor, critic, clip_epsilon=0.2, clip_value=0.2,
+    critic_coeff=1, loss_critic_type="l2", normalize_advantage=False)``.
+    """
+    double = torch.float64
+    logits = torch.sin(torch.arange(18.0, dtype=double) * 1.7).view(6, 3).requires_grad_()
+    action, mask = torch.tensor([0, 1, 2, 0, 1, 2]), torch.ones(6, dtype=torch.bool)
+    old = torch.tensor([-1.0, -0.5, -2.0, -1.2, -0.9, -1.5], dtype=double)
+    advantage = torch.tensor([1.0, -2.0, 0.5, 3.0, -1.0, -0.25], dtype=double)
+    family = Categorical(3)
+    loss = policy_loss(family.log_prob(logits, action), old, advantage, mask, 0.2)
+    assert loss.item() == pytest.approx(-0.368014561572017, rel=1e-9)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    want = [-0.07867608281976839, 0.06111682551675731, 0.01755925730301108]
+    assert gradient[0].tolist() == pytest.approx(want, rel=1e-9)
+    assert gradient[1:].abs().max() == 0
+    assert family.entropy(logits).mean().item() == pytest.approx(0.9075117886521865, rel=1e-9)
+    value, target = (
+        torch.cos(torch.arange(6.0, dtype=double)),
+        torch.tensor([0.5, 1.0, -1.0, 2.0, 0.0, 0.3], dtype=double),
+    )
+    before = torch.tensor([0.8, 0.9, -0.2, -1.5, -0.4, 0.1], dtype=double)
+    assert 2 * value_loss(value, before, target, mask, 0.2).item() == pytest.approx(2.02313981287828, rel=1e-9)
 
 
 def test_huber_by_hand() -> None:

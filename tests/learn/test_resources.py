@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from gnncomm.errors import ResourceError
+from gnncomm.errors import ConfigError, ResourceError
 from gnncomm.learn import PPOConfig, TrainConfig, Training, resources
 from gnncomm.learn.build import build, make_env
 from gnncomm.learn.outline import outline
+from gnncomm.multiagent import MultiAgentLearner
 from gnncomm.run import train
 
 SMALL = TrainConfig.of(env="relay", num_envs=8, rollout=2, hidden=8, learner=PPOConfig(minibatches=2))
@@ -77,3 +78,16 @@ def test_wide_observations_and_actions_are_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(resources, "memory_of", lambda _: (env.obs_dim + env.num_actions) * 8 * 4 * 7 - 1)
     with pytest.raises(ResourceError, match=rf"weights for {env.obs_dim} numbers to observe .*{env.num_actions} act"):
         build(SMALL)
+
+
+@pytest.mark.parametrize("sizes", [(3.0, 4, 2), (True, 4, 2), ("3", 4, 2), (10**9, 4, 2), (3, 10**12, 2), (3, 4, 0)])
+def test_a_team_by_hand_has_a_size(sizes: Any) -> None:
+    """Before, a billion agents were made one by one, and 3.0 of them was a TypeError."""
+    with pytest.raises(ConfigError, match="expected an integer of at least 1 and at most"):
+        MultiAgentLearner(*sizes)
+
+
+def test_a_team_by_hand_fits_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "memory_of", lambda _: 2**20)
+    with pytest.raises(ResourceError, match="weights for 100,000 numbers to observe"):
+        MultiAgentLearner(3, 100_000, 2)

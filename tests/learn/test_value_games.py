@@ -10,16 +10,14 @@ import torch
 from gnncomm.learn import Training
 from gnncomm.learn.dqn import DQN, DQNConfig
 from gnncomm.learn.pqn import PQN, PQNConfig
-from gnncomm.policy import QMIX, QPLEX, VDN, GraphMixer, Mixer
+from gnncomm.policy import QMIX, QPLEX, VDN, Mixer
 from tests.learn.games import Game, greedy_return, one_shot, tabular, two_step, values_of
 
 pytestmark = pytest.mark.slow
 UNIFORM: dict[str, Any] = {"epsilon": 1.0, "epsilon_end": 1.0, "gamma": 1.0, "optimizer": "adam", "max_grad_norm": 0.0}
-QTRAN = [[8.0, -12.0, -12.0], [-12.0, 0.0, 0.0], [-12.0, 0.0, 0.0]]
-"""Of Son et al. 2019, section 4.1: the best joint action is dear to whoever tries it alone."""
 CLIMB = [[11.0, -30.0, 0.0], [-30.0, 7.0, 6.0], [0.0, 0.0, 5.0]]
 PENALTY = [[-30.0, 0.0, 10.0], [0.0, 2.0, 0.0], [10.0, 0.0, -30.0]]
-"""Of Claus and Boutilier 1998, section 4."""
+"""Of Claus and Boutilier 1998, section 4: the best joint action is dear to whoever tries it alone."""
 
 
 def learned(game: Game, mixer: Mixer, updates: int, kind: str = "pqn", lr: float = 0.02) -> Training:
@@ -45,20 +43,17 @@ def mixer_of(name: str, game: Game) -> Mixer:
         "vdn": VDN,
         "qmix": lambda: QMIX(n, width),
         "qplex": lambda: QPLEX(n, width, game.num_actions, heads=4, embed=32),
-        "graph": lambda: GraphMixer(width),
     }
     torch.manual_seed(1)
     found: Mixer = made[name]()
     return found
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "want"), [("vdn", "pqn", 7), ("qmix", "pqn", 8), ("qmix", "dqn", 8), ("graph", "pqn", 8)]
-)
+@pytest.mark.parametrize(("name", "kind", "want"), [("vdn", "pqn", 7), ("qmix", "pqn", 8), ("qmix", "dqn", 8)])
 def test_the_two_step_game(name: str, kind: str, want: float) -> None:
     """Rashid et al. 2018, section 6.1: additive values choose the safe 7, monotonic ones the 8 behind the other."""
     game = two_step(num_envs=32)
-    training = learned(game, mixer_of(name, game), 600 if kind == "pqn" else 150, kind)
+    training = learned(game, mixer_of(name, game), 500 if kind == "pqn" else 150, kind, lr=0.01)
     assert greedy_return(training, game) == want
     if name == "vdn":
         q = values_of(training.policy, game)
@@ -66,11 +61,11 @@ def test_the_two_step_game(name: str, kind: str, want: float) -> None:
         torch.testing.assert_close(fitted, torch.tensor([[-1.5, 2.5], [2.5, 6.5]]), atol=0.5, rtol=0)
 
 
-@pytest.mark.parametrize(("payoff", "best"), [(QTRAN, 8), (CLIMB, 11), (PENALTY, 10)])
+@pytest.mark.parametrize(("payoff", "best"), [(CLIMB, 11), (PENALTY, 10)])
 @pytest.mark.parametrize("name", ["vdn", "qmix", "qplex"])
 def test_games_that_are_not_monotonic(name: str, payoff: list[list[float]], best: float) -> None:
     """Where everything is tried, VDN and QMIX cannot find the best joint action, which QPLEX finds."""
     game = one_shot(payoff, num_envs=64)
-    training = learned(game, mixer_of(name, game), 1500 if name == "qplex" else 500)
+    training = learned(game, mixer_of(name, game), 600 if name == "qplex" else 250)
     found = greedy_return(training, game)
     assert (found == best) == (name == "qplex"), found

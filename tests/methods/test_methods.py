@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,16 @@ import torch
 import gnncomm
 from gnncomm.bench import bench_methods
 from gnncomm.bench.reference import released
+from gnncomm.cli import main
 from gnncomm.cli.list import run as list_choices
 from gnncomm.cli.train import _parse
 from gnncomm.errors import ConfigError
 from gnncomm.learn import TrainConfig
+from gnncomm.learn.pqn import PQNConfig
+from gnncomm.learn.reinforce import ReinforceConfig
 from gnncomm.methods import METHODS
 from gnncomm.policy import CommPolicy
+from gnncomm.run import default_config
 from gnncomm.store import RunDir
 from gnncomm.topology import Ring
 
@@ -43,18 +48,22 @@ def test_a_method_has_its_page(name: str) -> None:
 def test_how_the_paper_trains_a_method_is_said_where_it_is_offered(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All are trained by PPO here, so a name promises less than its paper."""
+    """The learner and losses that stand for it here, too."""
     how = METHODS[name].trained
     assert how or name in ("conv", "transformer"), "baselines without a paper on teams"
     row = re.search(rf"^\| \[.*\]\(\w+\.md\) \| `{name}` .*$", (DOCS / "index.md").read_text(encoding="utf-8"), re.M)
     assert row is not None
+    training = dict(METHODS[name].training)
+    losses = [f"losses `{training.pop('losses')}`"] if "losses" in training else []
+    parts = [f"{part} `{text}`" for part, text in training.items()]
+    assert f"| {', '.join([f'`{METHODS[name].learner}`', *losses, *parts])} |" in row[0]
     assert row[0].endswith(f"| {how or '(a baseline)'} |")
     if name == "schednet":
         monkeypatch.setenv("COLUMNS", "250")
         assert list_choices([]) == 0
         shown = capsys.readouterr().out
-        assert "all trained by one PPO here" in shown
-        assert f"(in the paper: {how})" in shown
+        assert "trained as in their papers, or by --learner ppo" in shown
+        assert f"(by a2c with the losses schednet; in the paper: {how})" in shown
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -89,6 +98,34 @@ def test_the_command_line_takes_a_method_for_its_parts() -> None:
     assert args.wire.scheduler.startswith("gate")
     assert (args.wire.topology, args.policy.hidden, args.out) == ("ring", 32, "runs/relay-ic3net-0")
     assert _parse(["relay", "--comm", "mean"]).policy.integration == "after"
+
+
+def test_a_method_is_trained_as_its_paper_does_unless_a_learner_is_named() -> None:
+    own = _parse(["relay", "--comm", "maic", "--learner.mixer", "vdn"])
+    assert isinstance(own.learner, PQNConfig)
+    assert (own.learner.mixer, own.policy.losses, own.wire.codec) == ("vdn", "maic", "bottleneck:sigma=0.045,beta=0")
+    common = _parse(["relay", "--comm", "maic", "--learner", "ppo", "--losses", "maic"])
+    assert (common.learner, common.wire.codec) == (default_config("relay").learner, "float32")
+    assert common.policy.losses == "maic"
+    whole = _parse(["relay", "--comm", "ic3net", "--env-settings", "steps", "5"])
+    assert isinstance(whole.learner, ReinforceConfig)
+    assert whole.run.rollout == 5, "a whole episode"
+    graph = _parse(["relay", "--comm", "commformer"]).learner
+    assert graph == dataclasses.replace(default_config("relay").learner, graph_every=5), (
+        "the recipe's, but for what is said"
+    )
+
+
+@pytest.mark.parametrize("learner", [[], ["--learner", "ppo"]])
+def test_a_run_goes_on_as_it_was_begun(learner: list[str], tmp_path: Path) -> None:
+    words = ["relay", "--comm", "schednet", "--out", str(tmp_path / "run"), "--num-envs", "8", "--hidden", "8"]
+    words += ["--episodes", "0", "--rollout", "4"]
+    assert main(["train", *words, *learner, "--steps", "64"]) == 0
+    begun = RunDir.open(tmp_path / "run").config(TrainConfig)
+    assert begun.policy.losses == ("" if learner else "schednet")
+    assert main(["train", *words, "--resume", "--steps", "128"]) == 0
+    after = RunDir.open(tmp_path / "run").config(TrainConfig)
+    assert (after.learner, after.policy, after.wire) == (begun.learner, begun.policy, begun.wire)
 
 
 def test_the_released_network_with_and_without_a_quirk() -> None:

@@ -95,20 +95,15 @@ def test_gradients_of_sequences(kind: type[GRU] | type[LSTM], share: float) -> N
 
 
 @pytest.mark.parametrize("kind", [GRU, LSTM])
-def test_sequences_in_half_precision(kind: type[GRU] | type[LSTM]) -> None:
-    """Products in bfloat16, states in float32: near to float32, and a step says what a sequence says."""
-    memory, x, begins = kind(16), torch.randn(T, R, 16), first()
+def test_autocast_leaves_what_is_remembered_alone(kind: type[GRU] | type[LSTM]) -> None:
+    """Rows come in half precision; states and products stay in that of the weights, step by step and in sequences."""
+    memory, x, begins = kind(H), torch.randn(T, R, H).bfloat16(), first(0.0)
     state = torch.randn(R, memory.state_dim)
-    want = torch.autograd.grad(memory.unroll(x, state, begins)[0].sum(), list(memory.parameters()))
     with torch.autocast("cpu", torch.bfloat16):
-        out, last = memory.unroll(x, state, begins)
-        one, after = memory.step(x[0], torch.where(begins[0].unsqueeze(-1), 0.0, state))
-    assert out.dtype == last.dtype == one.dtype == after.dtype == torch.float32
-    torch.testing.assert_close(out, memory.unroll(x, state, begins)[0], rtol=0.05, atol=0.05)
+        out, _ = memory.unroll(x, state, begins)
+        one, _ = memory.step(x[0], state)
+    torch.testing.assert_close(out, memory.unroll(x.float(), state, begins)[0], rtol=0, atol=0)
     torch.testing.assert_close(one, out[0])
-    got = torch.autograd.grad(out.sum(), list(memory.parameters()))
-    for mine, other in zip(got, want, strict=True):
-        torch.testing.assert_close(mine, other, rtol=0.1, atol=0.1 * float(other.abs().max()))
 
 
 @pytest.mark.parametrize("kind", [GRU, LSTM])

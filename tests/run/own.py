@@ -100,7 +100,7 @@ class Forgetful(GRU):
         return super().unroll(x, 0.9 * state, first)
 
 
-class Reinforce:
+class PlainGradient:
     """Williams 1992, with the mean return as baseline."""
 
     def __init__(
@@ -136,6 +136,11 @@ class Reinforce:
 def calm(evaluation: Evaluation, rollout: Rollout) -> Mapping[str, Term]:
     """Logits of the right size."""
     return {"calm": Term(masked_mean(evaluation.features.square().mean(-1), rollout.timestep.alive), 0.01)}
+
+
+def restless(evaluation: Evaluation, rollout: Rollout) -> Mapping[str, Term]:
+    """Draws from the generator of torch, as a dropout does."""
+    return {"restless": Term((evaluation.features * torch.rand_like(evaluation.features)).mean(), 0.01)}
 
 
 def own_policy(obs_dim: int, num_actions: int, num_agents: int) -> CommPolicy:

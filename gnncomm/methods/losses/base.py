@@ -15,7 +15,7 @@ from gnncomm.layers import CommLayer
 from gnncomm.learn import Rollout
 from gnncomm.learn.losses import Terms, masked_mean
 from gnncomm.learn.returns import team_mean
-from gnncomm.policy import CommPolicy, Evaluation
+from gnncomm.policy import CommPolicy, EpsilonGreedy, Evaluation
 from gnncomm.shapes import Bool, Float
 from gnncomm.types import Moment, SparseObs, TimeStep
 
@@ -59,7 +59,7 @@ class MethodLoss(nn.Module):
     @property
     def of_values(self) -> bool:
         """Whether what the actor gives are values of actions."""
-        return type(self.policy.actions).__name__ == "EpsilonGreedy"
+        return isinstance(self.policy.actions, EpsilonGreedy)
 
     def worth(self, features: Tensor, timestep: TimeStep) -> Tensor:
         """``[V, N]``: what is expected with these features, the best action's value where there are some."""
