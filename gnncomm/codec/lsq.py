@@ -56,10 +56,12 @@ class LSQ(Codec):
         step = self._size(msg)
         step = step.detach() + scale * (step - step.detach())
         ratio = (msg / step).clamp(-self.most, self.most)
-        return straight_through(ratio.round(), ratio) * step
+        read: Tensor = straight_through(ratio.round(), ratio) * step
+        return read
 
     def _size(self, msg: Tensor) -> Tensor:
-        return self.step.abs().to(msg.dtype)
+        size: Tensor = self.step.abs().to(msg.dtype)
+        return size
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}"

@@ -100,7 +100,7 @@ class Forgetful(GRU):
         return super().unroll(x, 0.9 * state, first)
 
 
-class Reinforce:
+class PlainGradient:
     """Williams 1992, with the mean return as baseline."""
 
     def __init__(

@@ -28,7 +28,18 @@ from gnncomm.registry import table
 from gnncomm.run import config_of, load, train
 from gnncomm.schedule import Gate
 from gnncomm.topology import Line, Ring
-from tests.run.own import Ahead, EverySecond, Forgetful, GatedSum, Reinforce, Secret, Sign, calm, own_policy, restless
+from tests.run.own import (
+    Ahead,
+    EverySecond,
+    Forgetful,
+    GatedSum,
+    PlainGradient,
+    Secret,
+    Sign,
+    calm,
+    own_policy,
+    restless,
+)
 
 Tiny = Callable[..., TrainConfig]
 StateOf = Callable[[Path], dict[str, str]]
@@ -42,13 +53,13 @@ OBJECTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "memory": ({"memory": Forgetful}, {"memory": Forgetful(8)}),
     "environment": ({"env": partial(Secret, steps=2)}, {"env": partial(Secret, steps=2)}),
     "policy": ({"policy": own_policy}, {"policy": own_policy}),
-    "learner": ({"learner": Reinforce}, {"learner": Reinforce}),
+    "learner": ({"learner": PlainGradient}, {"learner": PlainGradient}),
     "loss": ({"losses": [calm, restless]}, {"losses": [calm, restless]}),
     "all": (
         {"comm": GatedSum, "topology": Ahead(), "codec": Sign, "channel": EverySecond, "env": Secret}
-        | {"memory": Forgetful, "learner": partial(Reinforce, gamma=0.5)},
+        | {"memory": Forgetful, "learner": partial(PlainGradient, gamma=0.5)},
         {"comm": GatedSum(8, 8), "topology": Ahead(), "codec": Sign(), "channel": EverySecond(), "env": Secret}
-        | {"memory": Forgetful(8), "learner": partial(Reinforce, gamma=0.5)},
+        | {"memory": Forgetful(8), "learner": partial(PlainGradient, gamma=0.5)},
     ),
 }
 """What trains, and what a later session gives in its place: objects with other weights are the same objects."""
@@ -123,7 +134,7 @@ def test_a_name_of_ones_own_is_a_name(tiny: Tiny, tmp_path: Path, monkeypatch: p
     with monkeypatch.context() as patch:
         patch.setattr(table, "_registered", {})
         gnncomm.register("layer", "gated_sum", GatedSum)
-        gnncomm.register("learner", "plain", Reinforce)
+        gnncomm.register("learner", "plain", PlainGradient)
         straight = train(tiny(), tmp_path / "run", comm=GatedSum(8, 8, temperature=0.5), learner="plain:gamma=0.5")
         assert config_of(tmp_path / "run").policy.comm == "gated_sum:temperature=0.5"
         assert to_json(config_of(tmp_path / "run"))["learner"] == {"name": "plain", "gamma": 0.5}
@@ -162,7 +173,7 @@ def test_parts_by_hand_are_the_training_of_the_configuration(tiny: Tiny) -> None
 def test_the_object_says_how_many_environments_and_how_wide(tiny: Tiny, tmp_path: Path) -> None:
     env = Secret(num_envs=6, observation="sparse")
     policy = CommPolicy(env.obs_dim, env.num_actions, GatedSum(12, 12), GRU(12))
-    learner = Reinforce(policy, 5, length=7)
+    learner = PlainGradient(policy, 5, length=7)
     training = train(tiny(steps=84), tmp_path / "run", env=env, learner=learner)
     config = config_of(tmp_path / "run")
     assert (config.env.num_envs, config.policy.hidden, config.run.rollout, config.env.id) == (6, 12, 7, "secret")
@@ -176,7 +187,7 @@ def test_the_object_says_how_many_environments_and_how_wide(tiny: Tiny, tmp_path
 def run(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of an own layer in an own environment."""
     folder = tmp_path_factory.mktemp("objects") / "run"
-    train(tiny(steps=24), folder, comm=partial(GatedSum, temperature=0.5), env=Secret, learner=Reinforce)
+    train(tiny(steps=24), folder, comm=partial(GatedSum, temperature=0.5), env=Secret, learner=PlainGradient)
     return folder
 
 
@@ -188,7 +199,7 @@ def test_a_missing_object_is_named(run: Path, tiny: Tiny) -> None:
     trained = load(run, comm=layer)
     with pytest.raises(ConfigError, match=r"env=Secret\(.*load\(run, env=\.\.\.\)"):
         trained.make_env(2)
-    with pytest.raises(ConfigError, match=r"learner=Reinforce\(.*gamma=0\.9\).*resume=True, learner=\.\.\."):
+    with pytest.raises(ConfigError, match=r"learner=PlainGradient\(.*gamma=0\.9\).*resume=True, learner=\.\.\."):
         train(tiny(steps=24), run, resume=True, comm=layer, env=Secret)
     with pytest.raises(ConfigError, match="comm=GatedSum"):
         train(config_of(run), run.with_name("new"))
@@ -265,20 +276,20 @@ def test_another_object_is_refused(run: Path, tiny: Tiny, parts: dict[str, Any],
         load(run, **parts)
     if "topology" not in parts:
         with pytest.raises(ConfigError, match=words):
-            train(tiny(steps=36), run, resume=True, env=Secret, learner=Reinforce, **parts)
+            train(tiny(steps=36), run, resume=True, env=Secret, learner=PlainGradient, **parts)
 
 
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
         ({"env": partial(Secret, steps=9)}, "max_steps: expected 1, got 9"),
-        ({"learner": partial(Reinforce, gamma=0.5)}, r"gamma=0\.9\), got Reinforce\(.*gamma=0\.5"),
+        ({"learner": partial(PlainGradient, gamma=0.5)}, r"gamma=0\.9\), got PlainGradient\(.*gamma=0\.5"),
     ],
 )
 def test_another_environment_or_learner_is_refused(run: Path, tiny: Tiny, parts: dict[str, Any], words: str) -> None:
     layer = partial(GatedSum, temperature=0.5)
     with pytest.raises(ConfigError, match=words):
-        train(tiny(steps=36), run, resume=True, **{"comm": layer, "env": Secret, "learner": Reinforce} | parts)
+        train(tiny(steps=36), run, resume=True, **{"comm": layer, "env": Secret, "learner": PlainGradient} | parts)
     if "env" in parts:
         with pytest.raises(ConfigError, match=words):
             load(run, comm=layer, **parts).make_env(2)
@@ -308,7 +319,7 @@ def test_a_file_names_nothing_to_import(run: Path) -> None:
         ({"env": lambda **settings: object()}, "env: expected a VectorEnv.*got object without"),
         ({"learner": lambda policy, **settings: None}, "learner: expected a Learner"),
         ({"policy": own_policy, "comm": GatedSum}, "got both: policy and comm"),
-        ({"learner": Reinforce, "losses": [calm]}, "got both"),
+        ({"learner": PlainGradient, "losses": [calm]}, "got both"),
         ({"comm": GatedSum(9, 9)}, "one width"),
     ],
 )
