@@ -218,10 +218,7 @@ def played(
 ) -> tuple[Rollout, Carry]:
     """``collect`` without a question to the device: what is refused waits for whoever calls."""
     play = Play(env, carry.timestep, team(policy, carry.state, key))
-    steps: list[Step] = []
-    ends: list[Carry] = []
-    starts: list[PolicyState] = []
-    state = carry.state
+    state, steps, ends, starts = carry.state, list[Step](), list[Carry](), list[PolicyState]()
     for now, decision, after in play.steps(length):
         if chunk and len(steps) % chunk == 0:
             starts.append(state)
@@ -232,11 +229,13 @@ def played(
     # What is expected is what the team that acts expects: sampled choices, drawn as they would be if it played on.
     next_value_TBN = torch.stack([*(step.value for step in steps[1:]), policy.value(play.now, state, key)])
     next_value_TBN = _with_cut(policy, ends, next_value_TBN, key)
-    rollout = Rollout(**vars(stack(steps)), next_value=next_value_TBN, state=carry.state)
-    if keep_after:
-        rollout = replace(rollout, after=stack([end.timestep for end in ends]))
-    if chunk:
-        rollout = replace(rollout, starts=stack(starts))
+    rollout = Rollout(
+        **vars(stack(steps)),
+        next_value=next_value_TBN,
+        state=carry.state,
+        after=stack([end.timestep for end in ends]) if keep_after else None,
+        starts=stack(starts) if chunk else None,
+    )
     return rollout, Carry(play.now, state)
 
 
