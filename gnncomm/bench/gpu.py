@@ -83,7 +83,7 @@ def _config(name: str, device: str, **settings: Any) -> TrainConfig:
 
 def _equal(name: str, settings: dict[str, Any], device: str, how: Record) -> GpuRow:
     """Six updates, of which the last four are graphs."""
-    plain, graphs = (Training.of(_config(name, device, num_envs=64, **settings)) for _ in range(2))
+    plain, graphs = (Training.of(_config(name, device, **({"num_envs": 64} | settings))) for _ in range(2))
     graphs.record(how)
     told = ""
     for _ in range(6):

@@ -78,7 +78,7 @@ def reads() -> Iterator[Reads]:
 
 class _Operations(TorchDispatchMode):
     def __init__(self, found: Reads) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch
         self.found = found
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

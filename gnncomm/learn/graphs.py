@@ -33,11 +33,14 @@ class Recorded(Generic[Out]):
     def __init__(self, run: Callable[[Any], Out], record: Record) -> None:
         self._run, self._record = run, record
         self.why_not = ""
-        self.forget()
+        self._calls = 0
+        self._replay: Callable[[], Out] | None = None
+        self._inputs: list[Any] = []
+        self._form: Any = None
 
     def forget(self) -> None:
         """Begin anew: something that the graph holds is another thing now."""
-        self._calls, self._replay, self._inputs, self._form = 0, None, [], None  # type: ignore[var-annotated]
+        self._calls, self._replay, self._inputs, self._form = 0, None, [], None
 
     def __str__(self) -> str:
         return self.why_not or ("recorded" if self.recorded else "not yet")
@@ -69,12 +72,11 @@ class Recorded(Generic[Out]):
             except RuntimeError as error:
                 self.why_not = f"recording failed: {error}"
                 return self._run(inputs)
-        else:
-            pairs = zip(self._inputs, leaves, strict=True)
-            moved = [(old, new) for old, new in pairs if isinstance(new, Tensor) and new.data_ptr() != old.data_ptr()]
-            for old, new in moved:
+            return self._replay()
+        for old, new in zip(self._inputs, leaves, strict=True):
+            if isinstance(new, Tensor) and new.data_ptr() != old.data_ptr():
                 old.copy_(new)
-        return self._replay()  # type: ignore[no-any-return]
+        return self._replay()
 
     def _of_its_own(self, out: Out) -> Out:
         """Results that are no inputs, which the next call overwrites."""

@@ -37,7 +37,7 @@ def optimizer_of(name: Name, groups: Sequence[dict[str, Any]], lr: float, eps: f
     else:
         made = Adam(groups, lr=lr, eps=eps, fused=fused, **there)
     # torch has no public name for: steps outside a graph are meant, too
-    made._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]
+    made._warned_capturable_if_run_uncaptured = True
     return made
 
 

@@ -16,7 +16,7 @@ from gnncomm.host import Pending, pending
 from gnncomm.learn import graphs
 from gnncomm.learn.build import build
 from gnncomm.learn.config import TrainConfig
-from gnncomm.learn.curriculum import Curriculum
+from gnncomm.learn.curriculum import Adjustable, Curriculum
 from gnncomm.learn.gradient import GradientLearner
 from gnncomm.learn.graphs import Record, Recorded
 from gnncomm.learn.learner import Groups, Learner, Prepares
@@ -61,7 +61,6 @@ class Training:
         seed_B = random.seeds("train", seed, torch.arange(env.num_envs, device=env.device))
         self.carry, self.tally = begin(env, policy, seed_B)
         self._recorded: Recorded[tuple[Any, ...]] | None = None
-        self._in_force: dict[str, float] = {}
         self.precision = "highest"
         """Inside products of float32 matrices, see ``torch.set_float32_matmul_precision``."""
         if isinstance(learner, Prepares):
@@ -135,12 +134,12 @@ class Training:
             return dict.fromkeys(found, f"{self.env.id} does not say what tensors it holds")
         return {name: "off" if which is None else str(which) for name, which in found.items()}
 
-    def _played(self, inputs: tuple[Any, Carry, Tensor, Tensor]) -> tuple[Any, ...]:
+    def _played(self, inputs: tuple[Any, Carry, Tensor, Tensor, str]) -> tuple[Any, ...]:
         """``collect`` as a function of all that a step replaces."""
         assert isinstance(self.env, Held)
-        held, carry, *sums = inputs
+        held, carry, running_return, sums, _ = inputs
         self.env.hold(held)
-        tally, found, wanted = EpisodeTally(*sums), Pending(), self.learner.experience
+        tally, found, wanted = EpisodeTally(running_return, sums), Pending(), self.learner.experience
         with torch.no_grad(), pending(found):
             rollout, carry = played(
                 self.env, self.policy, carry, wanted.length, self.seed, tally, wanted.after, wanted.chunk
@@ -148,7 +147,8 @@ class Training:
         return rollout, carry, self.env.held(), tally.running_return, tally.sums, found, found.flag()
 
     def _collect_recorded(self, recorded: Recorded[tuple[Any, ...]], env: Held) -> Rollout:
-        inputs = (env.held(), self.carry, self.tally.running_return, self.tally.sums)
+        settings = repr(self.env.config) if isinstance(self.env, Adjustable) else ""  # others are another graph
+        inputs = (env.held(), self.carry, self.tally.running_return, self.tally.sums, settings)
         rollout, self.carry, held, self.tally.running_return, self.tally.sums, found, flag = recorded(inputs)
         env.hold(held)
         found.settle(flag)
@@ -158,9 +158,6 @@ class Training:
     def advance(self) -> dict[str, float]:
         """Collect experience, learn from it, and say how it went."""
         in_force = self.curriculum.apply(self.env, self.learner.updates / self.updates)
-        if in_force != self._in_force and self._recorded is not None:
-            self._recorded.forget()  # it holds the environment's tables of before
-        self._in_force = in_force
         with self._own_chance():
             rollout = self.collect()
             with _products(self.precision):

@@ -8,9 +8,11 @@ import pytest
 import torch
 from device_tape import record
 
+from gnncomm.errors import ConfigError
 from gnncomm.host import quiet
 from gnncomm.learn import TrainConfig, Training
 from gnncomm.learn.graphs import Recorded
+from gnncomm.saved import fingerprint
 
 H = 8
 SMALL: dict[str, Any] = {"num_envs": 4, "rollout": 3, "steps": 4 * 3 * 8, "hidden": H}
@@ -34,11 +36,11 @@ def equal(mine: Training, theirs: Training) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_same_bits(kind: str) -> None:
-    """Eight updates, in which lr and entropy fall and minibatches are drawn anew; the last five are replayed."""
+    """Updates in which lr and entropy fall and minibatches are drawn anew; the last two are replayed."""
     with quiet():
         plain, graphs = begun(**KINDS[kind]), begun(**KINDS[kind])
         graphs.record(record)
-        for number in range(8):
+        for number in range(5):
             mine, theirs = plain.advance(), graphs.advance()
             assert theirs == pytest.approx(mine, rel=0, abs=0, nan_ok=True), number
             equal(plain, graphs)
@@ -80,7 +82,7 @@ def test_what_changed_is_recorded_anew() -> None:
 
 def test_what_asks_is_named_and_runs_as_it_is() -> None:
     with quiet():
-        plain, graphs = (begun(env="predator_prey", comm="gatv2") for _ in range(2))
+        plain, graphs = (begun(env="predator_prey", comm="gat") for _ in range(2))
         graphs.record(record)
         for _ in range(4):
             plain.advance()
@@ -109,13 +111,38 @@ def test_nan_is_found_after_the_work_and_nothing_is_learned() -> None:
             training.collect()
 
 
+def test_precision_is_that_of_the_products_and_of_nothing_else() -> None:
+    seen = []
+    training = begun(env="predator_prey", precision="bf16")
+    outside = torch.get_float32_matmul_precision()
+    act = training.policy.act
+    training.policy.act = lambda *told: (seen.append(torch.get_float32_matmul_precision()), act(*told))[1]
+    training.policy.unroll = lambda *told, unroll=training.policy.unroll: (
+        seen.append(torch.get_float32_matmul_precision()),
+        unroll(*told),
+    )[1]
+    training.advance()
+    assert set(seen) == {"medium"}
+    assert torch.get_float32_matmul_precision() == outside
+    with pytest.raises(ConfigError, match=r"run\.precision: .* 'cpu' .* got 'tf32'"):
+        TrainConfig.of(precision="tf32")
+
+
+def test_graphs_are_no_part_of_what_a_run_is() -> None:
+    config = TrainConfig.of(env="relay")
+    assert fingerprint(config) == fingerprint(config.replace(graphs="off"))
+    assert fingerprint(config) != fingerprint(config.replace(precision="bf16"))
+
+
 def test_results_that_are_inputs_are_copied() -> None:
     """What is handed on as it came is overwritten with the next call's otherwise."""
-    swap: Recorded[tuple[torch.Tensor, torch.Tensor]] = Recorded(lambda pair: (pair[1], pair[0] + 1), record)
-    pair = torch.zeros(1), torch.ones(1)
-    for count in range(6):
+    swap: Recorded[tuple[torch.Tensor, torch.Tensor]] = Recorded(lambda pair: (pair[1] + 1, pair[0]), record)
+    pair, seen = (torch.zeros(1), torch.ones(1)), []
+    for _ in range(6):
         pair = swap(pair)
-        assert float(pair[0]) == count // 2 + 1
+        seen.append([float(number) for number in pair])
+    assert seen == [[2, 0], [1, 2], [3, 1], [2, 3], [4, 2], [3, 4]]
+    assert swap.recorded
     other = swap((torch.zeros(2), torch.ones(2)))
     assert not swap.recorded, "other shapes are another graph"
-    assert other[1].tolist() == [1, 1]
+    assert other[0].tolist() == [2, 2]
