@@ -200,7 +200,7 @@ class _Pool:
             if code is None:
                 continue
             del self.running[seed]
-            stopped = self.stopping and code == 128 + signal.SIGINT
+            stopped = self.stopping and code in (128 + signal.SIGINT, -signal.SIGINT)
             if code and not stopped:
                 lines = self._log(seed).read_text(encoding="utf-8", errors="replace").strip().splitlines()
                 self.failed[seed] = lines[-1] if lines else f"ended with {code}"

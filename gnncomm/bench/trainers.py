@@ -6,6 +6,7 @@ import json
 import os
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -95,13 +96,10 @@ def bench_trainers(
 
 
 def _benchmarl(python: str, agents: int, iterations: int) -> dict[str, list[float]]:
-    done = subprocess.run(
-        [python, str(Path(peer.__file__)), str(agents), str(iterations)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = [str(Path(python).absolute()), str(Path(peer.__file__)), str(agents), str(iterations)]
+    around = os.environ | {"OMP_NUM_THREADS": "1"}
+    with tempfile.TemporaryDirectory() as folder:  # it leaves files where it runs
+        done = subprocess.run(words, cwd=folder, env=around, capture_output=True, text=True, check=False)
     if done.returncode:
         said = next(iter(reversed(done.stderr.strip().splitlines())), "nothing")
         raise GnnCommError(
