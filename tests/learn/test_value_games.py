@@ -58,7 +58,10 @@ def test_the_two_step_game(name: str, want: float) -> None:
 @pytest.mark.parametrize(("payoff", "best"), [(CLIMB, 11), (PENALTY, 10)])
 @pytest.mark.parametrize("name", ["vdn", "qmix", "qplex"])
 def test_games_that_are_not_monotonic(name: str, payoff: list[list[float]], best: float) -> None:
-    """Where everything is tried, VDN and QMIX cannot find the best joint action, which QPLEX finds."""
+    """Where everything is tried, VDN and QMIX cannot find the best joint action, which QPLEX finds.
+
+    It does so from these weights; from others 600 updates were too few (``docs/learners_values.md``).
+    """
     game = one_shot(payoff, num_envs=64)
     length = {"updates": 600, "epochs": 1} if name == "qplex" else {"updates": 250}
     training = learned(game, mixer_of(name, game), lr=0.02, **length)
