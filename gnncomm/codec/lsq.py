@@ -49,7 +49,9 @@ class LSQ(Codec):
         return self.packet((msg / self._size(msg)).clamp(-self.most, self.most).round() + self.most, msg)
 
     def decode(self, packet: Packet, moment: Moment) -> Tensor:
-        return (packet.symbols - self.most).to(packet.dtype) * self.step.detach().to(packet.dtype).abs()
+        step: Tensor = self.step.detach().to(packet.dtype).abs()
+        levels: Tensor = (packet.symbols - self.most).to(packet.dtype)
+        return levels * step
 
     def smooth(self, msg: Tensor, moment: Moment) -> Tensor:
         scale = (self.most * msg.shape[-1]) ** -0.5

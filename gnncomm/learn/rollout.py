@@ -72,10 +72,11 @@ class Rollout(Step):
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}
         count = self.starts.memory.shape[0]
         mine = {name: parted(value, count) for name, value in tensors.items() if isinstance(value, Tensor)}
-        state = self.starts.map(lambda value: value.flatten(0, 1))
         timestep = self.timestep.map(lambda value: parted(value, count))
         after = None if self.after is None else self.after.map(lambda value: parted(value, count))
-        return replace(self, **mine, timestep=timestep, after=after, state=state, starts=None)
+        state = self.starts.map(lambda value: value.flatten(0, 1))
+        one = replace(self, timestep=timestep, state=state, after=after, starts=None)
+        return replace(one, **mine)  # type: ignore[arg-type]  # these are tensors
 
     def environments(self, index: Tensor) -> Self:
         """The same steps of the environments ``index`` only."""
@@ -131,7 +132,8 @@ def require_divisor(setting: str, chunk: int, length: int) -> None:
 
 def parted(x: Tensor, count: int) -> Tensor:
     """``[T, B, ...]`` as ``[T / count, count * B, ...]``: parts of time side by side."""
-    return x.unflatten(0, (count, -1)).transpose(0, 1).flatten(1, 2)
+    side_by_side: Tensor = x.unflatten(0, (count, -1)).transpose(0, 1).flatten(1, 2)
+    return side_by_side
 
 
 @dataclass(frozen=True)

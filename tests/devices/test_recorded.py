@@ -136,11 +136,13 @@ def test_graphs_are_no_part_of_what_a_run_is() -> None:
 
 def test_results_that_are_inputs_are_copied() -> None:
     """What is handed on as it came is overwritten with the next call's otherwise."""
-    swap: Recorded[tuple[torch.Tensor, torch.Tensor]] = Recorded(lambda pair: (pair[1], pair[0] + 1), record)
-    pair = torch.zeros(1), torch.ones(1)
-    for count in range(6):
+    swap: Recorded[tuple[torch.Tensor, torch.Tensor]] = Recorded(lambda pair: (pair[1] + 1, pair[0]), record)
+    pair, seen = (torch.zeros(1), torch.ones(1)), []
+    for _ in range(6):
         pair = swap(pair)
-        assert float(pair[0]) == count // 2 + 1
+        seen.append([float(number) for number in pair])
+    assert seen == [[2, 0], [1, 2], [3, 1], [2, 3], [4, 2], [3, 4]]
+    assert swap.recorded
     other = swap((torch.zeros(2), torch.ones(2)))
     assert not swap.recorded, "other shapes are another graph"
-    assert other[1].tolist() == [1, 1]
+    assert other[0].tolist() == [2, 2]
