@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gnncomm.recording import Episode, record
     from gnncomm.registry import make, register
     from gnncomm.run import Trained, default_config, load, train
+    from gnncomm.seeds import train_seeds
     from gnncomm.wire import Wire
 
 _HOME = {
@@ -65,6 +66,7 @@ _HOME = {
     "record": "gnncomm.recording",
     "register": "gnncomm.registry",
     "train": "gnncomm.run",
+    "train_seeds": "gnncomm.seeds",
 }
 _ROOMS = (
     "bench",
@@ -140,6 +142,7 @@ __all__ = [
     "testing",
     "topology",
     "train",
+    "train_seeds",
 ]
 
 

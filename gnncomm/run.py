@@ -212,7 +212,8 @@ def with_learner(config: TrainConfig, learner: LearnerConfig | str) -> TrainConf
     learner = config.learner.named(learner) if isinstance(learner, str) else learner
     if type(learner) is type(config.learner) or environments.is_foreign(config.env.id):
         return config.replace(learner=learner)
-    length = environments.make(config.env.id, 1, **dict(config.env.settings)).max_steps
+    settings: dict[str, Any] = dict(config.env.settings)
+    length = environments.make(config.env.id, 1, **settings).max_steps
     return config.replace(learner=learner, **learner.suited(length))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -32,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Any error is one line on stderr. ``--debug`` among the words, or ``GNNCOMM_DEBUG=1`` in the environment, raises it
     instead.
     """
+    if "torch" not in sys.modules:
+        # read when torch is loaded: threads that wait by turning take the processor from those that work, and with
+        # other programs beside them an update takes 25 times as long
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in words or faults.wants_debug()
     words = [word for word in words if word != "--debug"]

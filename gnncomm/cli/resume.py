@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -10,11 +11,13 @@ import tyro
 
 from gnncomm import environments
 from gnncomm.cli.parse import most_threads, parse
-from gnncomm.cli.train import go
+from gnncomm.cli.train import go, go_many
 from gnncomm.config import require_ranges
+from gnncomm.errors import ConfigError
 from gnncomm.learn import MAX_STEPS
 from gnncomm.learn.parts import require_given
 from gnncomm.run import config_of
+from gnncomm.seeds import planned, resume_seeds
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,15 @@ class ResumeArgs:
 
 def run(words: list[str]) -> int:
     args = parse(ResumeArgs, words, "gnncomm resume")
-    config = config_of(args.run)
+    many = planned(args.run)
+    config = config_of(args.run) if many is None else many.config
     require_given(config, {}, every=True)
     if not args.trust_env:
         environments.require_trust(config.env.id, config.env.settings)
+    if many is not None:
+        if args.steps:
+            raise ConfigError("steps: many seeds go on as they were planned. Leave --steps out.")
+        return go_many(partial(resume_seeds, args.run), args.run, config, max(1, args.threads), trust_env=True)
     if args.threads:
         torch.set_num_threads(args.threads)
     return go(config.replace(steps=args.steps) if args.steps else config, args.run, args.episodes, resume=True)

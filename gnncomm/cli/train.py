@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +19,7 @@ from gnncomm.cli import dry_run, faults
 from gnncomm.cli.console import make_console
 from gnncomm.cli.eval import measure, show
 from gnncomm.cli.parse import most_threads, parse, print_json
-from gnncomm.cli.progress import TrainingProgress
+from gnncomm.cli.progress import TrainingProgress, short
 from gnncomm.cli.replay import draw
 from gnncomm.cli.signals import StopSignal
 from gnncomm.config import require_ranges, to_json
@@ -26,6 +28,7 @@ from gnncomm.learn import VERSION, EnvConfig, LearnerConfig, PolicyConfig, PPOCo
 from gnncomm.learn.config import Setting
 from gnncomm.learn.parts import require_given
 from gnncomm.run import Trained, config_of, default_config, load, read_config, train, with_learner, with_method
+from gnncomm.seeds import Seeds, train_seeds
 from gnncomm.store import safe_run_path
 
 
@@ -69,13 +72,20 @@ class TrainArgs:
     """Show parts, shapes, graph and memory of the training, and do nothing else."""
     threads: int = 0
     """Threads of torch; 0 leaves its own choice."""
+    seeds: int = 0
+    """Train so many seeds side by side, --seed and those after it, each in a directory of its own; 0 trains one."""
     episodes: int = 1000
     """Episodes of the evaluation afterwards; 0 for none."""
     trust_env: bool = False
     """With --resume or --config: run code of another package that the file names and the command does not."""
 
     def __post_init__(self) -> None:
-        require_ranges(self, {"threads": (0, most_threads()), "episodes": (0, 10**9)})
+        require_ranges(self, {"threads": (0, most_threads()), "episodes": (0, 10**9), "seeds": (0, 2**16)})
+        if self.seeds == 1 or (self.seeds and (self.resume or self.overwrite)):
+            raise ConfigError(
+                "seeds: expected 2 at least in a directory that is not there yet. Continue many seeds with gnncomm "
+                "resume RUN."
+            )
         if self.resume and self.overwrite:
             raise ConfigError("Expected --resume or --overwrite, got both: continue the run, or replace it.")
         if self.resume and self.config:
@@ -105,6 +115,10 @@ def run(words: list[str]) -> int:
     if args.dry_run:
         return dry_run.run(config, make_console())
     out = args.out or run_name(config.env.id, config.policy.comm, config.run.seed)
+    if args.seeds:
+        numbers = [config.run.seed + number for number in range(args.seeds)]
+        begin = partial(train_seeds, config, numbers, out, episodes=args.episodes)
+        return go_many(begin, out, config, max(1, args.threads), trust_env=True)  # the command was asked before
     return go(config, out, args.episodes, resume=args.resume, overwrite=args.overwrite)
 
 
@@ -145,6 +159,32 @@ def go(
         console.print(f"{training.env_steps:,} steps, {speed}, kept in {out}", soft_wrap=True)
     if episodes:
         _look(out, episodes, config.run.seed, console)
+    return 0
+
+
+def go_many(begin: Callable[..., Seeds], out: str, config: TrainConfig, threads: int, trust_env: bool) -> int:
+    """Train many seeds into ``out``, and show what all of them came to; the exit code."""
+    console = make_console()
+    total, said = config.updates * config.env.num_envs * config.run.rollout, [time.monotonic()]
+
+    def observer(steps: Mapping[int, int]) -> None:
+        if time.monotonic() - said[0] > 10:
+            said[0] = time.monotonic()
+            parts = [f"seed {seed}: {short(done)} / {short(total)}" for seed, done in steps.items()]
+            console.print("  ".join(parts), soft_wrap=True)
+
+    with StopSignal() as stop:
+        done = begin(threads=threads, trust_env=trust_env, stop=stop, observer=observer)
+    summary = done.summary()
+    for seed, values in summary["seeds"].items():
+        console.print(f"seed {seed}: " + ", ".join(f"{k} {v:.3f}" for k, v in values.items()), soft_wrap=True)
+    for name, value in summary["over_seeds"].items():
+        between = f"{value['low']:.3f} to {value['high']:.3f}"
+        console.print(f"{name}: {value['mean']:.3f}, 95 % over seeds {between}", soft_wrap=True)
+    if done.stopped:
+        console.print(f"stopped; saved in {out}; continue with: gnncomm resume {out}", soft_wrap=True)
+        return stop.exit_code
+    console.print(f"{len(done.seeds)} seeds kept in {out}", soft_wrap=True)
     return 0
 
 

@@ -49,17 +49,21 @@ class LSQ(Codec):
         return self.packet((msg / self._size(msg)).clamp(-self.most, self.most).round() + self.most, msg)
 
     def decode(self, packet: Packet, moment: Moment) -> Tensor:
-        return (packet.symbols - self.most).to(packet.dtype) * self.step.detach().to(packet.dtype).abs()
+        step: Tensor = self.step.detach().to(packet.dtype).abs()
+        levels: Tensor = (packet.symbols - self.most).to(packet.dtype)
+        return levels * step
 
     def smooth(self, msg: Tensor, moment: Moment) -> Tensor:
         scale = (self.most * msg.shape[-1]) ** -0.5
         step = self._size(msg)
         step = step.detach() + scale * (step - step.detach())
         ratio = (msg / step).clamp(-self.most, self.most)
-        return straight_through(ratio.round(), ratio) * step
+        read: Tensor = straight_through(ratio.round(), ratio) * step
+        return read
 
     def _size(self, msg: Tensor) -> Tensor:
-        return self.step.abs().to(msg.dtype)
+        size: Tensor = self.step.abs().to(msg.dtype)
+        return size
 
     def extra_repr(self) -> str:
         return f"bits={self.bits}"

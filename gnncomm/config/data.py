@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
 
-_SCALARS = (bool, int, float, str, types.NoneType)
+SCALARS = (bool, int, float, str, types.NoneType)
 
 
 @runtime_checkable
@@ -70,7 +70,7 @@ def from_json(cls: type[ConfigT], data: Any) -> ConfigT:
         ConfigError: unknown or missing key, wrong type, number that is not finite; names the dotted path.
         TypeError: a field is annotated with a type that is not listed above.
     """
-    decoded: ConfigT = _decode(cls, data, "")
+    decoded: ConfigT = decode(cls, data, "")
     return decoded
 
 
@@ -103,7 +103,12 @@ def _encode(value: Any) -> Any:
     return value
 
 
-def _decode(annotation: Any, value: Any, path: str) -> Any:
+def decode(annotation: Any, value: Any, path: str) -> Any:
+    """``value`` as a thing of that type; the one place that says what a setting may be.
+
+    Raises:
+        ConfigError: it is none; names the dotted ``path``. TypeError: a type that has no JSON form.
+    """
     origin = get_origin(annotation)
     if annotation is Any:
         return _decode_any(value, path)
@@ -122,7 +127,7 @@ def _decode(annotation: Any, value: Any, path: str) -> Any:
             return decode_fields(annotation, value, path)
         if issubclass(annotation, Enum):
             return annotation(_choose(tuple(member.value for member in annotation), value, path))
-        if annotation in _SCALARS:
+        if annotation in SCALARS:
             return _decode_scalar(annotation, value, path)
     raise TypeError(f"{path}: the annotation {annotation} has no JSON form. See gnncomm.config.from_json.")
 
@@ -140,7 +145,7 @@ def decode_fields(cls: type[Any], value: Any, path: str = "") -> Any:
             raise ConfigError(f"Missing key {name!r} in {where}: it has no default.")
     hints = get_type_hints(cls)
     prefix = f"{path}." if path else ""
-    return cls(**{key: _decode(hints[key], item, prefix + key) for key, item in given.items()})
+    return cls(**{key: decode(hints[key], item, prefix + key) for key, item in given.items()})
 
 
 def _decode_union(members: tuple[Any, ...], value: Any, path: str) -> Any:
@@ -150,12 +155,12 @@ def _decode_union(members: tuple[Any, ...], value: Any, path: str) -> Any:
     if sum(is_dataclass(member) for member in rest) > 1:
         raise TypeError(f"{path}: JSON cannot tell the dataclasses of {members} apart. Give each its own field.")
     if len(rest) == 1:
-        return _decode(rest[0], value, path)
+        return decode(rest[0], value, path)
     exact = [member for member in rest if type(value) is member]
     reasons: list[str] = []
     for member in exact or rest:
         try:
-            return _decode(member, value, path)
+            return decode(member, value, path)
         except ConfigError as error:
             reasons.append(str(error))
     raise ConfigError(" Or: ".join(reasons))
@@ -169,14 +174,14 @@ def _decode_tuple(members: tuple[Any, ...], value: Any, path: str) -> tuple[Any,
     if len(members) != len(value):
         raise ConfigError(f"{path}: expected {len(members)} items, got {len(value)}.")
     return tuple(
-        _decode(member, item, f"{path}[{i}]") for i, (member, item) in enumerate(zip(members, value, strict=True))
+        decode(member, item, f"{path}[{i}]") for i, (member, item) in enumerate(zip(members, value, strict=True))
     )
 
 
 def _decode_mapping(members: tuple[Any, ...], value: Any, path: str) -> dict[str, Any]:
     if members[0] is not str:
         raise TypeError(f"{path}: a JSON object has text keys, the annotation says {members[0]}.")
-    return {key: _decode(members[1], item, f"{path}.{key}") for key, item in _require_object(value, path).items()}
+    return {key: decode(members[1], item, f"{path}.{key}") for key, item in _require_object(value, path).items()}
 
 
 def _decode_any(value: Any, path: str) -> Any:
@@ -184,7 +189,7 @@ def _decode_any(value: Any, path: str) -> Any:
         return {key: _decode_any(item, f"{path}.{key}") for key, item in _require_object(value, path).items()}
     if isinstance(value, list):
         return [_decode_any(item, f"{path}[{i}]") for i, item in enumerate(value)]
-    if type(value) not in _SCALARS:
+    if type(value) not in SCALARS:
         raise ConfigError(f"{path}: expected a JSON value, got {_name(value)}.")
     return _decode_scalar(type(value), value, path)
 

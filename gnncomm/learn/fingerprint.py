@@ -105,11 +105,9 @@ def _values(thing: object) -> dict[str, Any]:
         numbered = {str(number): value for number, value in enumerate(thing.args)}
         return {"func": thing.func, **numbered, **thing.keywords}
     if isinstance(thing, FunctionType):
-        return inspect.getclosurevars(thing).nonlocals | {
-            name: item.default
-            for name, item in inspect.signature(thing).parameters.items()
-            if item.default is not item.empty
-        }
+        parameters = inspect.signature(thing).parameters
+        defaults = {name: item.default for name, item in parameters.items() if item.default is not item.empty}
+        return {**inspect.getclosurevars(thing).nonlocals, **defaults}
     if is_dataclass(thing):
         return {item.name: getattr(thing, item.name) for item in fields(thing) if item.init}
     if (made := made_by(thing)) is not None and made[0] is type(thing):

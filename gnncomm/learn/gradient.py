@@ -224,7 +224,7 @@ class GradientLearner(ABC, Generic[C]):
             parameter.grad = None  # the optimiser passes over it, moments included
         found = [(number, p, p.grad) for number, p in enumerate(self._trained) if p.grad is not None]
         norms = torch.stack(torch._foreach_norm([grad for _, _, grad in found]))
-        norm = torch.linalg.vector_norm(norms)
+        norm: Tensor = torch.linalg.vector_norm(norms)
         if self.config.max_grad_norm:
             torch.nn.utils.clip_grads_with_norm_([p for _, p, _ in found], self.config.max_grad_norm, norm)
         self._taken.append(Taken(loss.detach(), norm, norms, tuple(number for number, _, _ in found)))

@@ -72,10 +72,11 @@ class Rollout(Step):
         tensors = {item.name: getattr(self, item.name) for item in fields(self)}
         count = self.starts.memory.shape[0]
         mine = {name: parted(value, count) for name, value in tensors.items() if isinstance(value, Tensor)}
-        state = self.starts.map(lambda value: value.flatten(0, 1))
         timestep = self.timestep.map(lambda value: parted(value, count))
         after = None if self.after is None else self.after.map(lambda value: parted(value, count))
-        return replace(self, **mine, timestep=timestep, after=after, state=state, starts=None)
+        state = self.starts.map(lambda value: value.flatten(0, 1))
+        one = replace(self, timestep=timestep, state=state, after=after, starts=None)
+        return replace(one, **mine)  # type: ignore[arg-type]  # these are tensors
 
     def environments(self, index: Tensor) -> Self:
         """The same steps of the environments ``index`` only."""
@@ -131,7 +132,8 @@ def require_divisor(setting: str, chunk: int, length: int) -> None:
 
 def parted(x: Tensor, count: int) -> Tensor:
     """``[T, B, ...]`` as ``[T / count, count * B, ...]``: parts of time side by side."""
-    return x.unflatten(0, (count, -1)).transpose(0, 1).flatten(1, 2)
+    side_by_side: Tensor = x.unflatten(0, (count, -1)).transpose(0, 1).flatten(1, 2)
+    return side_by_side
 
 
 @dataclass(frozen=True)
@@ -218,10 +220,7 @@ def played(
 ) -> tuple[Rollout, Carry]:
     """``collect`` without a question to the device: what is refused waits for whoever calls."""
     play = Play(env, carry.timestep, team(policy, carry.state, key))
-    steps: list[Step] = []
-    ends: list[Carry] = []
-    starts: list[PolicyState] = []
-    state = carry.state
+    state, steps, ends, starts = carry.state, list[Step](), list[Carry](), list[PolicyState]()
     for now, decision, after in play.steps(length):
         if chunk and len(steps) % chunk == 0:
             starts.append(state)
@@ -232,11 +231,13 @@ def played(
     # What is expected is what the team that acts expects: sampled choices, drawn as they would be if it played on.
     next_value_TBN = torch.stack([*(step.value for step in steps[1:]), policy.value(play.now, state, key)])
     next_value_TBN = _with_cut(policy, ends, next_value_TBN, key)
-    rollout = Rollout(**vars(stack(steps)), next_value=next_value_TBN, state=carry.state)
-    if keep_after:
-        rollout = replace(rollout, after=stack([end.timestep for end in ends]))
-    if chunk:
-        rollout = replace(rollout, starts=stack(starts))
+    rollout = Rollout(
+        **vars(stack(steps)),
+        next_value=next_value_TBN,
+        state=carry.state,
+        after=stack([end.timestep for end in ends]) if keep_after else None,
+        starts=stack(starts) if chunk else None,
+    )
     return rollout, Carry(play.now, state)
 
 

@@ -62,7 +62,7 @@ commnet = Method(
     "the mean of what the others remember joins the observation",
     released="commnet_ic3net",
     trained="REINFORCE with a baseline",
-    learner="reinforce",
+    learner="reinforce:shared_reward=1",
 )
 conv = Method(
     "conv",

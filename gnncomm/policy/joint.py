@@ -87,9 +87,10 @@ class JointCritic(Critic):
         obs, mine = living_obs(timestep.obs, alive), self.agent.dtype
         obs = obs.to(mine) if isinstance(obs, Tensor) else replace(obs, value=obs.value.to(mine))
         seen = torch.where(alive.unsqueeze(-1), self.encoder(obs), 0.0)
-        rows = self.own(seen) + self.joint(seen.flatten(-2)).unsqueeze(-2) + self.agent
+        rows: Tensor = self.own(seen) + self.joint(seen.flatten(-2)).unsqueeze(-2) + self.agent
         if self.state is None:
             return rows
         if timestep.state is None:
             raise ShapeError("This critic sees the environment's state: expected timestep.state [..., S], got none.")
-        return rows + self.state(timestep.state.to(mine)).unsqueeze(-2)
+        whole: Tensor = self.state(timestep.state.to(mine))
+        return rows + whole.unsqueeze(-2)

@@ -17,14 +17,17 @@ class Memory(Remembers, nn.Module):
     ``step(x [R, H], state [R, S]) -> (out [R, H], state)`` advances R agents by one step, each by itself; a fresh state
     is zeros.
 
+    ``state_dim`` is S. Unless ``output`` says otherwise, the first H numbers of a state are what the step gave out.
+
     Args:
         hidden: H.
-        state_dim: S. Unless ``output`` says otherwise, the first H numbers of a state are what the last step gave out.
     """
+
+    state_dim: int = 0
 
     def __init__(self, hidden: int) -> None:
         super().__init__()
-        self.hidden, self.state_dim = hidden, 0
+        self.hidden = hidden
 
     def output(self, state: Tensor) -> Tensor:
         """What the last ``step`` gave out, read from its state (zeros at the beginning)."""

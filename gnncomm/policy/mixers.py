@@ -53,7 +53,7 @@ class NoMixer(Mixer):
 
 
 class VDN(Mixer):
-    """:math:`Q_{tot} = \\sum_i Q_i` (Sunehag et al. 2018, eq. 4)."""
+    """The values of all agents, added up (Sunehag et al. 2018, eq. 4)."""
 
     def mix(self, q: Tensor, best: Tensor, action: Tensor, timestep: TimeStep, heard: Tensor) -> Tensor:
         return q.sum(-1)

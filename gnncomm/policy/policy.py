@@ -194,8 +194,7 @@ class CommPolicy(nn.Module):
         if values.dtype != mine:
             obs = replace(obs, value=values.to(mine)) if isinstance(obs, SparseObs) else values.to(mine)
         x = encoded(self.encoder, obs)
-        if x.shape[-1] != self.hidden:
-            raise ShapeError(f"Expected an encoder that gives rows of width {self.hidden}, got {list(x.shape)}.")
+        checks.require_made(f"an encoder that gives rows of width {self.hidden}", x, (*values.shape[:-1], self.hidden))
         return x
 
     # The part that crosses rows, over the wire.
@@ -203,6 +202,7 @@ class CommPolicy(nn.Module):
     def reachable(self, timestep: TimeStep) -> CommGraph:
         """Who could hear whom now: what the topology says, within each team."""
         graph = self.wire.topology(timestep.alive, timestep.pos, timestep.step, timestep.key)
+        checks.require_graph(graph, *timestep.alive.shape)
         return graph if self.teams is None else self.teams.within(graph)
 
     def communicate(
@@ -255,6 +255,7 @@ class CommPolicy(nn.Module):
         """
         if not isinstance(self.critic, Mixer):
             value: Tensor = self.critic(features, timestep.alive, timestep)
+            checks.require_made("a critic that gives a number for each agent", value, timestep.alive.shape)
             return value
         best, action = logits.max(-1)
         return self.critic(best, best, action, timestep, heard) if self.critic.training else best

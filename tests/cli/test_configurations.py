@@ -173,7 +173,7 @@ def test_a_dry_run_tells_numbers_and_leaves_nothing(capsys: pytest.CaptureFixtur
     assert os.listdir() == []
     assert "graph: 5 nodes, 10 edges, mean in-degree 2.00" in text
     assert "updates: 3" in text
-    assert re.search(r"encoder Encoder\(obs_dim=29, hidden=8\) \[4, 5, 8\] 240", text)
+    assert re.search(r"encoder Encoder\(obs_dim=29, hidden=8.*?\) \[4, 5, 8\] 240", text)
     assert re.search(r"actor \S+ \S+ \[4, 5, 5\] 45", text)
     assert re.search(r"critic LocalCritic\(.*?\) \[4, 5\] 81", text)
 

@@ -51,7 +51,7 @@ TEXTS = [
     ("--save-every", "9" * 30, "save_every must be"),
     ("--learner.minibatches", "9" * 30, "learner.minibatches must be"),
     ("--learner.epochs", "9" * 30, "learner.epochs must be"),
-    ("--learner.lr", "1e999", "learner.lr must be"),
+    ("--learner.lr", "1e999", "learner.lr: expected a finite number"),
     ("--threads", "100000", "threads must be"),
     ("--episodes", "1", "episodes must be"),
     ("--seed", "\u0663", "--seed"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from gnncomm.cli.main import main
 from gnncomm.errors import ConfigError
 from gnncomm.learn import LearnerConfig, PPOConfig, Rollout, TrainConfig, Training, begin, collect
 from gnncomm.learn.dqn import DQN, DQNConfig, QMIXConfig
@@ -16,6 +18,7 @@ from gnncomm.learn.pqn import PQN, PQNConfig
 from gnncomm.learn.replay import Episodes, Replay
 from gnncomm.learn.values import lambda_returns
 from gnncomm.policy import QMIX, VDN, EpsilonGreedy, Mixer, NoMixer
+from gnncomm.run import config_of, load
 from tests.learn.games import Game, chain, tabular, two_step, values_of
 
 FAST: dict[str, Any] = {"lr_schedule": "constant", "optimizer": "adam", "max_grad_norm": 0.0}
@@ -369,3 +372,22 @@ def test_a_gate_that_samples_is_learned_beside_the_values() -> None:
     metrics = training.advance()
     assert {"choice_loss", "baseline_loss", "entropy", "q_loss"} <= metrics.keys()
     assert all(not value.equal(before[name]) for name, value in training.policy.scheduler.named_parameters())
+
+
+def test_from_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Trained, stopped and resumed is trained at once; measured over another channel."""
+    monkeypatch.chdir(tmp_path)
+    words = (
+        "train relay --num-envs 4 --rollout 2 --hidden 8 --episodes 0 --learner qmix:buffer=9,batch=4,gradient_steps=2"
+    )
+    assert main([*words.split(), "--learner.epsilon-steps", "20", "--steps", "48", "--out", "whole"]) == 0
+    assert main([*words.split(), "--learner.epsilon-steps", "20", "--steps", "24", "--out", "half"]) == 0
+    assert main(["resume", "half", "--steps", "48", "--episodes", "0"]) == 0
+    whole, half = (load(run).policy for run in ("whole", "half"))
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, half.state_dict()[name]), name
+    assert not whole.actor.weight.equal(Training.of(config_of("whole")).policy.actor.weight)  # type: ignore[union-attr, operator, arg-type]
+    assert main(["eval", "half", "--episodes", "4", "--channel", "loss:p=0.5"]) == 0
+    assert "trained" in capsys.readouterr().out

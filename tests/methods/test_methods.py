@@ -62,7 +62,7 @@ def test_how_the_paper_trains_a_method_is_said_where_it_is_offered(
         monkeypatch.setenv("COLUMNS", "250")
         assert list_choices([]) == 0
         shown = capsys.readouterr().out
-        assert "trained as in their papers, or by --learner ppo" in shown
+        assert "trained as in their papers by default" in shown
         assert f"(by a2c with the losses schednet; in the paper: {how})" in shown
 
 

@@ -164,3 +164,22 @@ def test_who_says_only_a_step_is_unrolled_alike(kind: type[GRU] | type[LSTM]) ->
     begins = first()
     for got, want in zip(Memory.unroll(memory, x, state, begins), memory.unroll(x, state, begins), strict=True):
         torch.testing.assert_close(got, want)
+
+
+class Held(Memory):
+    """Gives out what it heard one step before; its width is a property."""
+
+    @property
+    def state_dim(self) -> int:  # type: ignore[override]
+        return self.hidden
+
+    def step(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        return state, x
+
+
+def test_a_memory_by_hand_that_tells_its_width_by_a_property() -> None:
+    x = torch.arange(1.0, 4.0).view(3, 1, 1)
+    begins = torch.tensor([[False], [False], [True]])
+    out, state = Held(1).unroll(x, torch.tensor([[7.0]]), begins)
+    assert out.flatten().tolist() == [7.0, 1.0, 0.0]
+    assert state.tolist() == [[3.0]]

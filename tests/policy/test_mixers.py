@@ -233,6 +233,15 @@ def test_a_team_of_another_size_and_a_state_that_is_not_shown_are_refused() -> N
         team_value(made("qmix of a state"), torch.zeros(2, N).double(), replace(now, state=None), links(2))
 
 
+def test_a_team_that_is_measured_may_be_of_another_size() -> None:
+    """Its mixer has three columns; nobody asks it, and its state need not be shown."""
+    policy = CommPolicy(D, A, MeanComm(8, 8), critic=QMIX(N, D, S), actions=EpsilonGreedy(A)).double().eval()
+    now = moment(4)
+    small = replace(now, alive=now.alive[:, :2], obs=now.obs[:, :2], state=None)  # type: ignore[index]
+    decision = policy.act(small, policy.initial_state(4, 2), 1)
+    assert decision.value.equal(decision.logits.amax(-1))
+
+
 def test_mixers_have_names() -> None:
     sizes = {"num_agents": N, "obs_dim": D, "num_actions": A, "state_dim": S}
     mixer = make("mixer", "qmix:embed=8", **sizes)

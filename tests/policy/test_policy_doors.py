@@ -12,10 +12,11 @@ import torch
 from gnncomm.channel import Delay
 from gnncomm.deploy import LocalAgent, run_team, team_of
 from gnncomm.deploy.mailbox import Inbox
-from gnncomm.errors import DtypeError, NonFiniteError, ShapeError
+from gnncomm.errors import DtypeError, GnnCommError, NonFiniteError, ShapeError
 from gnncomm.layers import AttentionComm
 from gnncomm.policy import GRU, LSTM, CommPolicy, Integration, PolicyState, WireState
 from gnncomm.policy.checks import planted_nan
+from gnncomm.topology import FromFunction
 from gnncomm.types import SparseObs, TimeStep
 from gnncomm.wire import Wire
 
@@ -206,3 +207,38 @@ def test_a_local_agent_refuses_the_same() -> None:
     now = moment(action_mask=None, entered=None, pos=None)
     with pytest.raises(NonFiniteError, match=r"Agent 0 "):
         run_team(team_of(subject, N), now)
+
+
+class _Gives(torch.nn.Module):
+    """A critic or encoder that spreads one number over all rows, or gives something else."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, *told: object) -> object:
+        return self.value
+
+
+@pytest.mark.parametrize(
+    ("part", "gives", "words"),
+    [
+        ("critic", torch.zeros(()), r"a critic that gives a number for each agent, \[3, 4\], got \[\]"),
+        ("critic", torch.zeros(B, N, 1), r"\[3, 4\], got \[3, 4, 1\]"),
+        ("critic", None, "got NoneType"),
+        ("encoder", torch.zeros(1, N, 8), r"rows of width 8, \[3, 4, 8\], got \[1, 4, 8\]"),
+    ],
+)
+def test_what_a_part_gives_is_not_spread_over_others(part: str, gives: object, words: str) -> None:
+    """Torch would take one number, or those of one environment, for all."""
+    parts: Any = {part: _Gives(gives)}
+    policy = CommPolicy(D, A, AttentionComm(8, 8, heads=2), **parts)
+    with pytest.raises(ShapeError, match=words):
+        policy.act(moment(), policy.initial_state(B, N))
+
+
+def test_a_topology_of_another_team_is_refused() -> None:
+    two = FromFunction(lambda alive, *told: torch.ones(2, 2, dtype=torch.bool))
+    policy = CommPolicy(D, A, AttentionComm(8, 8, heads=2), wire=Wire(topology=two))
+    with pytest.raises(GnnCommError, match="4"):
+        policy.act(moment(), policy.initial_state(B, N))
