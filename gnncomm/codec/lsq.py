@@ -50,7 +50,8 @@ class LSQ(Codec):
 
     def decode(self, packet: Packet, moment: Moment) -> Tensor:
         step: Tensor = self.step.detach().to(packet.dtype).abs()
-        return (packet.symbols - self.most).to(packet.dtype) * step
+        levels: Tensor = (packet.symbols - self.most).to(packet.dtype)
+        return levels * step
 
     def smooth(self, msg: Tensor, moment: Moment) -> Tensor:
         scale = (self.most * msg.shape[-1]) ** -0.5

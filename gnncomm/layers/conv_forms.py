@@ -42,7 +42,8 @@ class OnGraph:
 
     def by_graph(self, rows: Tensor) -> Tensor:
         """``[V, ...] -> [G, N, ...]``."""
-        return rows.unflatten(0, (-1, self.graph.num_agents))
+        split: Tensor = rows.unflatten(0, (-1, self.graph.num_agents))
+        return split
 
     def mixed(self, mix: Callable[[Tensor], Tensor], value_VHC: Tensor) -> Tensor:
         """``mix`` of values ``[G, heads, N, C]``, by node again; what is not finite stays on its edges."""
@@ -52,7 +53,8 @@ class OnGraph:
             return mix(value_GNW.unflatten(-1, (heads, -1)).transpose(1, 2)).transpose(1, 2).flatten(2)
 
         out = of_finite(form, self.by_graph(value_VHC).flatten(2), self.graph)
-        return out.unflatten(-1, (heads, -1)).flatten(0, 1)
+        by_head: Tensor = out.unflatten(-1, (heads, -1))
+        return by_head.flatten(0, 1)
 
 
 class Sums(OnGraph):
@@ -95,8 +97,9 @@ class ByPairs(OnGraph):
                 attr = attr.gather(2, index.unsqueeze(-1).expand(*index.shape, attr.shape[-1]))
             attr = attr.expand(len(sent), *attr.shape[1:])
         with torch.autocast(sent.device.type, enabled=False):
-            parts = (part.to(att.dtype) for part in (sent, row, att))
-            score_GNkH = pair_scores(*parts, conv.negative_slope, index, attr, weight)
+            score_GNkH = pair_scores(
+                sent.to(att.dtype), row.to(att.dtype), att, conv.negative_slope, index, attr, weight
+            )
         alpha_GHNk = dense_softmax(score_GNkH.permute(0, 3, 1, 2), hears.unsqueeze(1))
         if index is None:
             return alpha_GHNk
@@ -156,7 +159,8 @@ def over_graph(conv: MessagePassing, msg_GNM: Tensor, row_GNF: Tensor, graph: Co
         return None
     where = torch.empty(2, 0, dtype=torch.int64, device=msg_GNM.device)  # forms read their graph
     out: Tensor = type(conv).forward(form(conv, graph), (msg_GNM.flatten(0, 1), row_GNF.flatten(0, 1)), where)
-    return out.unflatten(0, msg_GNM.shape[:2])
+    split: Tensor = out.unflatten(0, msg_GNM.shape[:2])
+    return split
 
 
 def _attends(conv: MessagePassing, *rows: Tensor) -> bool:

@@ -90,12 +90,12 @@ class _PairScores(torch.autograd.Function):
                 torch.sum(pair, 1, out=to_sent[graphs])
             else:
                 to_sent.view(-1, width).index_add_(0, source[graphs].reshape(-1), pair.view(-1, width))
-            if attr is not None:
+            if attr is not None and weight is not None and seen_WD is not None and to_attr is not None:
                 seen_WD.addmm_(pair.view(-1, width).t(), attr[graphs].reshape(-1, attr.shape[-1]))
                 to_attr[graphs] = (pair.view(-1, width) @ (flat_W.unsqueeze(-1) * weight)).view_as(to_attr[graphs])
         to_att = (to_row * row).sum((0, 1)) + (to_sent * sent).sum((0, 1))
         to_weight = None
-        if weight is not None:
+        if weight is not None and seen_WD is not None:
             to_att, to_weight = to_att + (seen_WD * weight).sum(1), seen_WD * flat_W.unsqueeze(-1)
         return to_sent * flat_W, to_row * flat_W, to_att.view_as(att), to_attr, to_weight, None, None
 
@@ -128,4 +128,5 @@ def _written_out(
     pair = row.unsqueeze(2) + heard
     if attr is not None and weight is not None:
         pair = pair + attr @ weight.t()
-    return (leaky_relu(pair, slope).unflatten(-1, att.shape) * att).sum(-1)
+    score: Tensor = (leaky_relu(pair, slope).unflatten(-1, att.shape) * att).sum(-1)
+    return score

@@ -116,12 +116,12 @@ class Reinforce(GradientLearner[ReinforceConfig]):
         refuse(~rollout.done.any(0), lambda: too_short)
         return_TBN = returns(rollout, self._team, self.config.gamma, self.config.shared_reward)
         counts_TBN = within_TB.unsqueeze(-1) & self._counting(rollout)
-        played, parts = rollout, (return_TBN, counts_TBN)
+        played, parts = rollout, [return_TBN, counts_TBN]
         if self.chunk:
             count = len(within_TB) // self.chunk
-            played, parts = rollout.chunks(), tuple(parted(part, count) for part in parts)
+            played, parts = rollout.chunks(), [parted(part, count) for part in parts]
         now = self.policy.unroll(played.timestep, played.action, played.state, played.choice)
-        terms, means = self._losses(now, played, *parts, within_TB.sum()), Means()
+        terms, means = self._losses(now, played, parts[0], parts[1], within_TB.sum()), Means()
         means.add({name: term.value for name, term in terms.items()})
         means.add({"grad_norm": self._step(total(terms)), "episode_return": return_TBN[0].mean()})
         return means.tensors()

@@ -24,6 +24,7 @@ ALL = {
     "gumbel_symbols": "gumbel_symbols:symbols=3",
     "quantise": "int4:limit=2",
     "quantise, odd": "int5",
+    "lsq": "lsq:bits=3",
     "keep_largest": "keep_largest:k=2",
     "keep_largest, all": "keep_largest:k=9",
 }
