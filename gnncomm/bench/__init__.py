@@ -9,6 +9,7 @@ from gnncomm.bench.methods import NO_COMM, MethodRow, bench_methods, bench_speed
 from gnncomm.bench.parity import ParityRow, bench_parity, parity, parity_table
 from gnncomm.bench.peers import PeerRow, bench_peers, peers_table
 from gnncomm.bench.scaling import ScaleRow, bench_scaling, scaling_table
+from gnncomm.bench.trainers import TrainerRow, bench_trainers, trainers_table
 
 __all__ = [
     "CASES",
@@ -24,6 +25,7 @@ __all__ = [
     "PeerRow",
     "ScaleRow",
     "Setting",
+    "TrainerRow",
     "bench_envs",
     "bench_gpu",
     "bench_layers",
@@ -32,6 +34,7 @@ __all__ = [
     "bench_peers",
     "bench_scaling",
     "bench_speed",
+    "bench_trainers",
     "compare",
     "count_flops",
     "envs_table",
@@ -45,4 +48,5 @@ __all__ = [
     "peak_memory",
     "peers_table",
     "scaling_table",
+    "trainers_table",
 ]

@@ -27,6 +27,7 @@ from gnncomm.bench import (
     bench_peers,
     bench_scaling,
     bench_speed,
+    bench_trainers,
     count_flops,
     envs_table,
     gpu_table,
@@ -36,6 +37,7 @@ from gnncomm.bench import (
     parity_table,
     peers_table,
     scaling_table,
+    trainers_table,
 )
 from gnncomm.bench.reference import RECORDED
 from gnncomm.cli.console import make_console
@@ -63,7 +65,15 @@ class BenchArgs:
     compile: bool = False
     """envs: also measure the step under torch.compile (needs a C++ compiler; minutes)."""
     peers: bool = False
-    """envs: also measure lbforaging and Jumanji's foraging, where they are installed."""
+    """envs: also measure lbforaging and Jumanji's foraging, where they are installed; train: BenchMARL's MAPPO."""
+    peers_python: str = ""
+    """train: the Python of the environment that BenchMARL is installed in."""
+    agents: tuple[int, ...] = (5, 20)
+    """train with peers: sizes of the team."""
+    comms: tuple[str, ...] = ("gatv2:heads=1", "attention")
+    """train with peers: our layers."""
+    precisions: tuple[Literal["float32", "bf16"], ...] = ("float32",)
+    """train with peers: of our products."""
     device: str = "cpu"
     """envs, gpu: where tensors live; gpu: cuda if not said."""
     seconds: float = 3.0
@@ -95,6 +105,11 @@ class BenchArgs:
         for seed in self.seeds:
             if not 0 <= seed < MAX_SEED:
                 raise ConfigError(f"seeds must be within 0 to {MAX_SEED - 1}, got {seed}.")
+        if self.what == "train" and self.peers and not self.peers_python:
+            raise ConfigError(
+                "peers: expected the Python of an environment with BenchMARL, got none. Give --peers-python "
+                "DIR/bin/python."
+            )
         for name in self.methods:
             resolve(name)
         ids = [case.id for case in CASES]
@@ -117,15 +132,27 @@ def run(words: list[str]) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     console = make_console(file_width=160)
-    if args.what == "train":
+    if args.what == "train" and args.peers:
+        result = _trainers(args, console)
+    elif args.what == "train":
         console.print(bench_train(args.env, args.repeats))
         return 0
-    result = {"envs": _envs, "layers": _layers, "gpu": _gpu, "parity": _parity, "methods": _methods}[args.what](
-        args, console
-    )
+    else:
+        others = {"envs": _envs, "layers": _layers, "gpu": _gpu, "parity": _parity, "methods": _methods}
+        result = others[args.what](args, console)
     if file is not None:
         file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _trainers(args: BenchArgs, console: Console) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    rows = []
+    for row in bench_trainers(args.peers_python, args.agents, min(args.repeats, 5), args.comms, args.precisions):
+        rows.append(row)
+        console.print(f"{row.agents} agents, {row.comm}, {row.precision}: {row.ratio:.1f}x")
+    console.print(trainers_table(rows))
+    return {"torch": torch.__version__, "trainers": [asdict(row) | {"ratio": row.ratio} for row in rows]}
 
 
 def _envs(args: BenchArgs, console: Console) -> dict[str, Any]:
