@@ -97,6 +97,7 @@ _ROOMS = (
     "run",
     "saved",
     "schedule",
+    "seeds",
     "shapes",
     "store",
     "testing",
