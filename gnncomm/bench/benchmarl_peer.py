@@ -23,7 +23,7 @@ def _experiment(agents: int, iterations: int) -> Any:
     models: Any = importlib.import_module("benchmarl.models")
     experiment: Any = importlib.import_module("benchmarl.experiment")
     config = experiment.ExperimentConfig.get_from_yaml()
-    chosen = {
+    chosen: dict[str, Any] = {
         "max_n_iters": iterations,
         "max_n_frames": None,
         "on_policy_n_envs_per_worker": ENVS,
