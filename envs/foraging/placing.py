@@ -143,8 +143,9 @@ class Placing:
 
     def _food(self, key: Tensor, player: Tensor) -> Tensor:
         """The cells of the food ``[B, F]`` in the order of placing; -1 where no valid cell was left."""
-        row, column = torch.meshgrid(torch.arange(1, self.rows - 1), torch.arange(1, self.columns - 1), indexing="ij")
-        inner_I = (row * self.columns + column).flatten().to(key.device)
+        sides = (torch.arange(1, length - 1, device=key.device) for length in (self.rows, self.columns))
+        row, column = torch.meshgrid(*sides, indexing="ij")
+        inner_I = (row * self.columns + column).flatten()
         row_I, column_I = inner_I // self.columns, inner_I % self.columns
         down_II, across_II = (row_I[:, None] - row_I).abs(), (column_I[:, None] - column_I).abs()
         apart_II = (torch.maximum(down_II, across_II) > 1) & (down_II + across_II > 2)

@@ -13,7 +13,7 @@ from gnncomm.learn import optimizers
 from gnncomm.learn.gradient import Metrics
 from gnncomm.learn.losses import LossFunction, Term, joined, masked_mean, total
 from gnncomm.learn.replay import Episodes
-from gnncomm.learn.replaying import ReplayConfig, ReplayLearner
+from gnncomm.learn.replaying import ReplayConfig, ReplayLearner, as_played
 from gnncomm.learn.rollout import Rollout
 from gnncomm.learn.values import ValueConfig, ValueLearner
 from gnncomm.policy import CommPolicy, Evaluation
@@ -97,7 +97,7 @@ class DQN(ValueLearner[DQNConfig], ReplayLearner[DQNConfig]):
         now = self.policy.unroll(timestep, padded, state)
         with torch.no_grad():
             then = self.target.policy.unroll(timestep, padded, state)
-        target, rollout = self.targets(now, then, episodes), _rollout(now, episodes, state)
+        target, rollout = self.targets(now, then, episodes), as_played(now, episodes, state)
         judged = now.map(lambda value: value[:-1])
         counts = self._counting(episodes)
         error = torch.where(counts, self._of_actions(judged, rollout) - target, 0.0)
@@ -126,26 +126,3 @@ class DQN(ValueLearner[DQNConfig], ReplayLearner[DQNConfig]):
         filled = episodes.filled.unsqueeze(-1)
         goes_on = (discount == 0) | alive[1:] if self.alone else torch.ones_like(alive[1:])
         return self._counts(alive[:-1]) & filled & goes_on
-
-
-def _rollout(now: Evaluation, episodes: Episodes, state: Any) -> Rollout:
-    """The episodes as a rollout that ``now`` would have played, for further terms of the loss."""
-    after = episodes.timestep.map(lambda value: value[1:])
-    said = now.map(lambda value: value.detach())
-    steps = torch.arange(len(episodes.action), device=episodes.length.device).unsqueeze(-1)
-    return Rollout(
-        timestep=episodes.timestep.map(lambda value: value[:-1]),
-        action=episodes.action,
-        choice=now.choice_log_prob.new_zeros(*episodes.action.shape, 0).long(),
-        log_prob=said.log_prob[:-1],
-        choice_log_prob=said.choice_log_prob[:-1],
-        value=said.value[:-1],
-        baseline=said.baseline[:-1],
-        reward=after.reward,
-        paid=episodes.timestep.alive[:-1],
-        discount=after.discount,
-        done=steps + 1 == episodes.length,
-        next_value=said.value[1:],
-        state=state,
-        after=after,
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -93,8 +94,15 @@ class Recorded(Generic[Out]):
 def cuda(run: Callable[[], Any]) -> Callable[[], Any]:
     """``Record`` for CUDA devices."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        out = run()
+    gc.collect()  # a graph that is let go of while another is recorded spoils it
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        with torch.cuda.graph(graph):
+            out = run()
+    finally:
+        if enabled:
+            gc.enable()
 
     def replay() -> Any:
         graph.replay()

@@ -13,14 +13,14 @@ from gnncomm import random
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
 from gnncomm.learn.coma import require_discrete
-from gnncomm.learn.losses import LossFunction, masked_mean
+from gnncomm.learn.losses import LossFunction, Term, joined, masked_mean, total
 from gnncomm.learn.replay import Episodes
-from gnncomm.learn.replaying import ReplayConfig, ReplayLearner
+from gnncomm.learn.replaying import ReplayConfig, ReplayLearner, as_played
 from gnncomm.learn.returns import team_share
 from gnncomm.learn.rollout import Rollout
 from gnncomm.policy import CommPolicy
 from gnncomm.policy.joint import JointCritic
-from gnncomm.types import TeamSpec
+from gnncomm.types import TeamSpec, TimeStep
 
 
 @dataclass(frozen=True)
@@ -105,13 +105,26 @@ class MADDPG(ReplayLearner[MADDPGConfig]):
         error = torch.where(counts, self.critic.q(now, action) - self.targets(episodes), 0.0)
         q_loss = masked_mean(error.square(), counts)
         norms = {"critic_grad_norm": self._step(q_loss)}
-        logits_TBNA, cost = self._logits(episodes)
-        climbed = self.critic.q(now, action, self._sampled(logits_TBNA, step))
-        finite = torch.where(logits_TBNA.isfinite(), logits_TBNA, 0.0).square().mean(-1)
-        policy_loss = -masked_mean(climbed, counts)
-        loss = policy_loss + self.config.logit_coef * masked_mean(finite, counts) + masked_mean(cost, counts)
-        norms["grad_norm"] = self._step(loss, list(self.critic.parameters()))
-        return {"q_loss": q_loss, "policy_loss": policy_loss, **norms}
+        terms = self._actor_losses(episodes, now, action, counts, step)
+        norms["grad_norm"] = self._step(total(terms), list(self.critic.parameters()))
+        return {"q_loss": q_loss, **{name: term.value for name, term in terms.items()}, **norms}
+
+    def _actor_losses(
+        self, episodes: Episodes, now: TimeStep, action: Tensor, counts: Tensor, step: int
+    ) -> dict[str, Term]:
+        padded = torch.cat([episodes.action, torch.zeros_like(episodes.action[:1])])
+        state = self.policy.initial_state(*now.alive.shape[1:])
+        whole = self.policy.unroll(episodes.timestep, padded, state)
+        judged = whole.map(lambda value: value[:-1])
+        climbed = self.critic.q(now, action, self._sampled(judged.logits, step))
+        finite = torch.where(judged.logits.isfinite(), judged.logits, 0.0).square().mean(-1)
+        own = {
+            "policy_loss": Term(-masked_mean(climbed, counts)),
+            "logit_cost": Term(masked_mean(finite, counts), self.config.logit_coef),
+            "wire_cost": Term(masked_mean(judged.cost, counts)),
+        }
+        rollout = as_played(whole, episodes, state)
+        return joined([own, *(loss(judged, rollout) for loss in self._others)])
 
     @torch.no_grad()
     def targets(self, episodes: Episodes) -> Tensor:
@@ -123,13 +136,6 @@ class MADDPG(ReplayLearner[MADDPGConfig]):
         assert isinstance(target.critic, JointCritic)
         q = target.critic.q(after, self._one_hot(logits.argmax(-1)))
         return after.reward + self.config.gamma * torch.where(after.discount != 0, after.discount * q, 0.0)
-
-    def _logits(self, episodes: Episodes) -> tuple[Tensor, Tensor]:
-        """``[L, E, N, A]`` of the actor now, and what its wire costs ``[L, E, N]``."""
-        timestep = episodes.timestep.map(lambda value: value[:-1])
-        state = self.policy.initial_state(*timestep.alive.shape[1:])
-        judged = self.policy.unroll(timestep, episodes.action, state)
-        return judged.logits, judged.cost
 
     def _sampled(self, logits: Tensor, step: int) -> Tensor:
         """One-hot samples of ``softmax(logits)`` with the gradient of a softmax."""

@@ -36,8 +36,12 @@ def optimizer_of(name: Name, groups: Sequence[dict[str, Any]], lr: float, eps: f
         made = RAdam(groups, lr=lr, eps=eps, **there)
     else:
         made = Adam(groups, lr=lr, eps=eps, fused=fused, **there)
-    # torch has no public name for: steps outside a graph are meant, too
-    made._warned_capturable_if_run_uncaptured = True
+    return _silent(made)
+
+
+def _silent(made: Optimizer) -> Optimizer:
+    """Steps outside a graph are meant, too."""
+    made._warned_capturable_if_run_uncaptured = True  # torch has no public name for it
     return made
 
 
@@ -79,7 +83,7 @@ def restore_optimizer(optimizer: Optimizer, slots: Mapping[str, Tensor]) -> None
 
 def _fresh(optimizer: Optimizer) -> list[dict[str, Tensor]]:
     """Zeros for each parameter, as many as a step leaves behind: a twin takes one."""
-    twin = copy.deepcopy(optimizer)
+    twin = _silent(copy.deepcopy(optimizer))
     parameters = [p for group in twin.param_groups for p in group["params"]]
     for parameter in parameters:
         parameter.grad = torch.zeros_like(parameter)

@@ -18,7 +18,7 @@ from gnncomm.learn.learner import Experience, Groups
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.replay import Episodes, Replay
 from gnncomm.learn.rollout import Rollout
-from gnncomm.policy import CommPolicy
+from gnncomm.policy import CommPolicy, Evaluation, PolicyState
 from gnncomm.types import TimeStep
 
 
@@ -148,3 +148,26 @@ class ReplayLearner(GradientLearner[R]):
         replay.add(rollout, *self._earned(rollout))  # at the end, so that an update that fails leaves it as it was
         kept = {"episodes_kept": replay.count.clamp(max=config.buffer), "target_steps": self.target.steps}
         return means.tensors() | kept
+
+
+def as_played(now: Evaluation, episodes: Episodes, state: PolicyState) -> Rollout:
+    """The episodes as a rollout that ``now`` would have played, for further terms of the loss."""
+    after = episodes.timestep.map(lambda value: value[1:])
+    said = now.map(lambda value: value.detach())
+    steps = torch.arange(len(episodes.action), device=episodes.length.device).unsqueeze(-1)
+    return Rollout(
+        timestep=episodes.timestep.map(lambda value: value[:-1]),
+        action=episodes.action,
+        choice=now.choice_log_prob.new_zeros(*episodes.action.shape, 0).long(),
+        log_prob=said.log_prob[:-1],
+        choice_log_prob=said.choice_log_prob[:-1],
+        value=said.value[:-1],
+        baseline=said.baseline[:-1],
+        reward=after.reward,
+        paid=episodes.timestep.alive[:-1],
+        discount=after.discount,
+        done=steps + 1 == episodes.length,
+        next_value=said.value[1:],
+        state=state,
+        after=after,
+    )

@@ -15,10 +15,10 @@ from gnncomm.learn import PPO, PPOConfig, Rollout, TrainConfig, Training, begin,
 from gnncomm.learn.a2c import A2C, A2CConfig
 from gnncomm.learn.coma import COMA, COMAConfig, counterfactual
 from gnncomm.learn.credit import of_messages
-from gnncomm.learn.losses import policy_loss, value_loss
+from gnncomm.learn.losses import Term, policy_loss, value_loss
 from gnncomm.learn.maddpg import MADDPG, MADDPGConfig
 from gnncomm.learn.reinforce import Reinforce, ReinforceConfig, returns
-from gnncomm.policy import Categorical, CommPolicy, LocalCritic
+from gnncomm.policy import Categorical, CommPolicy, Evaluation, LocalCritic
 from gnncomm.policy.joint import JointCritic
 from tests.learn.games import Game, chain, greedy_return, one_shot, tabular
 
@@ -240,6 +240,26 @@ def test_a_message_is_worth_what_others_lose_without_it() -> None:
     learner = PPO(policy, PPOConfig(choice_credit="counterfactual", chunk=2), length=4)
     assert learner.experience.chunk == 1
     assert learner.update(rollout)["choice_loss"] != 0
+
+
+@pytest.mark.parametrize("name", sorted(KINDS))
+def test_every_learner_adds_terms_of_a_users_own(name: str) -> None:
+    """A term that pulls the first logit up moves every actor; MADDPG left it out, in silence."""
+    game = one_shot([[0.0, 0.0], [0.0, 0.0]])
+
+    def pull(now: Evaluation, played: Rollout) -> dict[str, Term]:
+        assert now.logits.shape[:3] == played.action.shape
+        return {"pull": Term(-now.logits[..., 0].mean(), 10.0)}
+
+    torch.manual_seed(0)
+    critic = {"coma": joint(game, False), "maddpg": joint(game, True)}.get(name, LocalCritic(game.obs_dim))
+    policy = tabular(game, critic, family=Categorical)
+    settings = {"batch": 2, "buffer": 8, "gradient_steps": 2} if name == "maddpg" else {}
+    made = Training(
+        game, policy, KINDS[name](policy, KINDS[name].Config(**settings), 3, length=2, losses=[pull]), updates=3
+    )
+    metrics = [made.advance() for _ in range(3)]
+    assert metrics[2]["pull"] < metrics[0]["pull"]
 
 
 # ---- COMA and MADDPG ----
