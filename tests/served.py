@@ -24,6 +24,7 @@ def become(
     words: list[str], folder: str, output: list[str], env: dict[str, str], warn: str | None, seconds: float
 ) -> None:
     """This process is as one that was just started with ``python *words``, stdout and stderr to ``output``."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)  # ends the process
     for number, path in enumerate([os.devnull, *output]):
         if not path:
             os.close(number)
@@ -43,7 +44,6 @@ def become(
     sys.argv = words[1:] if words[0] == "-m" else words[:1] + words[2:] if words[0] == "-c" else words
     sys.path[:1] = ["" if words[0].startswith("-") else os.path.dirname(words[0])]
     sys.path[1:1] = [part for part in env.get("PYTHONPATH", "").split(os.pathsep) if part and part not in sys.path]
-    signal.setitimer(signal.ITIMER_REAL, seconds)  # ends the process
 
 
 def serve() -> list[str]:

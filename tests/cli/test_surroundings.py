@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +104,7 @@ def drive(place: Path, case: Surroundings, python: Any) -> subprocess.CompletedP
             reader = os.open(place / "left", os.O_RDONLY | os.O_NONBLOCK)
         python.begin(*words, folder=there, env=environment, out=out)
         if "reader left" in case.name:
+            await_writer(reader)
             os.close(reader)
         done: subprocess.CompletedProcess[str] = python.end()
         return done
@@ -115,6 +117,17 @@ def drive(place: Path, case: Surroundings, python: Any) -> subprocess.CompletedP
         encoding=case.encoding,
         timeout=300,
     )
+
+
+def await_writer(reader: int) -> None:
+    """Until the program has opened the other end of a pipe with a name, which it waits in while nobody reads."""
+    while True:
+        try:
+            if os.read(reader, 1):
+                return
+        except BlockingIOError:
+            return
+        time.sleep(0.01)
 
 
 @dataclass(frozen=True)
