@@ -21,7 +21,7 @@ from gnncomm.policy import CommPolicy, Evaluation
 
 @dataclass(frozen=True)
 class DQNConfig(ValueConfig, ReplayConfig):
-    """Settings of deep Q-learning with replay; defaults are those of PyMARL (Samvelyan et al. 2019)."""
+    """Deep Q-learning from a replay of whole episodes, with any mixer; PyMARL's constants (Samvelyan et al. 2019)."""
 
     lr: float = 5e-4
     """Learning rate."""
@@ -40,12 +40,12 @@ class DQNConfig(ValueConfig, ReplayConfig):
 
 @dataclass(frozen=True)
 class IQLConfig(DQNConfig):
-    """Settings of IQL: each agent learns for itself (Tan 1993)."""
+    """IQL: each agent learns for itself (Tan 1993)."""
 
 
 @dataclass(frozen=True)
 class VDNConfig(DQNConfig):
-    """Settings of VDN: the value of the team is the sum of those of its agents (Sunehag et al. 2018)."""
+    """VDN: the value of the team is the sum of those of its agents (Sunehag et al. 2018)."""
 
     mixer: str = "vdn"
     """Makes the value of the team of those of its agents."""
@@ -53,7 +53,7 @@ class VDNConfig(DQNConfig):
 
 @dataclass(frozen=True)
 class QMIXConfig(DQNConfig):
-    """Settings of QMIX: a monotonic mixer with weights made of the state (Rashid et al. 2018)."""
+    """QMIX: a monotonic mixer with weights made of the state (Rashid et al. 2018)."""
 
     mixer: str = "qmix"
     """Makes the value of the team of those of its agents."""
@@ -61,7 +61,7 @@ class QMIXConfig(DQNConfig):
 
 @dataclass(frozen=True)
 class QPLEXConfig(DQNConfig):
-    """Settings of QPLEX: duplex dueling mixers (Wang et al. 2021)."""
+    """QPLEX: duplex dueling mixers (Wang et al. 2021)."""
 
     mixer: str = "qplex"
     """Makes the value of the team of those of its agents."""

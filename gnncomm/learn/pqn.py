@@ -33,7 +33,7 @@ from gnncomm.policy import CommPolicy, Evaluation
 
 @dataclass(frozen=True)
 class PQNConfig(ValueConfig):
-    """Settings of PQN."""
+    """PQN: Q-learning from rollouts by lambda returns, without replay or target network, with any mixer."""
 
     UNIT: ClassVar[tuple[str, ...]] = (*ValueConfig.UNIT, "lam")
     POSITIVE: ClassVar[tuple[str, ...]] = (*ValueConfig.POSITIVE, "clip")
