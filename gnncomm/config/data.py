@@ -209,7 +209,9 @@ def _decode_scalar(cls: type, value: Any, path: str) -> Any:
 
 def _choose(choices: tuple[Any, ...], value: Any, path: str) -> Any:
     for choice in choices:
-        if type(choice) is type(value) and choice == value:
+        if choice == value and (
+            type(choice) is type(value) or isinstance(choice, str)
+        ):  # True is no 1; a StrEnum is text
             return choice
     hint = (
         did_you_mean(value, map(str, choices)) if isinstance(value, str) else f"Known: {', '.join(map(repr, choices))}."

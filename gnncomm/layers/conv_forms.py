@@ -119,6 +119,11 @@ class ByProducts(OnGraph):
         return _attends(conv, *rows)
 
     def propagate(self, edge_index: Tensor, query: Tensor, key: Tensor, value: Tensor, edge_attr: OptTensor) -> Tensor:
+        if at_hand(query) and may_ask(query.device) and not bool(query.detach().sum().isfinite()):
+            return self._of_finite(query, key, value)
+        return self._heard(query, key, value)
+
+    def _heard(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         query_GHNC, key_GHNC = (self.by_graph(part).transpose(1, 2) for part in (query, key))
         if self.conv.lin_edge is None and may_fuse(query, key):
             return self.mixed(lambda value_GHNC: attend_over(query_GHNC, key_GHNC, value_GHNC, self.graph), value)
@@ -136,6 +141,15 @@ class ByProducts(OnGraph):
             return out_VHC
         heard_GNHD = alpha_GHNN.transpose(1, 2) @ attr_GNND
         return out_VHC + torch.einsum("gnhd,hcd->gnhc", heard_GNHD, weight_HCD).flatten(0, 1)
+
+    def _of_finite(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Whoever asks with what is not finite hears NaN, and the others hear what they hear without it, to the bit:
+        one program for both, which a broken query would have changed for all."""
+        broken_V = ~query.isfinite().flatten(1).all(-1)
+        out_VHC = self._heard(torch.where(broken_V.view(-1, 1, 1), 0.0, query), key, value)
+        heard_GN = self.graph.dense.any(1)
+        lost_V = (self.by_graph(broken_V) & heard_GN).flatten()
+        return torch.where(lost_V.view(-1, 1, 1), torch.nan, out_VHC)
 
 
 FORMS: dict[type[MessagePassing], type[OnGraph]] = {

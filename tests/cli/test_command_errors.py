@@ -25,7 +25,7 @@ USAGE = [
     (["train", "relay", "--seed", "-1"], 78, "seed must be"),
     (["train", "relay", "--seed", str(2**64)], 78, "seed must be"),
     (["train", "relay", "--learner.gamma", "1.5"], 78, "learner.gamma must be"),
-    (["train", "relay", "--learner.lr", "nan"], 78, "learner.lr must be"),
+    (["train", "relay", "--learner.lr", "nan"], 78, "learner.lr: expected a finite number"),
     (["train", "relay", "--algo", "ppo"], 78, "Did you mean 'ippo'"),
     (["train", "relay", "--threads", "-1"], 78, "threads must be"),
     (["train", "relay", "--episodes", "-1"], 78, "episodes must be"),
