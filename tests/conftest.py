@@ -14,6 +14,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, and for every subprocess a test starts
 
 import ast
+import contextlib
 import functools
 import gc
 import importlib.abc
@@ -22,6 +23,7 @@ import inspect
 import json
 import random
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -244,7 +246,7 @@ class Python:
             Path(__file__).parents[1],
             ["error", "ignore:`torch.jit.script` is deprecated:DeprecationWarning"],
         )
-        self._output = [str(folder / "out"), str(folder / "err")]
+        self._output, self._begun = [str(folder / "out"), str(folder / "err")], 0
         self._process = subprocess.Popen(
             [sys.executable, *(word for line in strict for word in ("-W", line)), str(root / "tests" / "served.py")],
             env=os.environ | {"PYTHONPATH": str(root), "PYTHONUTF8": "1"},
@@ -267,15 +269,20 @@ class Python:
         ``warn``: what happens with warnings; None makes errors of them, as pyproject.toml does. ``out``: a path for
         stdout, "" for none.
         """
+        if self._begun:  # a test failed before its end
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._begun, signal.SIGKILL)
+            self.end()
         self._to = [self._output[0] if out is None else out, self._output[1]]
         asked = {"words": [*map(str, words)], "folder": str(folder), "output": self._to, "env": dict(env)}
         assert self._process.stdin is not None
         print(json.dumps(asked | {"warn": warn, "seconds": seconds}), file=self._process.stdin, flush=True)
-        return self._answer()
+        self._begun = self._answer()
+        return self._begun
 
     def end(self) -> subprocess.CompletedProcess[str]:
         """What began, when it has ended."""
-        code = self._answer()
+        code, self._begun = self._answer(), 0
         out, err = (Path(path).read_text("utf-8") if Path(path).is_file() else "" for path in self._to)
         return subprocess.CompletedProcess((), code, out, err)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +198,7 @@ def test_a_reader_that_leaves_is_no_error(python: Any, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "left")
     reader = os.open(tmp_path / "left", os.O_RDONLY | os.O_NONBLOCK)
     python.begin("-c", GNNCOMM, "list", folder=tmp_path, out=str(tmp_path / "left"))
-    os.set_blocking(reader, True)
+    assert select.select([reader], [], [], 60)[0], "nothing is there before the program has opened its end"
     assert os.read(reader, 12) == b"environments"
     os.close(reader)
     done = python.end()

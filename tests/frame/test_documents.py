@@ -41,6 +41,11 @@ def run(python: Any, program: Path, folder: Path, seconds: float) -> str:
     return str(done.stdout)
 
 
+def test_what_a_failed_test_began_does_not_answer_the_next_one(python: Any, tmp_path: Path) -> None:
+    python.begin("-c", "import time; time.sleep(60)", folder=tmp_path)
+    assert python.run("-c", "print('mine')", folder=tmp_path).stdout == "mine\n"
+
+
 def test_a_served_program_is_alone_strict_and_watched(python: Any, tmp_path: Path) -> None:
     """As if each had a Python of its own: what one leaves behind, the next does not see; faults are seen."""
 
