@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm import random
-from gnncomm.config import require_types
+from gnncomm.config import require_ranges, require_types
 from gnncomm.errors import ConfigError, NonFiniteError
 from gnncomm.host import Pending, asked, may_ask, pending
 from gnncomm.learn import optimizers
@@ -62,6 +62,30 @@ class GradientConfig(LearnerConfig):
         for name in self.NOT_NEGATIVE:
             if not 0.0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"learner.{name} must be a finite number >= 0, got {getattr(self, name)}.")
+
+
+@dataclass(frozen=True)
+class MinibatchConfig(GradientConfig):
+    """Settings of learners that pass over a rollout several times, in minibatches."""
+
+    epochs: int = 4
+    """Passes over a rollout."""
+    minibatches: int = 4
+    """Minibatches per pass; each is a set of environments (of chunks, where there are some)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_ranges(self, {"epochs": (1, 10**6), "minibatches": (1, 2**24)}, "learner.")
+
+    def at_once(self, rows: int) -> int:
+        return rows // self.minibatches
+
+    def require_fit(self, num_envs: int) -> None:
+        if self.minibatches > num_envs:
+            raise ConfigError(
+                f"learner.minibatches={self.minibatches} is more than num_envs={num_envs}: a minibatch is a set of "
+                "environments."
+            )
 
 
 C = TypeVar("C", bound=GradientConfig)

@@ -8,46 +8,26 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from gnncomm.config import require_ranges
-from gnncomm.errors import ConfigError
 from gnncomm.learn.actor_critic import ActorCritic, ActorCriticConfig
-from gnncomm.learn.gradient import Means, Metrics
+from gnncomm.learn.gradient import Means, Metrics, MinibatchConfig
 from gnncomm.learn.losses import LossFunction, drift, policy_loss, total, value_loss
 from gnncomm.learn.rollout import Rollout
 from gnncomm.policy import CommPolicy
 
 
 @dataclass(frozen=True)
-class PPOConfig(ActorCriticConfig):
+class PPOConfig(MinibatchConfig, ActorCriticConfig):
     """Proximal policy optimisation: IPPO with a local critic, MAPPO with a central one; the default."""
 
     POSITIVE: ClassVar[tuple[str, ...]] = (*ActorCriticConfig.POSITIVE, "clip")
 
     clip: float = 0.2
     """Clipping range of the probability ratio, and of the value around the old one."""
-    epochs: int = 4
-    """Passes over a rollout."""
-    minibatches: int = 4
-    """Minibatches per pass; each is a set of environments (of chunks, where there are some)."""
     value_clip: bool = True
     """Clip the change of the value (Schulman et al. 2017 released code)."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_ranges(self, {"epochs": (1, 10**6), "minibatches": (1, 2**24)}, "learner.")
-
     def learner(self, policy: CommPolicy, *, losses: Sequence[LossFunction] = (), **told: Any) -> PPO:
         return PPO(policy, self, losses=losses, **told)
-
-    def at_once(self, rows: int) -> int:
-        return rows // self.minibatches
-
-    def require_fit(self, num_envs: int) -> None:
-        if self.minibatches > num_envs:
-            raise ConfigError(
-                f"learner.minibatches={self.minibatches} is more than num_envs={num_envs}: a minibatch is a set of "
-                "environments."
-            )
 
 
 class PPO(ActorCritic[PPOConfig]):

@@ -10,10 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gnncomm.config import require_ranges
-from gnncomm.errors import ConfigError
 from gnncomm.learn import optimizers
-from gnncomm.learn.gradient import Means, Metrics
+from gnncomm.learn.gradient import Means, Metrics, MinibatchConfig
 from gnncomm.learn.losses import (
     LossFunction,
     Targets,
@@ -32,7 +30,7 @@ from gnncomm.policy import CommPolicy, Evaluation
 
 
 @dataclass(frozen=True)
-class PQNConfig(ValueConfig):
+class PQNConfig(MinibatchConfig, ValueConfig):
     """PQN: Q-learning from rollouts by lambda returns, without replay or target network, with any mixer."""
 
     UNIT: ClassVar[tuple[str, ...]] = (*ValueConfig.UNIT, "lam")
@@ -47,10 +45,6 @@ class PQNConfig(ValueConfig):
     """Whether encoders normalise what enters their ReLU."""
     lam: float = 0.65
     """Lambda of the returns: 0 looks one step ahead, 1 to the end."""
-    epochs: int = 4
-    """Passes over a rollout."""
-    minibatches: int = 4
-    """Minibatches per pass; each is a set of environments."""
     clip: float = 0.2
     """Clipping range of the probability ratio of what a scheduler samples."""
     entropy: float = 0.01
@@ -58,22 +52,8 @@ class PQNConfig(ValueConfig):
     baseline_coef: float = 0.5
     """Weight of the loss of its baselines."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_ranges(self, {"epochs": (1, 10**6), "minibatches": (1, 2**24)}, "learner.")
-
     def learner(self, policy: CommPolicy, *, losses: Sequence[LossFunction] = (), **told: Any) -> PQN:
         return PQN(policy, self, losses=losses, **told)
-
-    def at_once(self, rows: int) -> int:
-        return rows // self.minibatches
-
-    def require_fit(self, num_envs: int) -> None:
-        if self.minibatches > num_envs:
-            raise ConfigError(
-                f"learner.minibatches={self.minibatches} is more than num_envs={num_envs}: a minibatch is a set of "
-                "environments."
-            )
 
 
 class PQN(ValueLearner[PQNConfig]):
