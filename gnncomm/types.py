@@ -24,6 +24,7 @@ __all__ = [
     "Grouped",
     "Held",
     "Moment",
+    "Named",
     "Observation",
     "Rated",
     "Scene",
@@ -277,6 +278,14 @@ class Grouped(Protocol):
     """An environment whose agents are not all alike; no groups: they are."""
 
     groups: tuple[Group, ...]
+
+
+@runtime_checkable
+class Named(Protocol):
+    """An environment that says what its actions are called, one short text for each; none: they are just numbers."""
+
+    @property
+    def action_names(self) -> tuple[str, ...]: ...
 
 
 @runtime_checkable
