@@ -2,16 +2,26 @@
 
 from gnncomm.recording.curves import learning_curves
 from gnncomm.recording.episode import Episode, EpisodeError
-from gnncomm.recording.figure import MissingExtraError, figure_suffixes, trajectory_figure
+from gnncomm.recording.figure import (
+    VIEWS,
+    MissingExtraError,
+    attention_figure,
+    figure_suffixes,
+    graph_figure,
+    trajectory_figure,
+)
 from gnncomm.recording.recorder import record
 from gnncomm.recording.video import episode_video
 
 __all__ = [
+    "VIEWS",
     "Episode",
     "EpisodeError",
     "MissingExtraError",
+    "attention_figure",
     "episode_video",
     "figure_suffixes",
+    "graph_figure",
     "learning_curves",
     "record",
     "trajectory_figure",

@@ -21,7 +21,7 @@ from gnncomm.policy.actions import Actions
 from gnncomm.recording.episode import Episode
 from gnncomm.recording.hearing import Listener
 from gnncomm.recording.kept import Kept
-from gnncomm.types import Named, Scene, SparseObs, TimeStep, VectorEnv
+from gnncomm.types import Named, Pictured, Scene, SparseObs, TimeStep, VectorEnv
 
 __all__ = ["record"]
 
@@ -60,12 +60,12 @@ def _record(policy: CommPolicy, env: VectorEnv, seed: int, key: int | None, titl
     first = env.reset(seed=random.seeds("record", seed, torch.arange(env.num_envs, device=env.device)))
     play = Play(env, first, team(policy, policy.initial_state(env.num_envs, env.num_agents), key))
     kept, listener = Kept(), Listener(policy.comm, policy.wire.channel.max_age)
-    kept.add(**_state(first, env.scene()))
+    kept.add(**_state(first, env.scene()), **_drawn(env))
     for step, (now, decision, after) in enumerate(play.steps(env.max_steps)):
         kept.add(**_decided(policy.actions, now, decision, env.num_actions))
         kept.add(rewards=_numbers(torch.where(paid(now, after), after.reward, 0.0)))
         kept.add(**listener.hear(decision.talk, step))
-        kept.add(**_state(after, env.scene()))
+        kept.add(**_state(after, env.scene()), **_drawn(env))
         if bool(after.done[0]):
             return _episode(policy, env, seed, title, kept, bool(after.success[0]))
     raise EnvContractError(
@@ -77,7 +77,7 @@ def _record(policy: CommPolicy, env: VectorEnv, seed: int, key: int | None, titl
 def _episode(policy: CommPolicy, env: VectorEnv, seed: int, title: str, kept: Kept, success: bool) -> Episode:
     scene = env.scene()
     over_time = ("finished", "alive", "actions", "rewards", "observations", "chances", "values", "spoke", "bits")
-    found = {name: kept.stacked(name) for name in ("agents", "field", *over_time)}
+    found = {name: kept.stacked(name) for name in ("agents", "field", "pictures", *over_time)}
     found |= {name: kept.joined(name) for name in ("messages", "sent", "weight", "contents", "symbols", "lost")}
     return Episode(
         env=env.id,
@@ -105,6 +105,12 @@ def _state(step: TimeStep, scene: Scene) -> dict[str, NDArray[Any]]:
         found[f"active.{name}"] = _first(scene.active[name])
     found |= {f"marks.{name}": _first(marks).astype(np.int64) for name, marks in scene.marks.items()}
     return found if scene.field is None else found | {"field": _numbers(scene.field)}
+
+
+def _drawn(env: VectorEnv) -> dict[str, NDArray[Any]]:
+    """As the environment draws itself."""
+    picture = env.picture() if isinstance(env, Pictured) else None
+    return {} if picture is None else {"pictures": picture}
 
 
 def _decided(actions: Actions, now: TimeStep, decision: Decision, num_actions: int) -> dict[str, NDArray[Any]]:
