@@ -74,6 +74,7 @@ class Episode:
     weight: Floats  # [E]
     entities: Mapping[str, Floats] = field(default_factory=dict)  # name -> [T + 1, M, 2]
     active: Mapping[str, Bools] = field(default_factory=dict)  # name -> [T + 1, M] still there
+    marks: Mapping[str, Ints] = field(default_factory=dict)  # name -> [T + 1, N] a number at an agent; -1: none
     field: Floats | None = None  # [T + 1, rows, columns]
     sent: Ints | None = None  # [E] steps
     contents: Floats | None = None  # [E, M]
@@ -84,6 +85,7 @@ class Episode:
     spoke: Bools | None = None  # [T, K, N] put a message on the wire
     bits: Floats | None = None  # [T, K, N] on the wire, by sender, control traffic of the scheduler included
     lost: Ints | None = None  # [L, 4] (step, round, sender, receiver)
+    pictures: NDArray[np.uint8] | None = None  # [T + 1, height, width, 3] as the environment draws itself
     action_names: tuple[str, ...] = ()
     """Of the A actions, where the environment names them."""
     title: str = ""
@@ -128,10 +130,12 @@ class Episode:
         arrays |= {name: value for name in _OPTIONAL if (value := getattr(self, name)) is not None}
         for number, name in enumerate(self.entities):
             arrays[f"entity{number}"], arrays[f"active{number}"] = self.entities[name], self.active[name]
+        arrays |= {f"mark{number}": marks for number, marks in enumerate(self.marks.values())}
         head = {name: getattr(self, name) for name in _HEAD + _TEXTS} | {
             "format": FORMAT,
             "version": VERSION,
             "entities": list(self.entities),
+            "marks": list(self.marks),
         }
         arrays["head"] = np.frombuffer(strict_json.dump(head, indent=None), np.uint8)
         buffer = io.BytesIO()
@@ -156,17 +160,18 @@ class Episode:
 
 _HEAD = ("env", "config", "seed", "size", "success", "attention")
 _TEXTS = ("action_names", "title", "left_out")
-"""Further names in the head, since version 3."""
+"""Further names in the head, since version 3; and ``marks``."""
 _ARRAYS = ("agents", "finished", "alive", "actions", "rewards", "messages", "weight")
-_OPTIONAL = ("field", "sent", "contents", "symbols", "observations", "chances", "values", "spoke", "bits", "lost")
+_SEEN = ("observations", "chances", "values", "spoke", "bits", "lost")
+_OPTIONAL = ("field", "pictures", "sent", "contents", "symbols", *_SEEN)
 
 
 def _parts(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """The fields of an episode from the arrays of a file."""
     head = _head(arrays.pop("head", None))
-    names = head.pop("entities")
+    names, marks = head.pop("entities"), {name: f"mark{number}" for number, name in enumerate(head.pop("marks", []))}
     pairs = [(f"entity{number}", f"active{number}") for number in range(len(names))]
-    expected = {*_ARRAYS, *(name for pair in pairs for name in pair)}
+    expected = {*_ARRAYS, *(name for pair in pairs for name in pair), *marks.values()}
     if not expected <= arrays.keys() <= expected | set(_OPTIONAL):
         missing, unknown = sorted(expected - arrays.keys()), sorted(arrays.keys() - expected - set(_OPTIONAL))
         raise EpisodeError(f"Missing arrays {missing}, unknown {unknown}.")
@@ -177,6 +182,7 @@ def _parts(arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
             "size": tuple(head["size"]),
             "entities": {name: arrays[entity] for name, (entity, _) in zip(names, pairs, strict=True)},
             "active": {name: arrays[active] for name, (_, active) in zip(names, pairs, strict=True)},
+            "marks": {name: arrays[mark] for name, mark in marks.items()},
             **{name: arrays.get(name) for name in _OPTIONAL},
         }
     )
@@ -194,14 +200,16 @@ def _head(raw: NDArray[Any] | None) -> dict[str, Any]:
     version = head.pop("version", None)
     if version not in (VERSION, *OLD_VERSIONS):
         raise EpisodeError(f"Expected a version up to {VERSION}, got {version!r}; another gnncomm wrote it.")
-    names, expected = head.get("entities"), {*_HEAD, "entities", *(_TEXTS if version == VERSION else ())}
-    if head.keys() != expected or not isinstance(names, list) or not isinstance(head["size"], list):
+    expected = {*_HEAD, "entities", *((*_TEXTS, "marks") if version == VERSION else ())}
+    lists = [head.get(name, []) for name in ("entities", "marks", "size")]
+    if head.keys() != expected or not all(isinstance(names, list) for names in lists):
         raise EpisodeError(f"Expected {sorted(expected)} in the array 'head', got {sorted(head)}.")
     for name in ("action_names", "left_out"):
         if name in head:
             head[name] = tuple(head[name]) if isinstance(head[name], list) else head[name]
-    if len({name for name in names if isinstance(name, str)}) != len(names):
-        raise EpisodeError(f"Expected different names of entities, got {names}.")
+    for names in lists[:2]:
+        if len({name for name in names if isinstance(name, str)}) != len(names):
+            raise EpisodeError(f"Expected different names of entities and marks, got {names}.")
     return head
 
 
@@ -225,6 +233,9 @@ def _check(episode: Episode) -> None:
         count = places.shape[1] if places.ndim == 3 else 0
         _expect(f"entities[{name!r}]", places, np.float32, (states, count, 2))
         _expect(f"active[{name!r}]", episode.active[name], np.bool_, (states, count))
+    for name, marks in episode.marks.items():
+        _expect(f"marks[{name!r}]", marks, np.int64, (states, agents))
+    _expect("pictures", episode.pictures, np.uint8, (states, None, None, 3))
     _check_decisions(episode, steps, agents)
     _check_messages(episode, steps, agents)
 

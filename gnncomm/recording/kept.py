@@ -12,7 +12,7 @@ from gnncomm.errors import ResourceError
 
 MAX_BYTES = 1 << 29
 """Of all arrays of a recorded episode together, as they are in memory; on disk they are packed."""
-ORDER = ("contents", "observations", "symbols", "field", "chances", "lost", "values", "bits", "spoke")
+ORDER = ("pictures", "contents", "observations", "symbols", "field", "chances", "lost", "values", "bits", "spoke")
 """What does not fit is left out, the first of these first; after them the messages of later steps."""
 MESSAGES = ("messages", "sent", "weight", "contents", "symbols")
 """Rows of the same messages."""

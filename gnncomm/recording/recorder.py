@@ -88,6 +88,7 @@ def _episode(policy: CommPolicy, env: VectorEnv, seed: int, title: str, kept: Ke
         attention=any(attends(layer) for layer in policy.comm.rounds),
         entities={name: kept.stacked(f"entities.{name}") for name in scene.entities},  # type: ignore[misc]  # kept
         active={name: kept.stacked(f"active.{name}") for name in scene.entities},  # type: ignore[misc]  # kept
+        marks={name: kept.stacked(f"marks.{name}") for name in scene.marks},  # type: ignore[misc]  # kept
         action_names=tuple(env.action_names) if isinstance(env, Named) else (),
         title=title,
         left_out=tuple(kept.left_out),
@@ -102,6 +103,7 @@ def _state(step: TimeStep, scene: Scene) -> dict[str, NDArray[Any]]:
     for name in scene.entities:
         found[f"entities.{name}"] = _numbers(scene.entities[name])
         found[f"active.{name}"] = _first(scene.active[name])
+    found |= {f"marks.{name}": _first(marks).astype(np.int64) for name, marks in scene.marks.items()}
     return found if scene.field is None else found | {"field": _numbers(scene.field)}
 
 

@@ -256,7 +256,7 @@ OLD = {2: SINCE_3, 1: SINCE_3 | {"sent": None, "contents": None}}
 def test_files_of_older_versions_are_still_read(saved: Path, episode: Episode, version: int) -> None:
     with np.load(saved) as found:
         head = json.loads(found["head"].tobytes()) | {"version": version}
-    for name in ("action_names", "title", "left_out"):
+    for name in ("action_names", "title", "left_out", "marks"):
         del head[name]
     old = rewritten(saved, OLD[version] | {"head": np.frombuffer(json.dumps(head).encode(), np.uint8)})
     assert_equal(Episode.load(old), replace(episode, **OLD[version], action_names=()))
