@@ -1,15 +1,9 @@
 """Episodes that can be kept and looked at."""
 
+from gnncomm.errors import MissingExtraError
 from gnncomm.recording.curves import learning_curves
 from gnncomm.recording.episode import Episode, EpisodeError
-from gnncomm.recording.figure import (
-    VIEWS,
-    MissingExtraError,
-    attention_figure,
-    figure_suffixes,
-    graph_figure,
-    trajectory_figure,
-)
+from gnncomm.recording.figure import VIEWS, attention_figure, figure_suffixes, graph_figure, trajectory_figure
 from gnncomm.recording.recorder import record
 from gnncomm.recording.video import episode_video
 

@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gnncomm.errors import ConfigError, GnnCommError
+from gnncomm.errors import ConfigError, require_extra
 from gnncomm.recording.episode import Episode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-class MissingExtraError(GnnCommError, ImportError):
-    """A package is needed that comes with an extra."""
-
-    exit_code = 69
-
-
-def require_extra(module: str, extra: str = "viz") -> None:
-    """Refuse where ``module`` is not installed.
-
-    Raises:
-        MissingExtraError: names the extra that brings it.
-    """
-    if importlib.util.find_spec(module) is None:
-        raise MissingExtraError(
-            f"Expected the package {module!r}, which is not installed: pip install 'gnncomm[{extra}]'."
-        )
 
 
 def trajectory_figure(episode: Episode, path: str | Path | None = None, dpi: int = 160) -> Figure:
@@ -69,7 +50,7 @@ def attention_figure(episode: Episode, path: str | Path | None = None, dpi: int 
 def graph_figure(episode: Episode, path: str | Path | None = None, dpi: int = 160) -> Figure:
     """Draw the graph of who read messages of whom, one for each round, laid out and drawn by networkx.
 
-    An edge is as wide as its mean weight and as strong as the share of steps at which a message came over it; a discs
+    An edge is as wide as its mean weight and as strong as the share of steps at which a message came over it; a disc
     grows with what its agent sent out. For arguments and errors see ``trajectory_figure``.
     """
     return _drawn("network:draw_graph", episode, path, dpi)

@@ -17,7 +17,7 @@ from gnncomm.evaluation.play import evaluating
 from gnncomm.layers.weighing import attends
 from gnncomm.learn.returns import paid
 from gnncomm.policy import CommPolicy, Decision, Play, team
-from gnncomm.policy.actions import Actions
+from gnncomm.policy.actions import Actions, chances
 from gnncomm.recording.episode import Episode
 from gnncomm.recording.hearing import Listener
 from gnncomm.recording.kept import Kept
@@ -126,15 +126,9 @@ def _decided(actions: Actions, now: TimeStep, decision: Decision, num_actions: i
         "bits": _numbers(torch.where(alive.unsqueeze(-1), talk.round_bits, 0.0).transpose(1, 2)),
     }
     if discrete:
-        found["chances"] = _numbers(torch.where(alive.unsqueeze(-1), _chances(actions, decision, num_actions), 0.0))
+        likely = chances(actions, decision.logits, num_actions)
+        found["chances"] = _numbers(torch.where(alive.unsqueeze(-1), likely, 0.0))
     return found
-
-
-def _chances(actions: Actions, decision: Decision, num_actions: int) -> Tensor:
-    """``[B, N, A]``: how likely each action was, by the distribution that the policy draws from."""
-    each = torch.arange(num_actions, device=decision.action.device)
-    every = each.view(-1, 1, 1).expand(-1, *decision.action.shape)
-    return actions.log_prob(decision.logits.expand(num_actions, *decision.logits.shape), every).exp().movedim(0, -1)
 
 
 def _first(value: Tensor) -> NDArray[Any]:

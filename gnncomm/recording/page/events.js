@@ -1,5 +1,5 @@
 // What happens in an episode. Offers eventsOf(recording) -> [{state, kind, agent?, text}] in order of time, and
-// sparksOf(recording) -> step -> [{agent, reward}]: rewards that are not the usual one.
+// sparksOf(recording) -> step -> [{agent, reward}]: rewards larger than the usual one.
 
 const KINDS_OF_EVENTS = { done: "arrival", out: "death", entity: "entity", success: "success", end: "end" };
 
@@ -36,7 +36,7 @@ function sparksOf(recording) {
   const found = new Map();
   if (times < 0.6 * rewards.length) return found; // every step has its own reward: nothing stands out
   rewards.forEach((reward, i) => {
-    if (reward === usual) return;
+    if (Math.abs(reward) <= Math.abs(usual)) return;
     const step = Math.floor(i / recording.agents);
     if (!found.has(step)) found.set(step, []);
     found.get(step).push({ agent: i % recording.agents, reward });

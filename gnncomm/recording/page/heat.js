@@ -1,14 +1,14 @@
 // Numbers as rows of small coloured cells. Offers heat(values, scale, what) -> element: a picture that says in words
 // what it is, and the numbers themselves to open.
 
-const HEAT_COLUMNS = 24;
+const HEAT_COLUMNS = 32;
 const MOST_NUMBERS = 512;
 
 function heat(values, scale, what) {
   const count = Math.min(values.length, MOST_NUMBERS);
   const columns = Math.min(count, HEAT_COLUMNS) || 1;
   const rows = Math.ceil(count / columns) || 1;
-  const [width, height] = [11, rows > 1 ? 11 : 16];
+  const [width, height] = [10, rows > 1 ? 10 : 16];
   const canvas = element("canvas", { class: "heat", role: "img" });
   canvas.setAttribute("aria-label", `${what}: ${values.length} numbers from ${short(least(values))} to ${short(most(values))}`);
   [canvas.width, canvas.height] = [2 * width * columns, 2 * height * rows];

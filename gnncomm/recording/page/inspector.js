@@ -113,7 +113,8 @@ class Inspector {
     );
     const rest = mine.length + gone.length - rows.length;
     if (rest > 0) rows.push(element("li", { class: "hint" }, `and ${rest} more`));
-    const count = plural(mine.length, "message");
+    const some = recording.messagesAt(step).length < recording.countAt(step) ? " of the heaviest" : "";
+    const count = plural(mine.length, "message") + some;
     return [heading("Hears", count), rows.length ? element("ul", { class: "heard" }, ...rows) : element("p", { class: "hint" }, "Nothing.")];
   }
 

@@ -10,7 +10,7 @@ function worldOf(recording, events, player) {
   outcome.classList.toggle("success", recording.success);
   const total = recording.values("curve:return").at(-1);
   by(".facts-line", place).textContent = [
-    plain(recording.env),
+    ...(recording.title === recording.env ? [] : [plain(recording.env)]),
     plural(recording.agents, "agent"),
     plural(recording.steps, "step"),
     `seed ${recording.seed}`,
@@ -31,18 +31,17 @@ function worldOf(recording, events, player) {
 }
 
 function layOut(worlds, strip) {
-  const single = worlds.length === 1;
+  strip.resize(by(".strip").parentElement.clientWidth);
   const wide = matchMedia("(min-width: 860px)").matches;
-  const around = by(".top").offsetHeight + by(".timeline").offsetHeight + (single ? 118 : 150);
-  const tallest = Math.max(wide ? 300 : 240, innerHeight - around - (single || !wide ? 0 : 170));
+  const around = by(".top").offsetHeight + by(".timeline").offsetHeight + by(".title").offsetHeight + 84;
+  const tallest = Math.max(wide ? 300 : 240, innerHeight - around);
   for (const { canvas, stage, place, recording } of worlds) {
     const width = canvas.parentElement.clientWidth;
     const shape = (recording.rows + (recording.rows === 1 ? 2 : 0)) / recording.columns;
     const height = Math.round(Math.max(200, Math.min(tallest, width * shape + 28)));
     stage.resize(width, height);
-    place.style.setProperty("--stage-height", `${height}px`);
+    place.style.setProperty("--stage-height", `${Math.max(height, wide ? 300 : 0)}px`);
   }
-  strip.resize(by(".strip").parentElement.clientWidth);
 }
 
 function legendOf(recordings) {

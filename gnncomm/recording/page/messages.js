@@ -90,7 +90,7 @@ function pointOn([x0, y0, cx, cy, x1, y1], at) {
 function drawLine(paint, colours, line, path, { bright, head }, crowd, view) {
   const [x0, y0, cx, cy, x1, y1] = path;
   const chosen = view.agent < 0 || line.sender === view.agent || line.receiver === view.agent;
-  const thin = Math.min(1, Math.sqrt(60 / crowd));
+  const thin = Math.min(1, Math.sqrt(30 / crowd));
   const strength = (0.22 + 0.78 * Math.sqrt(line.share)) * (chosen ? 1 : 0.13) * (view.agent >= 0 && chosen ? 1 : 0.35 + 0.65 * thin);
   const width = (0.9 + 4.6 * line.share) * (0.45 + 0.55 * thin);
   const colour = colours[line.kind];

@@ -79,7 +79,7 @@ def packed_shades(array: Array) -> Packed:
 
 def is_whole(array: Array) -> bool:
     """Whether each number is an integer of at most 31 bits."""
-    return bool((np.isfinite(array) & (np.abs(array) < 2**31) & (array == np.rint(array))).all())
+    return bool((np.isfinite(array) & (np.abs(array) < np.float32(2**31)) & (array == np.rint(array))).all())
 
 
 def deflated(raw: bytes) -> bytes:

@@ -46,6 +46,11 @@ class Recording {
     return numbersAt(this.messages, step, round);
   }
 
+  // How many messages were read in a step, also where only the heaviest are kept.
+  countAt(step) {
+    return this.values("curve:messages")[step] ?? 0;
+  }
+
   lostAt(step, round = -1) {
     return numbersAt(this.lost, step, round);
   }
@@ -74,7 +79,7 @@ class Recording {
   // Width of a message's line, from 0 to 1: attention as it is, other weights beside the heaviest.
   share(number) {
     const weight = Math.abs(this.messages.weight[number] ?? 1);
-    return Math.min(1, this.attention ? weight : this.heaviest ? (0.5 * weight) / this.heaviest : 0.5);
+    return Math.min(1, this.attention ? weight : this.heaviest ? (0.4 * weight) / this.heaviest : 0.4);
   }
 
   // What is drawn darkest among all numbers of an array.

@@ -58,7 +58,7 @@ class Stage {
     this.moving = Math.max(0, (part - MESSAGE_PART) / (1 - MESSAGE_PART));
     this.spots = this.spotsAt(step, smooth(this.moving));
     this.drawGround(paint, colours, step);
-    if (view.trails) this.drawTrails(paint, view, step);
+    if (view.trails) this.drawTrails(paint, colours, view, step);
     this.drawEntities(paint, colours, step);
     if (view.messages && !over) drawMessages(paint, colours, this, view, step, Math.min(1, part / MESSAGE_PART));
     this.drawGone(paint, colours, step);
@@ -95,7 +95,7 @@ class Stage {
     paint.roundRect(this.left - 4, this.top - 4, width + 8, height + 8, 8);
     paint.fill();
     if (this.recording.has("field")) this.drawField(paint, colours, step, width, height);
-    if (!isGrid || this.cell < 4) return;
+    if (!isGrid || this.cell < 7) return;
     paint.strokeStyle = colours.grid;
     paint.lineWidth = this.cell > 24 ? 1.5 : 1;
     paint.beginPath();
@@ -133,14 +133,13 @@ class Stage {
     paint.drawImage(this.shade.picture, this.left, this.top, width, height);
   }
 
-  drawTrails(paint, view, step) {
+  drawTrails(paint, colours, view, step) {
     const { recording } = this;
     const length = recording.agents <= 24 ? TRAIL : recording.agents <= 120 ? 6 : 3;
     paint.lineCap = "round";
     for (let agent = 0; agent < recording.agents; agent++) {
       const own = view.agent === agent;
       const first = own ? Math.max(0, step - 60) : Math.max(0, step - length);
-      paint.strokeStyle = agentColour(agent);
       for (let state = first; state <= step; state++) {
         if (!recording.alive(state, agent)) continue;
         const seats = this.seatsAt(state);
@@ -153,7 +152,8 @@ class Stage {
         }
         if (Math.hypot(end[0] - start[0], end[1] - start[1]) > 3.5 * this.cell) continue;
         const age = (state - first + 1) / (step - first + 1);
-        paint.globalAlpha = (own ? 0.75 : view.agent >= 0 ? 0.2 : 0.42) * age;
+        const strength = own ? 0.85 : view.agent >= 0 ? 0.28 : 0.6;
+        paint.strokeStyle = mix(colours.stage, agentColour(agent), strength * age); // no alpha: joints would show
         paint.lineWidth = this.radius * (0.14 + 0.22 * age);
         paint.beginPath();
         paint.moveTo(...start);
@@ -161,7 +161,6 @@ class Stage {
         paint.stroke();
       }
     }
-    paint.globalAlpha = 1;
   }
 
   drawEntities(paint, colours, step) {
@@ -183,16 +182,11 @@ class Stage {
 
   // A small cross where an agent fell, for good or for a few steps.
   drawGone(paint, colours, step) {
-    const { recording } = this;
     paint.strokeStyle = colours.muted;
     paint.lineWidth = Math.max(1, this.radius / 6);
-    for (let agent = 0; agent < recording.agents; agent++) {
-      if (recording.alive(step, agent)) continue;
-      let last = step - 1;
-      while (last >= 0 && !recording.alive(last, agent)) last--;
-      if (last < 0) continue;
-      const seats = this.seatsAt(last);
-      const [x, y, reach] = [this.x(seats.x[agent]), this.y(seats.y[agent]), 0.45 * this.radius];
+    for (const { agent, last } of this.goneAt(step)) {
+      const [column, row] = this.recording.place(last, agent);
+      const [x, y, reach] = [this.x(column), this.y(row), 0.45 * this.radius];
       paint.globalAlpha = Math.max(0.35, 1 - 0.2 * (step - last));
       paint.beginPath();
       paint.moveTo(x - reach, y - reach);
@@ -202,6 +196,20 @@ class Stage {
       paint.stroke();
     }
     paint.globalAlpha = 1;
+  }
+
+  // Who is out after having been there: {agent, last state}.
+  goneAt(step) {
+    if (this.gone?.step === step) return this.gone.found;
+    const { recording } = this;
+    const found = [];
+    for (let agent = 0; agent < recording.agents; agent++) {
+      let last = step;
+      while (last >= 0 && !recording.alive(last, agent)) last--;
+      if (last >= 0 && last < step) found.push({ agent, last });
+    }
+    this.gone = { step, found };
+    return found;
   }
 
   drawAgents(paint, colours, view, step) {

@@ -2,9 +2,9 @@
 
 const LANES = [
   { name: "return", word: "Return", line: true },
-  { name: "bits", word: "Bits", instead: "messages" },
+  { name: "bits", word: "Bits" },
   { name: "messages", word: "Messages", unless: "bits" },
-  { name: "entropy", word: "Attention entropy", line: true },
+  { name: "entropy", word: "entropy", of: "Attention ", line: true },
 ];
 const LANE_HEIGHT = 34;
 const EVENT_HEIGHT = 18;
@@ -21,7 +21,7 @@ class Strip {
     this.ranges = this.lanes.map((lane) => rangeOf(this.curves(lane)));
     this.values = this.lanes.map((lane) => {
       const value = element("output", {});
-      labels.append(element("div", { class: "lane" }, element("span", {}, lane.word), value));
+      labels.append(element("div", { class: "lane" }, element("span", {}, element("span", { class: "of" }, lane.of ?? ""), lane.word), value));
       return value;
     });
     this.height = EVENT_HEIGHT + LANE_HEIGHT * this.lanes.length;

@@ -23,9 +23,8 @@ function rowsOf(recordings, events, state, seek) {
     go.addEventListener("click", () => seek(state));
     const curve = (name) => recording.values(`curve:${name}`)?.[state];
     const earned = state ? recording.values("curve:return")[state - 1] : 0;
-    const count = state < recording.steps ? recording.messagesAt(state).length : undefined;
     const happened = events[world].filter((event) => event.state === state).map((event) => event.text);
-    const cells = [short(earned), short(count), short(curve("lost")), short(curve("bits")), short(curve("entropy"))];
+    const cells = [short(earned), short(curve("messages")), short(curve("lost")), short(curve("bits")), short(curve("entropy"))];
     return element(
       "tr",
       {},

@@ -16,6 +16,7 @@ function short(value) {
   if (value === undefined || Number.isNaN(value)) return "\u2013";
   if (!Number.isFinite(value)) return value > 0 ? "\u221e" : "\u2212\u221e";
   const size = Math.abs(value);
+  if (size >= 1000) return Math.round(value).toLocaleString("en").replace("-", "\u2212");
   const digits = Number.isInteger(value) ? 0 : size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.095 ? 2 : 3;
   return value.toFixed(digits).replace("-", "\u2212");
 }
@@ -42,7 +43,7 @@ function nameOfAction(recording, code) {
 function describe(recording, events, state) {
   const parts = [`Step ${Math.min(state, recording.steps)} of ${recording.steps}.`];
   if (state < recording.steps) {
-    const count = recording.messagesAt(state).length;
+    const count = recording.countAt(state);
     parts.push(count ? `${plural(count, "message")} read.` : "No message is read.");
     const lost = recording.lostAt(state).length;
     if (lost) parts.push(`${plural(lost, "message")} lost.`);
