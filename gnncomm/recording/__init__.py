@@ -3,6 +3,7 @@
 from gnncomm.recording.curves import learning_curves
 from gnncomm.recording.episode import Episode, EpisodeError
 from gnncomm.recording.figure import MissingExtraError, figure_suffixes, trajectory_figure
+from gnncomm.recording.page import compare_page, page_html, replay_page
 from gnncomm.recording.recorder import record
 from gnncomm.recording.video import episode_video
 
@@ -10,9 +11,12 @@ __all__ = [
     "Episode",
     "EpisodeError",
     "MissingExtraError",
+    "compare_page",
     "episode_video",
     "figure_suffixes",
     "learning_curves",
+    "page_html",
     "record",
+    "replay_page",
     "trajectory_figure",
 ]
