@@ -1,22 +1,30 @@
-"""``gnncomm replay RUN``: one episode, recorded and drawn."""
+"""``gnncomm replay RUN``: one episode, recorded and drawn; or one that was kept, drawn again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from rich.console import Console
 
 from gnncomm import environments
 from gnncomm.cli.console import make_console
 from gnncomm.cli.elsewhere import ElsewhereArgs
 from gnncomm.cli.parse import output_file, parse
 from gnncomm.errors import ConfigError
-from gnncomm.recording import VIEWS, Episode, episode_video, figure_suffixes, record
+from gnncomm.evaluation import muted
+from gnncomm.recording import VIEWS, Episode, compare_page, episode_video, figure_suffixes, record, replay_page
 from gnncomm.run import Trained
 from gnncomm.store import safe_run_path
 
+MUTED = "muted"
+OUTPUTS = ("figure", "html", "episode", "video")
+DRAWN = (*OUTPUTS, "view", "fps")
+"""Options that say how an episode is shown, and so go with one that was kept."""
 _NAMES = {"paths": "trajectories.png", "attention": "attention.png", "graph": "graph.png"}
 """Of figures that are given none, in the directory of the run."""
 _FASTEST = 240
@@ -24,12 +32,18 @@ _FASTEST = 240
 
 @dataclass(frozen=True)
 class ReplayArgs(ElsewhereArgs):
-    """Record an episode of a trained team and draw its trajectories and messages."""
+    """Record an episode of a trained team, or take one that was kept, and show where it went and what it said."""
 
+    run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN|EPISODE")]
+    """Run directory, or a file (.npz) that --episode kept."""
     figure: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
-    """PNG, PDF or SVG to draw into."""
+    """PNG, PDF or SVG to draw into; one named for the view, in RUN, if no other file is asked for."""
     view: Literal["paths", "attention", "graph"] = "paths"
     """What to draw: where everyone went, who listened to whom, or the graph of who read whom."""
+    html: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
+    """Page to look at step by step in a browser, one file that needs no network."""
+    against: Annotated[str, tyro.conf.arg(metavar="RUN|muted")] = ""
+    """With --html: another team beside it on the same episode; "muted" is the same team without messages."""
     episode: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
     """File (.npz) to keep the recorded episode in."""
     video: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
@@ -39,35 +53,94 @@ class ReplayArgs(ElsewhereArgs):
     pictures: bool = True
     """Let an environment of another library draw itself, where it can."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.against and not self.html:
+            raise ConfigError("against: expected --html FILE beside it, the page that shows both teams.")
+        if not 0 < self.fps <= _FASTEST:
+            raise ConfigError(f"Expected --fps from above 0 to {_FASTEST}, got {self.fps:g}.")
+
+    @property
+    def kept(self) -> Path | None:
+        """The file of a recorded episode, where ``run`` is one.
+
+        Raises:
+            ConfigError: options that a recording would need.
+        """
+        path = Path(self.run)
+        if path.suffix.lower() != ".npz" or path.is_dir():
+            return None
+        usual = ReplayArgs(self.run)
+        named = [each.name for each in fields(self) if getattr(self, each.name) != getattr(usual, each.name)]
+        if spoken := [f"--{name.replace('_', '-')}" for name in named if name not in DRAWN]:
+            raise ConfigError(f"{path} is an episode as it was recorded: expected a RUN for {', '.join(spoken)}.")
+        return path
+
 
 def run(words: list[str]) -> int:
     args = parse(ReplayArgs, words, "gnncomm replay")
     console = make_console()
-    trained = args.load(console)
-    figure = output_file(
-        args.figure or str(safe_run_path(args.run, parents=True) / _NAMES[args.view]), *figure_suffixes()
-    )
-    kept = output_file(args.episode, ".npz") if args.episode else None
-    film = output_file(args.video, ".mp4", ".gif") if args.video else None
-    if not 0 < args.fps <= _FASTEST:
-        raise ConfigError(f"Expected --fps from above 0 to {_FASTEST}, got {args.fps:g}.")
-    episode = draw(trained, figure, args.seed, not args.sample, args.view, args.pictures)
-    if kept is not None:
-        episode.save(kept)
-    if film is not None:
-        episode_video(episode, film, 1 / args.fps)
-    for what, file in {"figure": figure, "episode": kept, "video": film}.items():
-        if file is not None:
-            console.print(f"{what} in {file}", soft_wrap=True)
+    if (kept := args.kept) is not None:
+        episode = Episode.load(kept)
+        files = _files(args, kept.with_suffix(".png"))
+        _draw(args, files, episode, partial(replay_page, episode))
+    else:
+        trained = _drawing(args.load(console), args.pictures)
+        files = _files(args, safe_run_path(args.run, parents=True) / _NAMES[args.view])
+        rival = _rival(args, trained, console) if args.against else None
+        env, name = trained.make_env(1), Path(args.run).name
+        episode = record(trained.policy, env, args.seed, not args.sample, name)
+        page = partial(replay_page, episode)
+        if rival is not None:
+            other = f"{name}, muted" if args.against == MUTED else Path(args.against).name
+            second = record(rival.policy, rival.make_env(1), args.seed, not args.sample, other)
+            page = partial(compare_page, episode, second, titles=(name, other))
+        _draw(args, files, episode, page)
+    for what, file in files.items():
+        console.print(f"{'page' if what == 'html' else what} in {file}", soft_wrap=True)
     return 0
 
 
-def draw(
-    trained: Trained, figure: Path, seed: int, greedy: bool = True, view: str = "paths", pictures: bool = True
-) -> Episode:
+def draw(trained: Trained, figure: Path, seed: int) -> None:
     """Record one episode and draw it into ``figure``; an environment of another library draws itself if it can."""
-    if pictures and environments.is_foreign(trained.config.env.id):
-        trained = trained.with_env(pictures=True)
-    episode = record(trained.policy, trained.make_env(1), seed=seed, greedy=greedy)
-    VIEWS[view](episode, figure)
-    return episode
+    VIEWS["paths"](record(trained.policy, _drawing(trained, True).make_env(1), seed=seed), figure)
+
+
+def _drawing(trained: Trained, pictures: bool) -> Trained:
+    """With ``pictures``, an environment of another library that draws itself."""
+    return trained.with_env(pictures=True) if pictures and environments.is_foreign(trained.config.env.id) else trained
+
+
+def _files(args: ReplayArgs, figure: Path) -> dict[str, Path]:
+    """What is to be written, by option; ``figure`` where nothing is asked for.
+
+    Raises:
+        ConfigError: a name that no such file can have.
+    """
+    asked = {name: getattr(args, name) for name in OUTPUTS if getattr(args, name)} or {"figure": str(figure)}
+    suffixes = {"html": (".html", ".htm"), "episode": (".npz",), "video": (".mp4", ".gif")}
+    return {
+        name: output_file(file, *(figure_suffixes() if name == "figure" else suffixes[name]))
+        for name, file in asked.items()
+    }
+
+
+def _draw(args: ReplayArgs, files: dict[str, Path], episode: Episode, page: Callable[[Path], Path]) -> None:
+    write: dict[str, Callable[[Path], object]] = {
+        "episode": episode.save,
+        "figure": partial(VIEWS[args.view], episode),
+        "html": page,
+        "video": partial(episode_video, episode, seconds_per_step=1 / args.fps),
+    }
+    for name, act in write.items():
+        if name in files:
+            act(files[name])
+
+
+def _rival(args: ReplayArgs, trained: Trained, console: Console) -> Trained:
+    """The team of ``--against``, put into the environment of ``trained``: the same seed is the same episode there."""
+    if args.against == MUTED:
+        return replace(trained, policy=muted(trained.policy))
+    other = replace(args, run=args.against).load(console)
+    env = trained.config.env
+    return replace(other, config=other.config.replace(**{"env.id": env.id, "env.settings": dict(env.settings)}))

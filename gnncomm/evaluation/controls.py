@@ -25,6 +25,11 @@ DEFAULT_SEED = 0
 """Of evaluations, in Python and on the command line. Whatever the seeds, their episodes occur in no training."""
 
 
+def muted(policy: CommPolicy) -> CommPolicy:
+    """The same weights on a wire without edges (``Empty``): no message arrives."""
+    return policy.with_wire(replace(policy.wire, topology=Empty()))
+
+
 @torch.no_grad()
 def evaluate(
     policy: CommPolicy, env: VectorEnv | Single, episodes: int = 1000, seed: int = DEFAULT_SEED, greedy: bool = True
@@ -54,14 +59,13 @@ def evaluate(
     _check(policy, env, episodes)
     wire, partners = policy.wire, Partners()
     trained = policy.with_wire(replace(wire, channel=Overheard(partners, wire.channel)))
-    muted = policy.with_wire(replace(wire, topology=Empty()))
     shuffled = policy.with_wire(replace(wire, channel=Shuffled(partners, wire.channel)))
     key, teams = None if greedy else seed, policy.teams
     traffic = Traffic(policy.comm)
     with evaluating(policy):
         played = {
             "trained": play(env, team(trained, env, key, traffic, partners), episodes, seed, teams),
-            "muted": play(env, team(muted, env, key), episodes, seed, teams),
+            "muted": play(env, team(muted(policy), env, key), episodes, seed, teams),
             "shuffled": play(env, team(shuffled, env, key, None, partners), episodes, seed, teams),
             "floor": play(env, lambda now, _: env.floor_action(now.key), episodes, seed, teams),
         }
