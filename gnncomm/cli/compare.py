@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import output_file, parse
-from gnncomm.compare import compare
+from gnncomm.compare import Comparison, compare
 from gnncomm.compare.text import latex, lines, remarks, tables, to_dict
+from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
+from gnncomm.evaluation import DEFAULT_SEED
+from gnncomm.learn import MAX_SEED
+from gnncomm.recording import record
+from gnncomm.run import load
 from gnncomm.store import write_json_atomic
 
 NARROW = 96
@@ -37,10 +43,18 @@ class CompareArgs:
     """Print the table as LaTeX instead."""
     figure: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
     """PNG, PDF or SVG to draw into."""
+    html: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
+    """Page with one episode of two teams side by side: the first seeds of two methods, or of one with and without
+    messages."""
+    seed: int = DEFAULT_SEED
+    """Of the episode on that page."""
+    trust_env: bool = False
+    """With --html: run code of another package that a run names as its environment."""
 
     def __post_init__(self) -> None:
         if not self.runs:
             raise ConfigError("Expected runs to compare, got none: gnncomm compare runs/a runs/b.")
+        require_ranges(self, {"seed": (0, MAX_SEED - 1)})
 
 
 def run(words: list[str]) -> int:
@@ -62,6 +76,8 @@ def run(words: list[str]) -> int:
 
         written["figure"] = output_file(args.figure, *figure_suffixes())
         comparison_figure(found, written["figure"])
+    if args.html:
+        written["page"] = _page(args, found)
     if args.latex:
         sys.stdout.write(latex(found))
         return 0
@@ -76,3 +92,16 @@ def run(words: list[str]) -> int:
     for what, file in written.items():
         console.print(f"{what} in {file}", soft_wrap=True)
     return 0
+
+
+def _page(args: CompareArgs, found: Comparison) -> Path:
+    """One episode of two teams, side by side."""
+    from gnncomm.recording.page import compare_page
+
+    file, methods = output_file(args.html, ".html", ".htm"), found.methods[:2]
+    teams = [load(method.teams[0].run.path, trust_env=args.trust_env) for method in methods]
+    titles = [method.group.label for method in methods]
+    if len(teams) == 1:
+        teams, titles = [teams[0], teams[0].with_wire(topology="empty")], [titles[0], f"{titles[0]}, messages muted"]
+    first, second = (record(team.policy, team.make_env(1), seed=args.seed) for team in teams)
+    return compare_page(first, second, file, (titles[0], titles[1]))

@@ -32,7 +32,7 @@ class PlotArgs:
     metric: str = "success"
     """Which metric, as it is named in metrics.jsonl."""
     x: Literal["steps", "wall"] = "steps"
-    """Over environment steps, or hours of training (of runs with --loggers csv)."""
+    """Over environment steps, or the time that training took."""
     average: Literal["mean", "iqm"] = "mean"
     """What is drawn of many seeds, with its 95 % bootstrap interval."""
     smooth: int = 1

@@ -163,17 +163,18 @@ def compare(names: Iterable[str], metric: str = "success", threshold: float | No
 
 def _teams(runs: Iterable[Run], metric: str, threshold: float | None, left_out: list[str]) -> Iterator[Team]:
     for run in runs:
-        planned = run.config.run.steps
+        if not run.is_finished:
+            planned = run.config.run.steps
+            left_out.append(f"{run.name} is unfinished, {run.steps:,} of {planned:,} steps: gnncomm resume {run.path}")
+            continue
         try:
             kept = outcomes.read(run.path / outcomes.FILE)
         except FileNotFoundError:
-            what = f"was not evaluated: gnncomm eval {run.path}"
-            if not run.is_finished:
-                what = f"is unfinished, {run.steps:,} of {planned:,} steps: gnncomm resume {run.path}"
-            left_out.append(f"{run.name} {what}")
+            left_out.append(f"{run.name} was not evaluated: gnncomm eval {run.path}")
             continue
-        if kept.env_steps < planned:
-            left_out.append(f"{run.name} was evaluated unfinished, at {kept.env_steps:,} of {planned:,} steps")
+        if kept.env_steps != run.steps:
+            at = f"at {kept.env_steps:,} of {run.steps:,} steps"
+            left_out.append(f"{run.name} was evaluated {at}: gnncomm eval {run.path}")
             continue
         when = None
         if threshold is not None:
@@ -222,6 +223,8 @@ def _protocol(team: Team) -> dict[str, Any]:
         "env": report["env"],
         **{f"env.settings.{name}": value for name, value in team.kept.settings.items()},
         "run.steps": config.run.steps,
+        "run.stop_at": config.run.stop_at,
+        "run.patience": config.run.patience,
         "episodes": report["episodes"],
         "seed of the episodes": report["seed"],
         "greedy": report["greedy"],

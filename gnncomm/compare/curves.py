@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,12 +14,14 @@ from gnncomm.compare.groups import Run
 from gnncomm.compare.statistics import Floats, bootstrap, iqm
 from gnncomm.errors import CheckpointCorruptError, ConfigError, did_you_mean
 from gnncomm.store import RunDir
+from gnncomm.store.files import read_regular
+from gnncomm.store.loggers.table import TIMES
 
 POINTS = 60
 """Of a curve over seeds."""
 WINDOW = 5
 """Updates over which a running metric is averaged before it counts as having reached something."""
-_WALL = "seconds"
+_MAX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -92,31 +96,17 @@ def _mean(scores: Floats) -> Any:
 
 
 def _hours(run: Run, steps: Floats) -> Floats:
-    """Hours of work at each of ``steps``: of all times that the training was begun or continued."""
-    lines = _times(run)
-    if not lines:
-        raise ConfigError(
-            f"{run.name}: expected the times of its updates, got none. Train with --loggers csv, or plot over steps."
-        )
-    at, hours = np.array(lines, dtype=np.float64).T
-    since = np.diff(hours, prepend=0.0)
-    since[since < 0] = hours[since < 0]  # continued: the clock began again
-    return np.interp(steps, at, np.cumsum(since) / 3600)
-
-
-def _times(run: Run) -> list[tuple[float, float]]:
-    """Environment steps and seconds, as the logger ``csv`` wrote them."""
-    import csv
-
-    file = run.path / "metrics.csv"
-    if not file.is_file():
-        return []
-    with file.open(encoding="utf-8", newline="") as text:
-        rows = list(csv.DictReader(text))
+    """Hours of training at each of ``steps``, over all processes that trained the run."""
+    file = run.path / TIMES
+    if not file.exists():
+        raise ConfigError(f"{run.name}: expected the times of its updates in {TIMES}, got none. Plot it over steps.")
+    text = read_regular(file, _MAX_BYTES).decode("utf-8", errors="replace")
     try:
-        return [(float(row["step"]), float(row[_WALL])) for row in rows]
+        rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
+        at, seconds = np.array([(float(row["step"]), float(row["seconds"])) for row in rows]).T
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointCorruptError(f"{file}: expected numbers in columns step and {_WALL}, got others.") from error
+        raise CheckpointCorruptError(f"{file}: expected numbers in columns step and seconds, got others.") from error
+    return np.interp(steps, at, seconds / 3600)
 
 
 def _finite(line: Mapping[str, Any], name: str, place: str) -> float:

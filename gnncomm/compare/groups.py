@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gnncomm import saved
 from gnncomm.config import leaves, to_json
 from gnncomm.errors import ConfigError
 from gnncomm.learn import TrainConfig
@@ -43,7 +44,10 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        return self.steps >= self.config.run.steps
+        """At its planned end, or at one that its evaluations while training brought."""
+        return self.steps >= self.config.run.steps or (
+            _may_end_early(self.config) and bool(saved.standing(RunDir.open(self.path).latest()[0]).over)
+        )
 
 
 @dataclass(frozen=True)
@@ -114,9 +118,14 @@ def short_names(paths: Sequence[Path]) -> dict[Path, str]:
 def _settings(config: TrainConfig) -> dict[str, Any]:
     """Dotted path -> value as data, without what may differ."""
     given = {f"given.{part}": to_json(mark) for part, mark in config.given.items()}
-    found = {path: value for path, value in leaves(config).items() if path not in (*NOT_THE_METHOD, "given")}
+    same = NOT_THE_METHOD if _may_end_early(config) else (*NOT_THE_METHOD, "run.eval_every", "run.eval_episodes")
+    found = {path: value for path, value in leaves(config).items() if path not in (*same, "given")}
     found["learner"] = config.learner.name
     return found | given
+
+
+def _may_end_early(config: TrainConfig) -> bool:
+    return bool(config.run.stop_at or config.run.patience)
 
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:

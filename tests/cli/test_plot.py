@@ -63,15 +63,13 @@ def test_smoothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "each point the mean of the last 4 updates" in how["ylabel"]
 
 
-def test_time_is_that_of_all_beginnings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """10 s to step 500; continued, whose clock starts anew, another 30 s to step 1000."""
+def test_curves_over_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """10 s to step 500, another 30 s to step 1000: between rows as much as there are steps."""
     run = a_run(tmp_path / "x", 0, 0.5)
     words = [str(run), "--x", "wall", "--figure", str(tmp_path / "c.png")]
     assert main(["plot", *words]) == 78
-    assert "--loggers csv" in capsys.readouterr().err
-    (run / "metrics.csv").write_text("step,seconds\n50,1\n500,10\n550,3\n1000,30\n")
+    assert "times.csv" in capsys.readouterr().err
+    (run / "times.csv").write_text("step,seconds\n50,1\n500,10\n1000,40\n")
     curves, how = drawn(monkeypatch, *words)
     x = curves["x"][0]
     assert (x[0], x[9], x[10], x[-1]) == pytest.approx((1, 10, 13, 40))

@@ -99,10 +99,11 @@ def test_what_is_not_finished_or_not_evaluated_is_left_out_and_said(runs: list[s
     found = compare([*runs, str(half), str(bare)])
     assert len(found.methods[0].teams) == 5
     assert found.left_out == (
-        "half was evaluated unfinished, at 500 of 1,000 steps",
+        f"half is unfinished, 500 of 1,000 steps: gnncomm resume {half}",
         f"bare was not evaluated: gnncomm eval {bare}",
     )
-    (half / FILE).unlink()
+    evaluate(bare, default_config("relay", steps=STEPS), 0.5, gain=0.0, episodes=100, done=500)
+    assert compare([runs[0], str(bare)]).left_out == (f"bare was evaluated at 500 of 1,000 steps: gnncomm eval {bare}",)
     with pytest.raises(ConfigError, match=r"got none: half is unfinished, 500 of 1,000 steps: gnncomm resume"):
         compare([str(half)])
     evaluate(bare, default_config("relay", steps=STEPS), 0.5, gain=0.0, episodes=100, done=STEPS)
