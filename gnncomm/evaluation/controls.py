@@ -85,6 +85,7 @@ def evaluate(
         without_partner=partners.without_partner,
         wire=traffic.use(),
         ceiling_kind=kind,
+        outcomes=played,
         **arms,
     )
 

@@ -14,6 +14,7 @@ import pytest
 
 from gnncomm import channel, codec, environments, layers, methods, schedule, topology
 from gnncomm.cli.bench import BenchArgs
+from gnncomm.cli.compare import CompareArgs
 from gnncomm.cli.eval import EvalArgs
 from gnncomm.cli.plot import PlotArgs
 from gnncomm.cli.replay import ReplayArgs
@@ -94,6 +95,7 @@ OPTIONS = {
     "train": TrainArgs,
     "resume": ResumeArgs,
     "eval": EvalArgs,
+    "compare": CompareArgs,
     "replay": ReplayArgs,
     "plot": PlotArgs,
     "bench": BenchArgs,
