@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from rich.console import Console
 
 from gnncomm.cli.console import make_console
 from gnncomm.cli.elsewhere import ElsewhereArgs
 from gnncomm.cli.parse import output_file, parse
 from gnncomm.config import require_ranges
-from gnncomm.evaluation import DEFAULT_SEED, Report, evaluate
-from gnncomm.run import Trained
-from gnncomm.store import write_json_atomic
+from gnncomm.learn.config import DEFAULT_SEED
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gnncomm.evaluation import Report
+    from gnncomm.run import Trained
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,9 @@ def measure(
     overrides: Mapping[str, Any] | None = None,
 ) -> Report:
     """Evaluate and write the JSON, with the ``overrides`` that were made; nothing is shown before it is kept."""
+    from gnncomm.evaluation import evaluate
+    from gnncomm.store import write_json_atomic
+
     report = evaluate(trained.policy, trained.evaluation_env(episodes), episodes=episodes, seed=seed, greedy=greedy)
     if json_file is not None:
         write_json_atomic(json_file, report.to_dict() | ({"overrides": dict(overrides)} if overrides else {}))
