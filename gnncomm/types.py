@@ -6,6 +6,7 @@ K non-zeros of a sparse observation, S width of the global state.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
@@ -24,6 +25,7 @@ __all__ = [
     "Grouped",
     "Held",
     "Moment",
+    "Named",
     "Observation",
     "Rated",
     "Scene",
@@ -205,6 +207,9 @@ class Scene:
     active: Mapping[str, Tensor]  # name -> [B, M] bool: still there (drawn as an event when it turns False)
     field: Tensor | None = None  # [B, rows, columns] float: a quantity drawn as background
     present: Tensor | None = None  # [B, N] bool: the agent is there to be drawn; None: whoever is alive
+    marks: Mapping[str, Tensor] = dataclasses.field(
+        default_factory=dict
+    )  # name -> [B, N] int64: a number at an agent; -1: none
 
 
 @dataclass(frozen=True)
@@ -277,6 +282,14 @@ class Grouped(Protocol):
     """An environment whose agents are not all alike; no groups: they are."""
 
     groups: tuple[Group, ...]
+
+
+@runtime_checkable
+class Named(Protocol):
+    """An environment that says what its actions are called, one short text for each; none: they are just numbers."""
+
+    @property
+    def action_names(self) -> tuple[str, ...]: ...
 
 
 @runtime_checkable

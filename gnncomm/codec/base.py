@@ -22,6 +22,7 @@ class Coded(Batch):
     msg: Tensor  # [B, N, M]
     bits: Tensor  # [B, N] on the wire, for each message
     cost: Tensor | None = None  # [B, N] term of the training loss, as in a bottleneck or a price per bit
+    symbols: Tensor | None = None  # [B, N, S] int64 on the wire; None where numbers are written as they are
 
 
 class Codec(Remembers, nn.Module, ABC):
@@ -69,4 +70,4 @@ class Codec(Remembers, nn.Module, ABC):
         """``[B, N, M]`` as sent -> as read: ``decode(encode(msg))`` with the gradient of ``smooth``."""
         packet = self.encode(msg, moment)
         read = straight_through(self.decode(packet, moment), self.smooth(msg, moment))
-        return Coded(read, packet.bits.to(msg.dtype))
+        return Coded(read, packet.bits.to(msg.dtype), symbols=packet.symbols if packet.discrete else None)

@@ -69,7 +69,7 @@ class CommPolicy(nn.Module):
         num_actions: int,
         comm: CommStack | CommLayer,
         memory: Memory | None = None,
-        integration: Integration | str = Integration.BEFORE,
+        integration: Integration | str = Integration.AFTER,
         wire: Wire | None = None,
         critic: Critic | Mixer | None = None,
         *,

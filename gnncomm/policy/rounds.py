@@ -54,10 +54,18 @@ class Talk(Batch):
     log_prob: Tensor  # [B, N, K] of them in each round; [B, N, 0] where the scheduler samples nothing
     entropy: Tensor  # [B, N] over all rounds
     cost: Tensor  # [B, N] terms of the training loss from scheduler and codec
-    bits: Tensor  # [B, N] that each agent put on the wire, control traffic of the scheduler included
+    round_bits: Tensor  # [B, N, K] that each agent put on the wire, control traffic of the scheduler included
     rows: tuple[Tensor, ...]  # [B, N, H] before each round
+    scheduled: tuple[CommGraph, ...]  # the edges that the channel was given in each round
+    symbols: tuple[Tensor, ...]  # [B, N, S] of what each agent says in each round; S = 0 where it is no symbols
+    delivered: tuple[tuple[Arrival, ...], ...]  # what arrived in each round, also at those who do not listen
     arrivals: tuple[tuple[Arrival, ...], ...]  # what was read in each round
     spoke: tuple[Tensor, ...]  # [B, N] bool: put a message on the wire in each round, instead of having an old one read
+
+    @property
+    def bits(self) -> Tensor:
+        """``[B, N]``: of all rounds."""
+        return self.round_bits.sum(-1)
 
     @property
     def graphs(self) -> tuple[CommGraph, ...]:
@@ -96,8 +104,9 @@ def talk(
         choice: ``[B, N, K * C]`` recorded decisions to evaluate instead.
     """
     zero = h.new_zeros(h.shape[:-1])
-    entropy, cost, bits = zero, zero, zero
+    entropy, cost = zero, zero
     rows, arrivals, spoke, choices, log_probs, schedules, flights = [], [], [], [], [], [], []
+    bits, scheduled, symbols, delivered = [], [], [], []
     width, own = wire.scheduler.num_choices, state.schedule.shape[-1] - _remembered(wire)
     if not any(layer.reads_features for layer in comm.rounds):
         comm.rounds[0].check_read(reachable.attr)
@@ -119,12 +128,15 @@ def talk(
             offer = Offer(arrived, reachable.weight is not None, tuple(_of_then(trades, item) for item in arrived))
             h, arrived = credited(receive, h, offer), offer.used
         sent = (talkers(schedule.graph) if schedule.sent is None else schedule.sent).expand(zero.shape)
-        bits = _add(bits + torch.where(sent, coded.bits, 0.0), schedule.bits)
+        bits.append(_add(torch.where(sent, coded.bits, 0.0), schedule.bits))
         entropy = _add(entropy, schedule.entropy)
         cost = _add(_add(cost, schedule.cost), coded.cost)
         if schedule.choice is not None:
             choices.append(schedule.choice)
             log_probs.append(_add(zero, schedule.log_prob))
+        scheduled.append(schedule.graph)
+        symbols.append(zero.new_zeros(*zero.shape, 0).long() if coded.symbols is None else coded.symbols)
+        delivered.append(delivery.arrivals)
         arrivals.append(arrived)
         spoke.append(sent)
         schedules.append(torch.cat([schedule.state, past], -1))
@@ -132,7 +144,8 @@ def talk(
     after = WireState(torch.stack(schedules, 2), torch.stack(flights, 2))
     chosen = torch.cat(choices, -1) if choices else zero.new_zeros(*zero.shape, 0).long()
     log_prob = torch.stack(log_probs, -1) if log_probs else zero.new_zeros(*zero.shape, 0)
-    return Talk(h, after, chosen, log_prob, entropy, cost, bits, tuple(rows), tuple(arrivals), tuple(spoke))
+    seen = (rows, scheduled, symbols, delivered, arrivals, spoke)
+    return Talk(h, after, chosen, log_prob, entropy, cost, torch.stack(bits, -1), *map(tuple, seen))
 
 
 def _remembered(wire: Wire) -> int:

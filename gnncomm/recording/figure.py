@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gnncomm.errors import ConfigError, GnnCommError
+from gnncomm.errors import ConfigError, require_extra
 from gnncomm.recording.episode import Episode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-class MissingExtraError(GnnCommError, ImportError):
-    """A package is needed that comes with an extra."""
-
-    exit_code = 69
-
-
-def require_extra(module: str, extra: str = "viz") -> None:
-    """Refuse where ``module`` is not installed.
-
-    Raises:
-        MissingExtraError: names the extra that brings it.
-    """
-    if importlib.util.find_spec(module) is None:
-        raise MissingExtraError(
-            f"Expected the package {module!r}, which is not installed: pip install 'gnncomm[{extra}]'."
-        )
 
 
 def trajectory_figure(episode: Episode, path: str | Path | None = None, dpi: int = 160) -> Figure:

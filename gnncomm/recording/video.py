@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gnncomm.errors import ConfigError, GnnCommError
+from gnncomm.errors import ConfigError, GnnCommError, require_extra
 from gnncomm.recording.episode import Episode
-from gnncomm.recording.figure import require_extra
 
 
 class VideoError(GnnCommError, OSError):
