@@ -10,16 +10,17 @@ import json
 import posixpath
 import re
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from gnncomm import __version__  # noqa: E402
+
 project, author = "gnncomm", "The gnncomm authors"
 project_copyright = "The gnncomm authors, MIT licence"
-release = metadata.version("gnncomm")
+release = __version__
 
 NAVIGATION: dict[str, dict[str, list[str]]] = {
     "index": {
@@ -35,6 +36,7 @@ NAVIGATION: dict[str, dict[str, list[str]]] = {
             "deploy",
             "notebooks/what_do_they_say",
             "notebooks/your_layer_your_task",
+            "examples",
         ],
         "Parts": ["layers", "topologies", "schedulers", "codecs", "channels", "policies", "names"],
         "Catalogue": ["methods/index", "envs/index", "learners", "learners_values"],
@@ -96,7 +98,11 @@ autosummary_context = {
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|torch_geometric|numpy|networkx|rich|collections|abc|enum|typing|pathlib|jaxtyping)(\..*)?"),
     ("py:.*", r"gnncomm\.\w+\.\w+\.\w+(\.\w+)?"),  # what an inner file keeps to itself
-    ("py:.*", r"(Path|Figure|DataclassInstance|Tensor|Module|nn\..*|np\..*|nx\..*|OptTensor)"),
+    ("py:.*", r"(Path|Figure|DataclassInstance|Curve|Tensor|Module|nn\..*|np\..*|nx\..*|OptTensor|optimizers\..*)"),
+    (
+        "py:.*",
+        r"(dict|tuple)\[str|gnncomm\.\w+\.\w+T",
+    ),  # text of an annotation that is none by itself; variables of types
 ]
 napoleon_numpy_docstring = False
 maximum_signature_line_length = 88

@@ -5,12 +5,13 @@ from gnncomm.recording.curves import learning_curves
 from gnncomm.recording.episode import Episode, EpisodeError
 from gnncomm.recording.figure import figure_suffixes, trajectory_figure
 from gnncomm.recording.recorder import record
-from gnncomm.recording.video import episode_video
+from gnncomm.recording.video import VideoError, episode_video
 
 __all__ = [
     "Episode",
     "EpisodeError",
     "MissingExtraError",
+    "VideoError",
     "episode_video",
     "figure_suffixes",
     "learning_curves",

@@ -35,7 +35,9 @@ class Packed:
         """What the page must know to read ``data``."""
         known = {"kind": self.kind, "shape": list(self.shape), "bytes": len(self.data)}
         more = {"steps": self.steps, "scale": self.scale, "offset": self.offset}
-        return known | {name: value for name, value in more.items() if value != Packed.__dataclass_fields__[name].default}
+        return known | {
+            name: value for name, value in more.items() if value != Packed.__dataclass_fields__[name].default
+        }
 
 
 def packed(array: Array, *, steps: bool = False, half: bool = True) -> Packed:

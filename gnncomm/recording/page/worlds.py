@@ -201,5 +201,3 @@ def _too_large(got: str) -> ConfigError:
         f"Expected an episode that a page can show (up to {MAX_AGENTS:,} agents, {MAX_STEPS:,} steps, and "
         f"{MAX_PLACES:,} places of agents), got {got}. Keep it as a file (--episode), or record fewer agents or steps."
     )
-
-
