@@ -7,13 +7,13 @@ and environments that show what was seen last. Sizes are compared before memory 
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from gnncomm.errors import CheckpointMismatchError, DeviceError, GnnCommError
+from gnncomm.graph.given import copied
 from gnncomm.learn.build import assemble
 from gnncomm.learn.config import TrainConfig, folded
 from gnncomm.learn.naming import names_within
@@ -193,7 +193,7 @@ def _sizes(checkpoint: Checkpoint) -> TeamSpec:
 
 def _blank(config: TrainConfig, sizes: TeamSpec, checkpoint: Checkpoint, parts: Parts) -> CommPolicy:
     """Such a policy without memory for its tensors; those of ``parts`` are there already, and stay as they are."""
-    copies: Parts = {name: copy.deepcopy(part) for name, part in parts.items() if name in OF_THE_POLICY}  # type: ignore[assignment]  # as above
+    copies: Parts = {name: copied("Loading a run", part) for name, part in parts.items() if name in OF_THE_POLICY}  # type: ignore[assignment]  # as above
     try:
         with torch.device("meta"):
             return assemble(config.replace(device="meta"), sizes, copies)
