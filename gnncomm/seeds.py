@@ -45,7 +45,7 @@ class Seeds:
     def folder(self, seed: int) -> Path:
         return self.path / f"seed_{seed}"
 
-    def measured(self) -> dict[int, dict[str, float]]:
+    def measured(self) -> dict[int, dict[str, float | None]]:
         """What the evaluation of each seed that has one says of the trained team: success, return, length, gain."""
         found = {}
         for seed in self.seeds:
@@ -61,7 +61,10 @@ class Seeds:
         each = self.measured()
         over: dict[str, Any] = {}
         for name in (*MEASURED, "communication_gain") if len(each) > 1 else ():
-            interval = mean_interval(torch.tensor([values[name] for values in each.values()], dtype=torch.float64))
+            known = [values[name] for values in each.values()]
+            if None in known:  # the environment knows no success
+                continue
+            interval = mean_interval(torch.tensor(known, dtype=torch.float64))
             over[name] = {"mean": interval.mean, "low": interval.low, "high": interval.high}
         return {"seeds": {str(seed): values for seed, values in each.items()}, "over_seeds": over}
 

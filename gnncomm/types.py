@@ -23,6 +23,7 @@ __all__ = [
     "Group",
     "Grouped",
     "Held",
+    "Judging",
     "Moment",
     "Observation",
     "Rated",
@@ -348,6 +349,16 @@ class Rated(Protocol):
     @property
     def ceiling_kind(self) -> str:
         """``"optimal"``: no policy has a higher expected return; ``"reference"``: a good player that may be beaten."""
+        ...
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """An environment that says whether ``success`` has a meaning; in others it always has one."""
+
+    @property
+    def judged(self) -> bool | Tensor:
+        """False: it knows no success. ``[B]`` bool: where the last step told whether there was one."""
         ...
 
 

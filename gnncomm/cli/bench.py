@@ -44,6 +44,7 @@ from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import most_threads, output_file, parse
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError, did_you_mean
+from gnncomm.evaluation.report import percent
 from gnncomm.learn import MAX_SEED, MAX_STEPS, Training
 from gnncomm.methods import METHODS, resolve
 from gnncomm.run import default_config
@@ -215,7 +216,7 @@ def _methods(args: BenchArgs, console: Console) -> dict[str, Any]:
     for row in bench_methods(chosen, args.env, args.out, args.seeds, args.steps, trainings=args.trainings):
         rows.append(row)
         what = f"{row.method} by {row.learner}, seed {row.seed}"
-        console.print(f"{what}: {row.success['mean']:.1%} success, {row.length['mean']:.2f} steps")
+        console.print(f"{what}: {percent(row.success['mean'])} success, {row.length['mean']:.2f} steps")
     speed = bench_speed(chosen, args.env) if "common" in args.trainings else {}
     rows = [replace(row, steps_per_second=speed.get(row.method) if row.training == "common" else None) for row in rows]
     console.print(methods_table(rows, {method.name: method.title for method in chosen}))

@@ -15,6 +15,7 @@ from gnncomm.cli.elsewhere import ElsewhereArgs
 from gnncomm.cli.parse import output_file, parse
 from gnncomm.config import require_ranges
 from gnncomm.evaluation import DEFAULT_SEED, Report, evaluate
+from gnncomm.evaluation.report import percent
 from gnncomm.run import Trained
 from gnncomm.store import write_json_atomic
 
@@ -36,9 +37,9 @@ class EvalArgs(ElsewhereArgs):
 def run(words: list[str]) -> int:
     args = parse(EvalArgs, words, "gnncomm eval")
     console = make_console()
-    trained = args.load(console)
+    trained, changes = args.load(console)
     target = output_file(args.json) if args.json else None
-    report = measure(trained, args.episodes, target, args.seed, not args.sample, args.overrides)
+    report = measure(trained, args.episodes, target, args.seed, not args.sample, changes)
     show(report, console)
     if target is not None:
         console.print(f"numbers in {target}", soft_wrap=True)
@@ -70,7 +71,7 @@ def show(report: Report, console: Console) -> None:
         console.print(report.title(), soft_wrap=True)
         for name, arm in report.arms.items():
             returns = ", ".join(f"{of} {one.mean:+.3f}" for of, one in (arm.teams or {"return": arm.returns}).items())
-            numbers = f"{arm.success.mean:.1%} success, {arm.length.mean:.2f} steps, {returns}"
+            numbers = f"{percent(arm.success.mean)} success, {arm.length.mean:.2f} steps, {returns}"
             console.print(f"{report.label(name)}: {numbers}", soft_wrap=True)
     for remark in report.remarks():
         console.print(remark, soft_wrap=True)

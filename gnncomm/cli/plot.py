@@ -74,7 +74,10 @@ def curve_of(run: str, metric: str) -> Curve:
             xs.append(_finite(line, "env_steps", place))
             ys.append(_finite(line, metric, place))
     if not xs:
-        raise ConfigError(f"{run}: {metric!r} has no value yet. Train longer, or plot another metric.")
+        raise ConfigError(
+            f"{run}: {metric!r} has no value: no episode has ended yet, or its environment knows no "
+            "such thing. Train longer, or plot another: --metric return."
+        )
     return xs, ys
 
 

@@ -31,7 +31,7 @@ class ReplayArgs(ElsewhereArgs):
 def run(words: list[str]) -> int:
     args = parse(ReplayArgs, words, "gnncomm replay")
     console = make_console()
-    trained = args.load(console)
+    trained, _ = args.load(console)
     figure = output_file(
         args.figure or str(safe_run_path(args.run, parents=True) / "trajectories.png"), *figure_suffixes()
     )

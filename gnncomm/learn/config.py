@@ -17,7 +17,7 @@ from gnncomm.learn.ppo import PPOConfig
 MAX_SEED, MAX_STEPS = 2**62, 2**53
 """Seeds are below the first: environments and episodes are counted on from a seed, and the sum is still one."""
 
-Setting = bool | int | float | str
+Setting = bool | int | float | str | None
 
 VERSION = 2
 """Of what settings mean, raised when the same ones give another training. 2: environments, which in 1 had the seeds
