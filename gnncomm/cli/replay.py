@@ -85,7 +85,7 @@ def run(words: list[str]) -> int:
         files = _files(args, kept.with_suffix(".png"))
         _draw(args, files, episode, partial(replay_page, episode))
     else:
-        trained = _drawing(args.load(console), args.pictures)
+        trained = _drawing(args.load(console)[0], args.pictures)
         files = _files(args, safe_run_path(args.run, parents=True) / _NAMES[args.view])
         rival = _rival(args, trained, console) if args.against else None
         env, name = trained.make_env(1), Path(args.run).name
@@ -141,6 +141,6 @@ def _rival(args: ReplayArgs, trained: Trained, console: Console) -> Trained:
     """The team of ``--against``, put into the environment of ``trained``: the same seed is the same episode there."""
     if args.against == MUTED:
         return replace(trained, policy=muted(trained.policy))
-    other = replace(args, run=args.against).load(console)
+    other, _ = replace(args, run=args.against).load(console)
     env = trained.config.env
     return replace(other, config=other.config.replace(**{"env.id": env.id, "env.settings": dict(env.settings)}))

@@ -14,7 +14,7 @@ from rich.console import Console
 from gnncomm import environments, methods
 from gnncomm.cli import dry_run, faults
 from gnncomm.cli.console import make_console
-from gnncomm.cli.measuring import measure, show, show_seeds
+from gnncomm.cli.evaluating import measure, show, show_seeds
 from gnncomm.cli.parse import parse, print_json, wants_help
 from gnncomm.cli.progress import TrainingProgress, short
 from gnncomm.cli.replay import draw

@@ -13,7 +13,7 @@ from gnncomm.errors import ConfigError, NonFiniteError
 from gnncomm.host import Pending, may_ask, pending, refuse
 from gnncomm.learn.returns import paid, team_mean
 from gnncomm.policy import CommPolicy, Decision, Play, PolicyState, Talk, team
-from gnncomm.types import Batch, TimeStep, VectorEnv, joined, stack
+from gnncomm.types import Batch, Judging, TimeStep, VectorEnv, joined, stack
 
 
 @dataclass(frozen=True)
@@ -153,33 +153,39 @@ class EpisodeTally:
 
     def __init__(self, running_return: Tensor, sums: Tensor | None = None) -> None:
         self.running_return = running_return
-        self.sums = torch.zeros(10, dtype=torch.float64, device=running_return.device) if sums is None else sums
-        """Of what ``flush`` gives, exact up to 2^53: episodes, returns, lengths, successes, and see ``_wire``."""
+        self.sums = torch.zeros(11, dtype=torch.float64, device=running_return.device) if sums is None else sums
+        """Of what ``flush`` gives, exact up to 2^53: episodes, returns, lengths, successes, how many told of one, and
+        see ``_wire``."""
 
-    def add(self, now: TimeStep, talk: Talk, after: TimeStep) -> None:
-        """Take in the step from ``now`` to ``after``, with what was said in between."""
+    def add(self, now: TimeStep, talk: Talk, after: TimeStep, judged: bool | Tensor = True) -> None:
+        """Take in the step from ``now`` to ``after``, with what was said in between; ``judged`` as in ``Judging``."""
         self.running_return = self.running_return + team_mean(after.reward, paid(now, after))
         done = after.done
         wire = _wire(now.alive, talk)
         if may_ask(done.device) and not bool(done.any()):
-            self.sums[4:] += wire
+            self.sums[5:] += wire
             return
         ended = torch.stack(
-            [done, torch.where(done, self.running_return, 0.0), done * after.step, done & after.success]
+            [done, torch.where(done, self.running_return, 0.0), done * after.step, done & after.success, done & judged]
         )
         self.sums = self.sums + torch.cat([ended.double().sum(1), wire])
         self.running_return = torch.where(done, 0.0, self.running_return)
 
     def flush(self) -> dict[str, float]:
-        """Means over the episodes that ended since the last call, NaN if none; of what was said over all steps."""
-        episodes, returned, length, successes, bits, agent_steps, edges, steps, spoken, rounds = self.sums.tolist()
+        """Means over the episodes that ended since the last call, NaN if none; of what was said over all steps.
+
+        The success is NaN, too, where none of these episodes told whether there was one.
+        """
+        episodes, returned, length, successes, judged, bits, agent_steps, edges, steps, spoken, rounds = (
+            self.sums.tolist()
+        )
         self.sums = torch.zeros_like(self.sums)
         count = episodes or float("nan")
         return {
             "episodes": episodes,
             "return": returned / count,
             "length": length / count,
-            "success": successes / count,
+            "success": successes / count if judged else float("nan"),
             "bits_per_agent_step": bits / max(agent_steps, 1),
             "edges_per_step": edges / max(steps, 1),
             "gates_open": spoken / max(rounds, 1),
@@ -238,7 +244,7 @@ def played(
     for now, decision, after in play.steps(length):
         if chunk and len(steps) % chunk == 0:
             starts.append(state)
-        tally.add(now, decision.talk, after)
+        tally.add(now, decision.talk, after, env.judged if isinstance(env, Judging) else True)
         steps.append(Step.of(now, decision, after))
         state = decision.state
         ends.append(Carry(after, state))

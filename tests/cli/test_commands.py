@@ -133,6 +133,20 @@ def check_report(report: dict[str, Any], env: str, episodes: int) -> None:
     assert report["ceiling"]["length"]["mean"] < report["floor"]["length"]["mean"]
 
 
+def test_where_there_is_no_success_none_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Packets that are routed until the time is over."""
+    words = ["--env-settings", "deliveries", "none", "max_steps", "2", "num_agents", "3", "--num-envs", "4"]
+    words += ["--rollout", "4", "--steps", "16", "--hidden", "8", "--episodes", "2", "--out", "runs/routes"]
+    assert main(["train", "routing", *words]) == 0
+    assert "n/a" in capsys.readouterr().out
+    assert '"success": null' in (tmp_path / "runs" / "routes" / "metrics.jsonl").read_text()
+    told = json.loads((tmp_path / "runs" / "routes" / "eval.json").read_text())
+    assert told["trained"]["success"] == {"mean": None, "low": None, "high": None}
+    assert told["trained"]["length"]["mean"] == 2
+    assert main(["plot", "runs/routes"]) == 78
+    assert "--metric return" in capsys.readouterr().err
+
+
 def test_a_bare_name_is_a_run_with_all_that_belongs_to_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     says(["train", "relay", *TINY, "--episodes", "20", "--out", "mine"], capsys)
     assert {"config.json", "eval.json", "trajectories.png"} <= {
