@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gnncomm.errors import CheckpointMismatchError, DeviceError, GnnCommError
+from gnncomm.errors import CheckpointMismatchError, ConfigError, DeviceError, GnnCommError
+from gnncomm.evaluation import Standing
 from gnncomm.learn.build import assemble
 from gnncomm.learn.config import TrainConfig, folded
 from gnncomm.learn.naming import names_within
@@ -25,6 +26,10 @@ from gnncomm.types import TeamSpec
 
 MAY_CHANGE = ("run.steps", "run.save_every", "run.loggers", "run.graphs")
 """Settings that a resumed training may have otherwise."""
+
+
+STANDING = "selection"
+"""Where a checkpoint says what the evaluations while training have come to."""
 
 
 def facts(config: TrainConfig, training: Training) -> dict[str, Any]:
@@ -153,6 +158,35 @@ def restore(config: TrainConfig, training: Training, checkpoint: Checkpoint) -> 
             raise CheckpointMismatchError(
                 f"{checkpoint.path}: expected {name} in 'carry' to be what the environments in 'env' show, got another."
             )
+
+
+def standing(checkpoint: Checkpoint) -> Standing:
+    """What the evaluations while training had come to; nothing, where there were none.
+
+    Raises:
+        CheckpointMismatchError: what no training can have come to.
+    """
+    try:
+        found: Standing = from_json(Standing, checkpoint.state.get(STANDING, {}))
+        found.require_sound(checkpoint.step)
+    except GnnCommError as error:
+        raise CheckpointMismatchError(f"{checkpoint.path}/state.json: {STANDING}: {error}") from error
+    return found
+
+
+def best_step(checkpoint: Checkpoint) -> int:
+    """Environment steps of the best checkpoint, as the newest one says.
+
+    Raises:
+        ConfigError: the run was trained without evaluations, or none was made yet.
+    """
+    found = standing(checkpoint).best_step
+    if not found:
+        raise ConfigError(
+            f"{checkpoint.path}: expected evaluations while training, of which one was the best, got none. Train with "
+            "--eval-every STEPS, or take the last checkpoint."
+        )
+    return found
 
 
 def changed_surroundings(checkpoint: Checkpoint) -> list[str]:

@@ -24,6 +24,8 @@ class ElsewhereArgs:
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory."""
+    checkpoint: str = "last"
+    """Which of its checkpoints: last, best (by the evaluations of --eval-every), or a number of environment steps."""
     env: Annotated[str, tyro.conf.arg(metavar="ENV")] = ""
     """Another environment than in training, with observations and actions of the same widths."""
     env_settings: Mapping[str, Setting] = field(default_factory=dict)
@@ -53,13 +55,17 @@ class ElsewhereArgs:
         """What is not as in training."""
         settings = dict(self.env_settings) | ({"num_agents": self.num_agents} if self.num_agents else {})
         said = {"env": self.env, "env_settings": settings, **{name: getattr(self, name) for name in WIRE}}
+        said["checkpoint"] = "" if self.checkpoint == "last" else self.checkpoint
         return {name: value for name, value in said.items() if value}
 
     def load(self, console: Console) -> Trained:
         """The team, where these options put it; says on ``console`` what is not as in training."""
-        trained, changes = load(self.run, trust_env=self.trust_env), self.overrides
+        trained = load(self.run, trust_env=self.trust_env, checkpoint=self.checkpoint)
+        changes = {name: value for name, value in self.overrides.items() if name != "checkpoint"}
         for line in trained.rejected:
             console.print(f"passed over {line}", soft_wrap=True)
+        if self.checkpoint != "last":
+            console.print(f"the team as it was after {trained.env_steps:,} environment steps", soft_wrap=True)
         if not changes:
             return trained
         told = ", ".join(f"{name} {value}" for name, value in changes.items())

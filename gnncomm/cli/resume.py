@@ -43,7 +43,7 @@ def run(words: list[str]) -> int:
     args = parse(ResumeArgs, words, "gnncomm resume")
     many = planned(args.run)
     config = config_of(args.run) if many is None else many.config
-    require_given(config, {}, every=True)
+    require_given(config, {}, every=True, begun=True)
     if not args.trust_env:
         environments.require_trust(config.env.id, config.env.settings)
     if many is not None:

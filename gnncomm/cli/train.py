@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,24 @@ from gnncomm.cli.replay import draw
 from gnncomm.cli.signals import StopSignal
 from gnncomm.config import require_ranges, to_json
 from gnncomm.errors import ConfigError
+from gnncomm.evaluation import Report
 from gnncomm.learn import VERSION, EnvConfig, LearnerConfig, PolicyConfig, PPOConfig, RunConfig, TrainConfig, WireConfig
 from gnncomm.learn.config import Setting
-from gnncomm.learn.parts import require_given
-from gnncomm.run import Trained, config_of, default_config, load, read_config, train, with_learner, with_method
+from gnncomm.learn.parts import NO_PARTS, Parts, require_given
+from gnncomm.run import (
+    Trained,
+    config_of,
+    default_config,
+    load,
+    loggers_of,
+    read_config,
+    train,
+    with_learner,
+    with_method,
+)
 from gnncomm.seeds import Seeds, train_seeds
 from gnncomm.store import safe_run_path
+from gnncomm.store.loggers import Loggers
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,8 @@ class TrainArgs:
     run: tyro.conf.OmitArgPrefixes[RunArgs] = field(default_factory=RunArgs)
     config: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
     """Configuration (JSON or YAML, whole or in part) that the other options change; or config.json of a run."""
+    begin: Annotated[str, tyro.conf.arg(name="from", metavar="RUN")] = ""
+    """Begin with the weights of a run, and with its settings, which the other options change."""
     out: Annotated[str, tyro.conf.arg(metavar="RUN")] = ""
     """Run directory; default runs/ENV-COMM-SEED."""
     resume: bool = False
@@ -88,8 +102,11 @@ class TrainArgs:
             )
         if self.resume and self.overwrite:
             raise ConfigError("Expected --resume or --overwrite, got both: continue the run, or replace it.")
-        if self.resume and self.config:
-            raise ConfigError("Expected --resume or --config, got both: a run that is resumed has its own.")
+        if self.resume and (self.config or self.begin):
+            other = "--config" if self.config else "--from"
+            raise ConfigError(f"Expected --resume or {other}, got both: a run that is resumed has its own.")
+        if self.seeds and self.begin:
+            raise ConfigError("Expected --seeds or --from, got both: begin each seed from the run by itself.")
         if self.episodes == 1:
             raise ConfigError("episodes must be 0, for no evaluation, or at least 2, for an interval, got 1.")
 
@@ -119,7 +136,8 @@ def run(words: list[str]) -> int:
         numbers = [config.run.seed + number for number in range(args.seeds)]
         begin = partial(train_seeds, config, numbers, out, episodes=args.episodes)
         return go_many(begin, out, config, max(1, args.threads), trust_env=True)  # the command was asked before
-    return go(config, out, args.episodes, resume=args.resume, overwrite=args.overwrite)
+    parts: Parts = {"weights": load(args.begin).policy} if args.begin else {}
+    return go(config, out, args.episodes, resume=args.resume, overwrite=args.overwrite, parts=parts)
 
 
 def go(
@@ -129,7 +147,7 @@ def go(
     *,
     resume: bool = False,
     overwrite: bool = False,
-    loggers: Sequence[str] = (),
+    parts: Parts = NO_PARTS,
 ) -> int:
     """Train into ``out``, then measure and draw; the exit code."""
     console = make_console()
@@ -144,7 +162,7 @@ def go(
                 observer=progress,
                 stop=stop,
                 notice=progress.say,
-                loggers=loggers,
+                **parts,
             )
         if stop():
             console.print(
@@ -195,6 +213,21 @@ def _look(out: str, episodes: int, seed: int, console: Console) -> None:
     drawn = _try_to_draw(trained, folder / "trajectories.png", seed)
     show(report, console)
     console.print(drawn, soft_wrap=True)
+    _conclude(trained, folder, report, console)
+
+
+def _conclude(trained: Trained, folder: Path, report: Report, console: Console) -> None:
+    """Tell the loggers of the run what was measured and drawn."""
+    measured = report.to_dict()
+    results = {name: value["mean"] for name, value in measured["trained"].items()}
+    figures = {"trajectories": folder / "trajectories.png"}
+    told = Loggers(loggers_of(trained.config, folder), lambda text: console.print(text, soft_wrap=True))
+    told.conclude(
+        trained.env_steps,
+        results | {"communication_gain": measured["communication_gain"]},
+        {name: path for name, path in figures.items() if path.is_file()},
+    )
+    told.close()
 
 
 def _try_to_draw(trained: Trained, figure: Path, seed: int) -> str:
@@ -222,15 +255,15 @@ def _parse(words: list[str]) -> TrainArgs:
     env, comm = first.env.id or EnvConfig.id, first.policy.comm
     resumed = first.resume and not asks
     out = first.out or run_name(env, comm, first.run.seed)
-    known = config_of(out) if resumed else read_config(first.config) if first.config else default_config(env)
-    require_given(known, {}, every=True)
+    known = _known(first, out if resumed else "", env)
+    require_given(known, {}, every=True, begun=resumed or bool(first.begin))
     if not resumed and env == known.env.id:
         known = known.replace(env_settings={**known.env.settings, **first.env.settings})
-    known, layer = with_method(known, {"comm": comm}, own=not (learner or first.config), begun=resumed)
+    known, layer = with_method(known, {"comm": comm}, own=not (learner or first.config or first.begin), begun=resumed)
     if learner:
         known = with_learner(known, learner)
     args = parse(TrainArgs, words, "gnncomm train", TrainArgs.of(known))
-    if (resumed or first.config) and not args.trust_env:
+    if (resumed or first.config or first.begin) and not args.trust_env:
         spoken = environments.named_code(env, first.env.settings) if first.env.id else frozenset[str]()
         environments.require_trust(args.env.id, args.env.settings, spoken)
     if args.env.id == known.env.id:  # what the command says is added
@@ -241,9 +274,16 @@ def _parse(words: list[str]) -> TrainArgs:
     return replace(args, out=out) if resumed or not layer else args
 
 
+def _known(first: TrainArgs, resumed: str, env: str) -> TrainConfig:
+    """What the other options change: the settings of the run or file that is named, or else the recipe."""
+    if resumed or (first.begin and not first.config):
+        return config_of(resumed or first.begin)
+    return read_config(first.config) if first.config else default_config(env)
+
+
 def _of_method(words: list[str]) -> LearnerConfig | None:
     """The learner whose settings are options because a method is trained by it."""
-    if "--comm" not in words[:-1] or "--config" in words or "--resume" in words:
+    if "--comm" not in words[:-1] or {"--config", "--resume", "--from"} & set(words):
         return None
     name = words[words.index("--comm") + 1]
     return LearnerConfig.of(methods.resolve(name).learner) if name in methods.names() else None
@@ -259,9 +299,11 @@ def _learner(words: list[str]) -> tuple[str, list[str]]:
 
 def _of_file(words: list[str]) -> LearnerConfig:
     """The learner whose settings are options because a file or a run names it."""
-    said = {name: words[words.index(name) + 1] for name in ("--config", "--out") if name in words[:-1]}
+    said = {name: words[words.index(name) + 1] for name in ("--config", "--from", "--out") if name in words[:-1]}
     if "--config" in said:
         return read_config(said["--config"]).learner
+    if "--from" in said:
+        return config_of(said["--from"]).learner
     return config_of(said["--out"]).learner if "--resume" in words and "--out" in said else PPOConfig()
 
 

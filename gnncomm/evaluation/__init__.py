@@ -3,6 +3,7 @@
 from gnncomm.evaluation.controls import DEFAULT_SEED, evaluate, muted
 from gnncomm.evaluation.play import Outcomes, play
 from gnncomm.evaluation.report import Arm, Report
+from gnncomm.evaluation.selection import Selection, Standing
 from gnncomm.evaluation.shuffle import Overheard, Partners, Shuffled
 from gnncomm.evaluation.statistics import (
     Difference,
@@ -24,7 +25,9 @@ __all__ = [
     "Overheard",
     "Partners",
     "Report",
+    "Selection",
     "Shuffled",
+    "Standing",
     "Traffic",
     "WireUse",
     "evaluate",

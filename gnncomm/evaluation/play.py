@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from gnncomm.learn.returns import paid, team_mean, team_share
 from gnncomm.policy import CommPolicy, Teams
 from gnncomm.shapes import Bool, Float, Int
 from gnncomm.types import TimeStep, VectorEnv
+
+Purpose = Literal["evaluate", "select"]
+"""Why episodes are played: each has seeds of its own, so a checkpoint is chosen on others than those reported."""
 
 Actor = Callable[[TimeStep, Tensor], Tensor]
 """Chooses ``[B, N]`` actions, told the time step and which counted episode each environment plays (-1: none)."""
@@ -57,8 +61,15 @@ def team(
     return act
 
 
-def play(env: VectorEnv, actor: Actor, episodes: int, seed: int, teams: Teams | None = None) -> Outcomes:
-    """Episodes 0 ... ``episodes - 1``; episode e is the first one of ``random.seeds("evaluate", seed, e)``.
+def play(
+    env: VectorEnv,
+    actor: Actor,
+    episodes: int,
+    seed: int,
+    teams: Teams | None = None,
+    purpose: Purpose = "evaluate",
+) -> Outcomes:
+    """Episodes 0 ... ``episodes - 1``; episode e is the first one of ``random.seeds(purpose, seed, e)``.
 
     They are played in waves of ``env.num_envs``, each to its end, so short ones are not favoured. An environment that
     is done before its wave goes on with another episode that is not counted.
@@ -66,7 +77,8 @@ def play(env: VectorEnv, actor: Actor, episodes: int, seed: int, teams: Teams | 
     Raises:
         EnvContractError: an episode runs beyond ``env.max_steps``.
     """
-    waves = [_wave(env, actor, start, episodes, seed, teams) for start in range(0, episodes, env.num_envs)]
+    starts = range(0, episodes, env.num_envs)
+    waves = [_wave(env, actor, start, episodes, (purpose, seed), teams) for start in starts]
     return Outcomes(
         torch.cat([wave.returns for wave in waves]),
         torch.cat([wave.length for wave in waves]),
@@ -75,10 +87,12 @@ def play(env: VectorEnv, actor: Actor, episodes: int, seed: int, teams: Teams | 
     )
 
 
-def _wave(env: VectorEnv, actor: Actor, start: int, episodes: int, seed: int, teams: Teams | None) -> Outcomes:
+def _wave(
+    env: VectorEnv, actor: Actor, start: int, episodes: int, key: tuple[Purpose, int], teams: Teams | None
+) -> Outcomes:
     """The episodes ``start``, ``start + 1``, ..., one in each environment; those beyond the last are not counted."""
     episode = torch.arange(start, start + env.num_envs, device=env.device)
-    first = env.reset(seed=random.seeds("evaluate", seed, episode))
+    first = env.reset(seed=random.seeds(*key, episode))
     running = episode < episodes
     count = int(running.sum())
     returns = torch.zeros(env.num_envs, dtype=torch.float64, device=env.device)

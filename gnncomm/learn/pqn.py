@@ -17,6 +17,7 @@ from gnncomm.learn.losses import (
     Targets,
     Term,
     choice_terms,
+    explained_variance,
     joined,
     masked_mean,
     normalised,
@@ -73,8 +74,8 @@ class PQN(ValueLearner[PQNConfig]):
         for _, chunk in self._minibatches(rollout, config.epochs, config.minibatches):
             mine = rollout.environments(chunk)
             now = self.policy.unroll(mine.timestep, mine.action, mine.state, mine.choice)
-            terms = self._losses(now, mine, reward[:, chunk], discount[:, chunk])
-            means.add({name: term.value for name, term in terms.items()})
+            terms, explained = self._losses(now, mine, reward[:, chunk], discount[:, chunk])
+            means.add({name: term.value for name, term in terms.items()} | {"explained_variance": explained})
             means.add({"q": masked_mean(now.value, mine.timestep.alive), "grad_norm": self._step(total(terms))})
         self._explore(rollout)
         return means.tensors() | {"epsilon": self.actions.epsilon}
@@ -85,15 +86,20 @@ class PQN(ValueLearner[PQNConfig]):
         after = torch.where(discount != 0, self._next_value(value, rollout), 0.0)
         return lambda_returns(reward, value, after, discount, rollout.done, self.config.gamma, self.config.lam)
 
-    def _losses(self, now: Evaluation, rollout: Rollout, reward: Tensor, discount: Tensor) -> dict[str, Term]:
+    def _losses(
+        self, now: Evaluation, rollout: Rollout, reward: Tensor, discount: Tensor
+    ) -> tuple[dict[str, Term], Tensor]:
+        """Terms, and how much of the targets the values foresaw."""
         alive, target = rollout.timestep.alive, self.targets(now, rollout, reward, discount)
         counts = self._counts(alive)
-        error = torch.where(counts, self._of_actions(now, rollout) - target, 0.0)
+        value = self._of_actions(now, rollout)
+        error = torch.where(counts, value - target, 0.0)
         own = {
             "q_loss": Term(masked_mean(error.square(), counts)),
             "wire_cost": Term(masked_mean(now.cost, alive)),
         }
-        return joined([own, self._choices(now, rollout, target), *(loss(now, rollout) for loss in self._others)])
+        terms = joined([own, self._choices(now, rollout, target), *(loss(now, rollout) for loss in self._others)])
+        return terms, explained_variance(value.detach(), target, counts)
 
     def _choices(self, now: Evaluation, rollout: Rollout, target: Tensor) -> dict[str, Term]:
         """Of what the scheduler samples; nothing where it samples nothing."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from gnncomm.errors import ConfigError, NonFiniteError
 from gnncomm.host import Pending, may_ask, pending, refuse
 from gnncomm.learn.returns import paid, team_mean
-from gnncomm.policy import CommPolicy, Decision, Play, PolicyState, team
+from gnncomm.policy import CommPolicy, Decision, Play, PolicyState, Talk, team
 from gnncomm.types import Batch, TimeStep, VectorEnv, joined, stack
 
 
@@ -153,26 +153,26 @@ class EpisodeTally:
 
     def __init__(self, running_return: Tensor, sums: Tensor | None = None) -> None:
         self.running_return = running_return
-        self.sums = torch.zeros(6, dtype=torch.float64, device=running_return.device) if sums is None else sums
-        """Of what ``flush`` gives, exact up to 2^53: episodes, returns, lengths, successes, bits, steps of agents."""
+        self.sums = torch.zeros(10, dtype=torch.float64, device=running_return.device) if sums is None else sums
+        """Of what ``flush`` gives, exact up to 2^53: episodes, returns, lengths, successes, and see ``_wire``."""
 
-    def add(self, now: TimeStep, bits: Tensor, after: TimeStep) -> None:
-        """Take in the step from ``now`` to ``after``, with ``bits [B, N]`` on the wire in between."""
+    def add(self, now: TimeStep, talk: Talk, after: TimeStep) -> None:
+        """Take in the step from ``now`` to ``after``, with what was said in between."""
         self.running_return = self.running_return + team_mean(after.reward, paid(now, after))
         done = after.done
-        spoken = torch.where(now.alive, bits, 0.0).double().sum(), now.alive.sum()
+        wire = _wire(now.alive, talk)
         if may_ask(done.device) and not bool(done.any()):
-            self.sums[4:] += torch.stack(spoken)
+            self.sums[4:] += wire
             return
         ended = torch.stack(
             [done, torch.where(done, self.running_return, 0.0), done * after.step, done & after.success]
         )
-        self.sums = self.sums + torch.cat([ended.double().sum(1), torch.stack(spoken)])
+        self.sums = self.sums + torch.cat([ended.double().sum(1), wire])
         self.running_return = torch.where(done, 0.0, self.running_return)
 
     def flush(self) -> dict[str, float]:
-        """Means over the episodes that ended since the last call, NaN if none; and of the bits over its steps."""
-        episodes, returned, length, successes, bits, agent_steps = self.sums.tolist()
+        """Means over the episodes that ended since the last call, NaN if none; of what was said over all steps."""
+        episodes, returned, length, successes, bits, agent_steps, edges, steps, spoken, rounds = self.sums.tolist()
         self.sums = torch.zeros_like(self.sums)
         count = episodes or float("nan")
         return {
@@ -181,7 +181,21 @@ class EpisodeTally:
             "length": length / count,
             "success": successes / count,
             "bits_per_agent_step": bits / max(agent_steps, 1),
+            "edges_per_step": edges / max(steps, 1),
+            "gates_open": spoken / max(rounds, 1),
         }
+
+
+def _wire(alive: Tensor, talk: Talk) -> Tensor:
+    """``[6]`` float64 of one step: bits, living agents, messages read, environments, agents that spoke in a round, and
+    how many times one could have."""
+    num_envs, living = len(alive), alive.sum()
+    graphs = [arrival.graph for arrivals in talk.arrivals for arrival in arrivals]
+    edges = [graph.in_degree.sum() * (num_envs // graph.num_graphs) for graph in graphs]
+    spoken = sum(((spoke & alive).sum() for spoke in talk.spoke), start=torch.zeros_like(living))
+    counts = [living, sum(edges, start=torch.zeros_like(living)), torch.full_like(living, num_envs), spoken]
+    bits = torch.where(alive, talk.bits, 0.0).double().sum()
+    return torch.stack([bits, *counts, living * len(talk.spoke)])
 
 
 @torch.no_grad()
@@ -224,7 +238,7 @@ def played(
     for now, decision, after in play.steps(length):
         if chunk and len(steps) % chunk == 0:
             starts.append(state)
-        tally.add(now, decision.talk.bits, after)
+        tally.add(now, decision.talk, after)
         steps.append(Step.of(now, decision, after))
         state = decision.state
         ends.append(Carry(after, state))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import gnncomm
 from gnncomm.cli import main
@@ -90,6 +91,20 @@ def test_train_eval_replay(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
         says(["replay", "tiny", "--figure", name, "--episode", f"{name}.npz", "--seed", "3"], capsys)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "a.png.npz").read_bytes() == (tmp_path / "b.png.npz").read_bytes()
+    for words in (["tiny", "--seed", "3", "--html", "a.html"], ["a.png.npz", "--html", "b.html"]):
+        assert says(["replay", *words], capsys) == f"page in {words[-1]}\n"
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes(), "kept is as good as played"
+    says(["replay", "tiny", "--html", "pair.html", "--against", "muted"], capsys)
+    says(["replay", "tiny", "--html", "twice.html", "--against", "tiny"], capsys)
+    pages = [(tmp_path / name).read_text("utf-8") for name in ("pair.html", "twice.html")]
+    assert ["<title>tiny | tiny, muted</title>" in page for page in pages] == [True, False]
+    says(["replay", "a.png.npz"], capsys)
+    assert (tmp_path / "a.png.png").is_file()
+
+    says(["replay", "tiny", "--view", "graph", "--video", "film.gif", "--fps", "4"], capsys)
+    assert (run / "graph.png").read_bytes().startswith(b"\x89PNG")
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.info["duration"] == 250
 
     before = {path.name: path.read_bytes() for path in (run / "checkpoints" / "step_64").iterdir()}
     again = ["train", "predator_prey", *TINY, "--episodes", "0", "--out", "runs/tiny", "--resume"]

@@ -20,6 +20,7 @@ from gnncomm.cli.output import Output
 from gnncomm.cli.parse import output_file
 from gnncomm.cli.plot import short_names
 from gnncomm.errors import ConfigError
+from gnncomm.recording import VIEWS
 from gnncomm.registry import make
 from gnncomm.store import RunDir
 
@@ -349,7 +350,7 @@ def test_a_figure_that_fails_loses_nothing_of_a_training(
         raise OSError(28, "No space left on device", "trajectories.png")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("gnncomm.cli.replay.trajectory_figure", fails)
+    monkeypatch.setitem(VIEWS, "paths", fails)
     words = ["train", "relay", "--num-envs", "4", "--rollout", "2", "--steps", "16", "--hidden", "8", "--out", "run"]
     assert main([*words, "--episodes", "4"]) == 0
     said = capsys.readouterr().out

@@ -83,12 +83,13 @@ def test_tally_counts_whole_episodes_across_rollouts(counter: tuple[Any, Any]) -
     first = tally.flush()
     said = (0 + 1 + 1000 + 1001 + 2000 + 2001) / 6
     whole = {"episodes": 1.0, "return": 0.5 + 1.5, "length": 2.0, "success": 0.0}
-    assert first == whole | {"bits_per_agent_step": said}
+    talk = {"edges_per_step": 1.0, "gates_open": 3 / 4}
+    assert first == whole | talk | {"bits_per_agent_step": said}
     collect(env, policy, carry, 1, 0, tally)
     second = tally.flush()
     said = (100 + 1002 + 2002) / 3
     whole = {"episodes": 1.0, "return": 1000.5 + 1001.5 + 1002.5, "length": 3.0, "success": 1.0}
-    assert second == whole | {"bits_per_agent_step": pytest.approx(said)}
+    assert second == whole | talk | {"bits_per_agent_step": pytest.approx(said)}
     assert tally.running_return.tolist() == [100.5, 0.0, 2000.5 + 2001.5 + 2002.5]
     nothing = tally.flush()
     assert nothing["episodes"] == 0

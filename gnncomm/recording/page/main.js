@@ -196,8 +196,8 @@ function showControls(player, rounds) {
   const { view } = player;
   by("#time").value = view.step;
   by("#time").setAttribute("aria-valuetext", `step ${view.step} of ${player.steps}`);
-  by("#now").value = `${view.step}`;
-  by("#of").textContent = `/ ${player.steps}`;
+  by("#now").value = counted(view.step);
+  by("#of").textContent = `/ ${counted(player.steps)}`;
   by("#speed").value = `${player.speed} / s`;
   by("#play").setAttribute("aria-label", player.playing ? "Pause" : "Play");
   by("#play").classList.toggle("playing", player.playing);

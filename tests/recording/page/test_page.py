@@ -118,7 +118,8 @@ def test_time_goes_by_slider_keys_and_strip(page: Open) -> None:
         browser.press(key)
         assert view(browser)["step"] == step, key
         seen.append(pixels(browser))
-    assert len({*seen}) == 5 and seen[0] == seen[3] and seen[4] == seen[5], "steps 0, 4, 3, 6 and 5 each look otherwise"
+    assert (seen[0], seen[4]) == (seen[3], seen[5])
+    assert len({*seen}) == 5, "steps 0, 4, 3, 6 and 5 each look otherwise"
     assert "Prey is done." in text(browser, ".words")
 
     box = browser.js(
@@ -305,7 +306,7 @@ def test_many_agents_and_steps(page: Open, steps: int, agents: int) -> None:
         " return (performance.now() - t) / 5; })()"
     )
     assert drawn < 500, f"{drawn:.0f} ms for a picture"
-    if agents == 500:
+    if steps * agents > 300_000:
         assert "heaviest of each step" in text(browser, ".missing")
     assert len(browser.picture()) > 10_000
 
