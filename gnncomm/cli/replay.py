@@ -38,7 +38,8 @@ class ReplayArgs(ElsewhereArgs):
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN|EPISODE")]
     """Run directory, or a file (.npz) that --episode kept."""
     figure: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
-    """PNG, PDF or SVG to draw into; RUN/trajectories.png if no file is asked for."""
+    """PNG, PDF or SVG to draw into; trajectories.png in RUN if no file is asked for, attention.png or graph.png there
+    for these views."""
     view: Literal["paths", "attention", "graph"] = "paths"
     """What to draw: where everyone went, who listened to whom, or the graph of who read whom."""
     html: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
@@ -80,12 +81,14 @@ class ReplayArgs(ElsewhereArgs):
         return path
 
     def files(self, figure: Path) -> dict[str, Path]:
-        """What is to be written, by option; ``figure`` where nothing is asked for.
+        """What is to be written, by option; ``figure`` where no file or another view is asked for.
 
         Raises:
             ConfigError: a name that no such file can have.
         """
-        asked = {name: getattr(self, name) for name in _OUTPUTS if getattr(self, name)} or {"figure": str(figure)}
+        asked = {name: getattr(self, name) for name in _OUTPUTS if getattr(self, name)}
+        if not asked or self.view != "paths":
+            asked.setdefault("figure", str(figure))
         suffixes = {"html": (".html", ".htm"), "episode": (".npz",), "video": (".mp4", ".gif")}
         return {
             name: output_file(file, *(figure_suffixes() if name == "figure" else suffixes[name]))

@@ -55,7 +55,7 @@ NAMES = [
     ([*TRAIN, "--out", "CON"], 73, "CON"),
     ([*TRAIN, "--out", "nowhere", "--resume"], 66, "There is no run"),
     (["eval", "nowhere"], 66, "There is no run"),
-    (["replay", "nowhere", "--fps", "0"], 66, "There is no run"),
+    (["replay", "nowhere", "--fps", "0"], 78, "--fps"),
     (["replay", "nowhere"], 66, "There is no run"),
     (["replay", "nowhere.npz"], 66, "There is no episode"),
     (["train", "relay", "--resume", "--overwrite"], 78, "got both"),

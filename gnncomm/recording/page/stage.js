@@ -24,7 +24,9 @@ class Stage {
     this.cell = Math.min((width - 2 * margin) / columns, (height - 2 * margin) / (rows + overhead));
     this.left = (width - this.cell * columns) / 2;
     this.top = (height - this.cell * rows) / 2;
-    this.radius = Math.max(2.2, Math.min(0.31 * this.cell, 21));
+    const { isGrid, agents } = this.recording; // without cells, as large as there is room for all
+    const room = isGrid ? 0.31 * this.cell : (0.16 * Math.min(width, height)) / Math.sqrt(agents + 20);
+    this.radius = Math.max(2.2, Math.min(room, 21));
     this.ratio = ratio;
     this.seats.clear();
     this.shade = null;
