@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 NAMES: dict[str, dict[str, str]] = {
@@ -36,10 +37,15 @@ NAMES: dict[str, dict[str, str]] = {
 """Module -> old name -> ``module:attribute`` of what it is called now."""
 
 
-def names(module: str) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a module with old names. Each is told once, and is an attribute from then on."""
+def names(module: str, home: Mapping[str, str] = MappingProxyType({})) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a module with old names. Each is told once, and is an attribute from then on.
+
+    ``home`` says of present names in which file of the package they are, where that is loaded at their first use.
+    """
 
     def found(name: str) -> Any:
+        if name in home:
+            return getattr(importlib.import_module(f"{module}.{home[name]}"), name)
         if name not in NAMES[module]:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         place, _, new = NAMES[module][name].partition(":")

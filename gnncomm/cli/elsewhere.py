@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from rich.console import Console
 
 from gnncomm.config import require_ranges
-from gnncomm.evaluation import DEFAULT_SEED
-from gnncomm.learn import MAX_SEED
-from gnncomm.learn.config import Setting
-from gnncomm.run import Trained, load
+from gnncomm.learn.config import DEFAULT_SEED, MAX_SEED, Setting
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gnncomm.run import Trained
 
 WIRE = ("topology", "scheduler", "codec", "channel")
 
@@ -60,6 +61,8 @@ class ElsewhereArgs:
 
     def load(self, console: Console) -> Trained:
         """The team, where these options put it; says on ``console`` what is not as in training."""
+        from gnncomm.run import load
+
         trained = load(self.run, trust_env=self.trust_env, checkpoint=self.checkpoint)
         changes = {name: value for name, value in self.overrides.items() if name != "checkpoint"}
         for line in trained.rejected:

@@ -49,6 +49,11 @@ def output_file(name: str, *suffixes: str) -> Path:
     return path
 
 
+def wants_help(words: list[str]) -> bool:
+    """Whether somebody asks what there is to say."""
+    return bool({"-h", "--help"} & set(words))
+
+
 def print_json(value: object) -> int:
     """To standard output; the exit code."""
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=True) + "\n")

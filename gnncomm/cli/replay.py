@@ -38,8 +38,7 @@ class ReplayArgs(ElsewhereArgs):
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN|EPISODE")]
     """Run directory, or a file (.npz) that --episode kept."""
     figure: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
-    """PNG, PDF or SVG to draw into; trajectories.png in RUN if no file is asked for, attention.png or graph.png there
-    for these views."""
+    """PNG, PDF or SVG to draw into; one named for the view, in RUN, if no other file, or a view, is asked for."""
     view: Literal["paths", "attention", "graph"] = "paths"
     """What to draw: where everyone went, who listened to whom, or the graph of who read whom."""
     html: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""

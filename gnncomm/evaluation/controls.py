@@ -12,6 +12,7 @@ from gnncomm.evaluation.report import ARMS, Arm, Report
 from gnncomm.evaluation.shuffle import Overheard, Partners, Shuffled
 from gnncomm.evaluation.statistics import paired_difference
 from gnncomm.evaluation.traffic import Traffic
+from gnncomm.learn.config import DEFAULT_SEED
 from gnncomm.learn.resources import memory_of, size_of
 from gnncomm.policy import CommPolicy
 from gnncomm.topology import Empty
@@ -21,8 +22,6 @@ _OUTCOME = 17
 """Bytes that an episode leaves: its return, its length and its success."""
 _AT_ONCE = 100
 """Environments side by side, where only one was given."""
-DEFAULT_SEED = 0
-"""Of evaluations, in Python and on the command line. Whatever the seeds, their episodes occur in no training."""
 
 
 def muted(policy: CommPolicy) -> CommPolicy:
@@ -85,6 +84,7 @@ def evaluate(
         without_partner=partners.without_partner,
         wire=traffic.use(),
         ceiling_kind=kind,
+        outcomes=played,
         **arms,
     )
 

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.learn.actor_critic import ActorCritic, ActorCriticConfig
+from gnncomm.learn.actor_critic import ActorCritic
 from gnncomm.learn.gradient import Means, Metrics
 from gnncomm.learn.losses import LossFunction, Targets, explained_variance, masked_mean, normalised, score_loss, total
 from gnncomm.learn.returns import left
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import ActorCriticConfig
 from gnncomm.policy import CommPolicy
 from gnncomm.policy.joint import JointCritic
 from gnncomm.types import TeamSpec

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means, Metrics
+from gnncomm.learn.gradient import GradientLearner, Means, Metrics
 from gnncomm.learn.learner import Experience, Groups
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.replay import Episodes, Replay
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import GradientConfig
 from gnncomm.policy import CommPolicy, Evaluation, PolicyState
 from gnncomm.types import TimeStep
 

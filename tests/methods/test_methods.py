@@ -15,7 +15,7 @@ from gnncomm.bench import bench_methods
 from gnncomm.bench.reference import released
 from gnncomm.cli import main
 from gnncomm.cli.list import run as list_choices
-from gnncomm.cli.train import _parse
+from gnncomm.cli.training import _parse
 from gnncomm.errors import ConfigError
 from gnncomm.learn import TrainConfig
 from gnncomm.learn.pqn import PQNConfig
