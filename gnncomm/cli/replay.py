@@ -20,13 +20,14 @@ from gnncomm.evaluation import muted
 from gnncomm.recording import VIEWS, Episode, compare_page, episode_video, figure_suffixes, record, replay_page
 from gnncomm.run import Trained
 from gnncomm.store import safe_run_path
+from gnncomm.store.files import EX_NOINPUT, with_exit_code
 
 MUTED = "muted"
-OUTPUTS = ("figure", "html", "episode", "video")
-DRAWN = (*OUTPUTS, "view", "fps")
-"""Options that say how an episode is shown, and so go with one that was kept."""
 _NAMES = {"paths": "trajectories.png", "attention": "attention.png", "graph": "graph.png"}
 """Of figures that are given none, in the directory of the run."""
+_OUTPUTS = ("figure", "html", "episode", "video")
+_DRAWING = (*_OUTPUTS, "run", "view", "fps")
+"""Options that a kept episode knows, too."""
 _FASTEST = 240
 
 
@@ -37,11 +38,11 @@ class ReplayArgs(ElsewhereArgs):
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN|EPISODE")]
     """Run directory, or a file (.npz) that --episode kept."""
     figure: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
-    """PNG, PDF or SVG to draw into; one named for the view, in RUN, if no other file is asked for."""
+    """PNG, PDF or SVG to draw into; one named for the view, in RUN, if no other file, or a view, is asked for."""
     view: Literal["paths", "attention", "graph"] = "paths"
     """What to draw: where everyone went, who listened to whom, or the graph of who read whom."""
     html: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
-    """Page to look at step by step in a browser, one file that needs no network."""
+    """Page to look at step by step in a browser: one file that needs no network."""
     against: Annotated[str, tyro.conf.arg(metavar="RUN|muted")] = ""
     """With --html: another team beside it on the same episode; "muted" is the same team without messages."""
     episode: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
@@ -55,26 +56,43 @@ class ReplayArgs(ElsewhereArgs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.against and not self.html:
-            raise ConfigError("against: expected --html FILE beside it, the page that shows both teams.")
         if not 0 < self.fps <= _FASTEST:
             raise ConfigError(f"Expected --fps from above 0 to {_FASTEST}, got {self.fps:g}.")
+        if self.against and not self.html:
+            raise ConfigError("against: expected --html FILE beside it, the page that shows both teams.")
 
     @property
     def kept(self) -> Path | None:
         """The file of a recorded episode, where ``run`` is one.
 
         Raises:
-            ConfigError: options that a recording would need.
+            ConfigError: no such file, or options that a recording would need.
         """
         path = Path(self.run)
         if path.suffix.lower() != ".npz" or path.is_dir():
             return None
         usual = ReplayArgs(self.run)
         named = [each.name for each in fields(self) if getattr(self, each.name) != getattr(usual, each.name)]
-        if spoken := [f"--{name.replace('_', '-')}" for name in named if name not in DRAWN]:
+        if spoken := [f"--{name.replace('_', '-')}" for name in named if name not in _DRAWING]:
             raise ConfigError(f"{path} is an episode as it was recorded: expected a RUN for {', '.join(spoken)}.")
+        if not path.exists():
+            raise with_exit_code(ConfigError(f"There is no episode {path}: expected a file of --episode."), EX_NOINPUT)
         return path
+
+    def files(self, figure: Path) -> dict[str, Path]:
+        """What is to be written, by option; ``figure`` where no file or another view is asked for.
+
+        Raises:
+            ConfigError: a name that no such file can have.
+        """
+        asked = {name: getattr(self, name) for name in _OUTPUTS if getattr(self, name)}
+        if not asked or self.view != "paths":
+            asked.setdefault("figure", str(figure))
+        suffixes = {"html": (".html", ".htm"), "episode": (".npz",), "video": (".mp4", ".gif")}
+        return {
+            name: output_file(file, *(figure_suffixes() if name == "figure" else suffixes[name]))
+            for name, file in asked.items()
+        }
 
 
 def run(words: list[str]) -> int:
@@ -82,50 +100,37 @@ def run(words: list[str]) -> int:
     console = make_console()
     if (kept := args.kept) is not None:
         episode = Episode.load(kept)
-        files = _files(args, kept.with_suffix(".png"))
-        _draw(args, files, episode, partial(replay_page, episode))
+        files = args.files(kept.with_suffix(".png"))
+        _write(args, files, episode, partial(replay_page, episode))
     else:
-        trained = _drawing(args.load(console)[0], args.pictures)
-        files = _files(args, safe_run_path(args.run, parents=True) / _NAMES[args.view])
+        trained, _ = args.load(console)
+        files = args.files(safe_run_path(args.run, parents=True) / _NAMES[args.view])
         rival = _rival(args, trained, console) if args.against else None
-        env, name = trained.make_env(1), Path(args.run).name
-        episode = record(trained.policy, env, args.seed, not args.sample, name)
+        name = Path(args.run).name
+        episode = _played(trained, args, name)
         page = partial(replay_page, episode)
         if rival is not None:
             other = f"{name}, muted" if args.against == MUTED else Path(args.against).name
-            second = record(rival.policy, rival.make_env(1), args.seed, not args.sample, other)
-            page = partial(compare_page, episode, second, titles=(name, other))
-        _draw(args, files, episode, page)
+            page = partial(compare_page, episode, _played(rival, args, other), titles=(name, other))
+        _write(args, files, episode, page)
     for what, file in files.items():
         console.print(f"{'page' if what == 'html' else what} in {file}", soft_wrap=True)
     return 0
 
 
 def draw(trained: Trained, figure: Path, seed: int) -> None:
-    """Record one episode and draw it into ``figure``; an environment of another library draws itself if it can."""
-    VIEWS["paths"](record(trained.policy, _drawing(trained, True).make_env(1), seed=seed), figure)
+    """Record one episode and draw it into ``figure``."""
+    VIEWS["paths"](_played(trained, ReplayArgs("", seed=seed), ""), figure)
 
 
-def _drawing(trained: Trained, pictures: bool) -> Trained:
-    """With ``pictures``, an environment of another library that draws itself."""
-    return trained.with_env(pictures=True) if pictures and environments.is_foreign(trained.config.env.id) else trained
+def _played(trained: Trained, args: ReplayArgs, title: str) -> Episode:
+    """One episode; an environment of another library draws itself if it can."""
+    if args.pictures and environments.is_foreign(trained.config.env.id):
+        trained = trained.with_env(pictures=True)
+    return record(trained.policy, trained.make_env(1), args.seed, not args.sample, title)
 
 
-def _files(args: ReplayArgs, figure: Path) -> dict[str, Path]:
-    """What is to be written, by option; ``figure`` where nothing is asked for.
-
-    Raises:
-        ConfigError: a name that no such file can have.
-    """
-    asked = {name: getattr(args, name) for name in OUTPUTS if getattr(args, name)} or {"figure": str(figure)}
-    suffixes = {"html": (".html", ".htm"), "episode": (".npz",), "video": (".mp4", ".gif")}
-    return {
-        name: output_file(file, *(figure_suffixes() if name == "figure" else suffixes[name]))
-        for name, file in asked.items()
-    }
-
-
-def _draw(args: ReplayArgs, files: dict[str, Path], episode: Episode, page: Callable[[Path], Path]) -> None:
+def _write(args: ReplayArgs, files: dict[str, Path], episode: Episode, page: Callable[[Path], Path]) -> None:
     write: dict[str, Callable[[Path], object]] = {
         "episode": episode.save,
         "figure": partial(VIEWS[args.view], episode),
@@ -141,6 +146,5 @@ def _rival(args: ReplayArgs, trained: Trained, console: Console) -> Trained:
     """The team of ``--against``, put into the environment of ``trained``: the same seed is the same episode there."""
     if args.against == MUTED:
         return replace(trained, policy=muted(trained.policy))
-    other, _ = replace(args, run=args.against).load(console)
-    env = trained.config.env
+    (other, _), env = replace(args, run=args.against).load(console), trained.config.env
     return replace(other, config=other.config.replace(**{"env.id": env.id, "env.settings": dict(env.settings)}))

@@ -91,6 +91,15 @@ def test_train_eval_replay(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
         says(["replay", "tiny", "--figure", name, "--episode", f"{name}.npz", "--seed", "3"], capsys)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "a.png.npz").read_bytes() == (tmp_path / "b.png.npz").read_bytes()
+    for words in (["tiny", "--seed", "3", "--html", "a.html"], ["a.png.npz", "--html", "b.html"]):
+        assert says(["replay", *words], capsys) == f"page in {words[-1]}\n"
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes(), "kept is as good as played"
+    says(["replay", "tiny", "--html", "pair.html", "--against", "muted"], capsys)
+    says(["replay", "tiny", "--html", "twice.html", "--against", "tiny"], capsys)
+    pages = [(tmp_path / name).read_text("utf-8") for name in ("pair.html", "twice.html")]
+    assert ["<title>tiny | tiny, muted</title>" in page for page in pages] == [True, False]
+    says(["replay", "a.png.npz"], capsys)
+    assert (tmp_path / "a.png.png").is_file()
 
     says(["replay", "tiny", "--view", "graph", "--video", "film.gif", "--fps", "4"], capsys)
     assert (run / "graph.png").read_bytes().startswith(b"\x89PNG")

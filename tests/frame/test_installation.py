@@ -76,6 +76,7 @@ def test_the_name_envs_stays_the_users(way: str, tmp_path: Path, fresh_environme
         assert place.python("-c", f"{MINE}; {THEIRS}", folder=folder) == "own\ngnncomm.envs.relay relay", name
         assert place.python("-c", f"{THEIRS}; {MINE}", folder=folder) == "gnncomm.envs.relay relay\nown", name
         place.gnncomm("train", "relay", *TINY, "--out", "run", folder=folder)
+        place.gnncomm("replay", "./run", "--html", "page.html", folder=folder)  # needs no matplotlib
 
     place.pip("--no-deps", "--no-index", str(wheel_of_another(tmp_path)))
     assert place.python("-c", f"{MINE}; {THEIRS}") == "installed\ngnncomm.envs.relay relay"

@@ -24,7 +24,9 @@ class Stage {
     this.cell = Math.min((width - 2 * margin) / columns, (height - 2 * margin) / (rows + overhead));
     this.left = (width - this.cell * columns) / 2;
     this.top = (height - this.cell * rows) / 2;
-    this.radius = Math.max(2.2, Math.min(0.31 * this.cell, 21));
+    const { isGrid, agents } = this.recording; // without cells, as large as there is room for all
+    const room = isGrid ? 0.31 * this.cell : (0.16 * Math.min(width, height)) / Math.sqrt(agents + 20);
+    this.radius = Math.max(2.2, Math.min(room, 21));
     this.ratio = ratio;
     this.seats.clear();
     this.shade = null;
@@ -136,7 +138,8 @@ class Stage {
   drawTrails(paint, colours, view, step) {
     const { recording } = this;
     const length = recording.agents <= 24 ? TRAIL : recording.agents <= 120 ? 6 : 3;
-    paint.lineCap = "round";
+    const onField = recording.has("field");
+    paint.lineCap = onField ? "butt" : "round";
     for (let agent = 0; agent < recording.agents; agent++) {
       const own = view.agent === agent;
       const first = own ? Math.max(0, step - 60) : Math.max(0, step - length);
@@ -153,7 +156,9 @@ class Stage {
         if (Math.hypot(end[0] - start[0], end[1] - start[1]) > 3.5 * this.cell) continue;
         const age = (state - first + 1) / (step - first + 1);
         const strength = own ? 0.85 : view.agent >= 0 ? 0.28 : 0.6;
-        paint.strokeStyle = mix(colours.stage, agentColour(agent), strength * age); // no alpha: joints would show
+        // Over a plain ground mixed colours, whose joints do not show.
+        paint.strokeStyle = onField ? agentColour(agent) : mix(colours.stage, agentColour(agent), strength * age);
+        paint.globalAlpha = onField ? strength * age : 1;
         paint.lineWidth = this.radius * (0.14 + 0.22 * age);
         paint.beginPath();
         paint.moveTo(...start);
@@ -161,6 +166,7 @@ class Stage {
         paint.stroke();
       }
     }
+    paint.globalAlpha = 1;
   }
 
   drawEntities(paint, colours, step) {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gnncomm.errors import ConfigError
 from gnncomm.recording.episode import Episode
 from gnncomm.recording.page.measures import measures
-from gnncomm.recording.page.numbers import Packed, packed, packed_places, packed_shades
+from gnncomm.recording.page.numbers import Packed, packed, packed_pictures, packed_places, packed_shades
 
 MAX_AGENTS = 2_000
 MAX_STEPS = 20_000
@@ -118,6 +118,8 @@ def _parts(episode: Episode, missing: list[str]) -> Iterator[tuple[str, dict[str
     yield "messages", _messages(episode, kept)
     if episode.lost is not None:
         yield "lost messages", _lost(episode, missing)
+    if episode.pictures is not None:
+        yield "pictures", {"pictures": packed_pictures(episode.pictures)}
     if episode.field is not None:
         yield "the background", {"field": packed_shades(episode.field)}
     for name in ("spoke", "bits", "values", "chances"):
