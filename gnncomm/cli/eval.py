@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import tyro
 
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class EvalArgs(ElsewhereArgs):
     """Measure a trained team, the same team muted and with shuffled messages, and the floor and ceiling policies."""
+
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "gnncomm eval runs/first --json first.json",
+        "gnncomm eval runs/first --checkpoint best --episodes 5000",
+        "gnncomm eval runs/first --num-agents 6 --channel loss:p=0.3",
+    )
 
     episodes: int = 1000
     """Episodes of each."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import tyro
 
@@ -20,6 +20,11 @@ from gnncomm.store import RunDir
 @dataclass(frozen=True)
 class PlotArgs:
     """Draw how trainings went, side by side."""
+
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "gnncomm plot runs/first runs/second --figure both.svg",
+        "gnncomm plot runs/first --metric bits_per_agent_step",
+    )
 
     runs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN ...")]
     """Run directories."""

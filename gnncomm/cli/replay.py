@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
@@ -19,6 +19,11 @@ from gnncomm.store import safe_run_path
 @dataclass(frozen=True)
 class ReplayArgs(ElsewhereArgs):
     """Record an episode of a trained team and draw its trajectories and messages."""
+
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "gnncomm replay runs/first",
+        "gnncomm replay runs/first --figure first.svg --video first.mp4 --seed 7",
+    )
 
     figure: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
     """PNG, PDF or SVG to draw into."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
@@ -26,7 +26,7 @@ class EnvArgs(EnvConfig):
     """The environments."""
 
     id: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")] = EnvConfig.id
-    """Environment, see ``gnncomm list``. Its own recommended settings become the defaults below."""
+    """Environment, see gnncomm list envs. Its own recommended settings become the defaults below."""
     settings: Annotated[Mapping[str, Setting], tyro.conf.arg(name="env-settings")] = field(default_factory=dict)
     """Settings of the environment that differ from its defaults."""
 
@@ -41,6 +41,15 @@ class RunArgs(RunConfig):
 @dataclass(frozen=True)
 class TrainArgs:
     """Train a team that talks, measure it beside its controls, and draw an episode."""
+
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "gnncomm train predator_prey --out runs/first",
+        "gnncomm train relay --comm tarmac --topology ring --channel loss:p=0.1",
+        "gnncomm train relay --env-settings num_agents 6 --learner.lr 5e-4 --seed 3",
+        "gnncomm train predator_prey --eval-every 100000 --stop-at success=0.98 --loggers tensorboard",
+        "gnncomm train --from runs/first --env-settings num_agents 5 --out runs/five",
+        "gnncomm train --config runs/first/config.json --out runs/again",
+    )
 
     env: tyro.conf.OmitArgPrefixes[EnvArgs] = field(default_factory=EnvArgs)
     policy: tyro.conf.OmitArgPrefixes[PolicyConfig] = field(default_factory=PolicyConfig)
