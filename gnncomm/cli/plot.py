@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -24,6 +24,11 @@ Curve = tuple[Floats, Floats]
 @dataclass(frozen=True)
 class PlotArgs:
     """Draw how trainings went, side by side. Runs of one configuration but for the seed are one curve with a band."""
+
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "gnncomm plot runs/first runs/second --figure both.svg",
+        "gnncomm plot runs/first --metric bits_per_agent_step",
+    )
 
     runs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN ...")]
     """Runs, or directories of many seeds."""

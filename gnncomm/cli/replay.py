@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 from rich.console import Console
@@ -34,6 +34,11 @@ _FASTEST = 240
 @dataclass(frozen=True)
 class ReplayArgs(ElsewhereArgs):
     """Record an episode of a trained team, or take one that was kept, and show where it went and what it said."""
+
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "gnncomm replay runs/first --html first.html --against muted",
+        "gnncomm replay runs/first --figure first.svg --video first.mp4 --seed 7",
+    )
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN|EPISODE")]
     """Run directory, or a file (.npz) that --episode kept."""
