@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train a team and show whether it uses its messages",
     "resume": "go on with a training that was stopped",
     "eval": "measure a trained team beside its controls",
+    "probe": "measure what messages say and what they change",
     "replay": "record an episode of a trained team and draw it",
     "plot": "draw learning curves of runs side by side",
     "bench": "measure the speed of training on this machine",

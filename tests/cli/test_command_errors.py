@@ -53,6 +53,8 @@ NAMES = [
     ([*TRAIN, "--out", "CON"], 73, "CON"),
     ([*TRAIN, "--out", "nowhere", "--resume"], 66, "There is no run"),
     (["eval", "nowhere"], 66, "There is no run"),
+    (["probe"], 2, "Run directory"),
+    (["probe", "somewhere", "--episodes", "29"], 78, "episodes must be"),
     (["replay", "nowhere", "--fps", "0"], 66, "There is no run"),
     (["replay", "nowhere"], 66, "There is no run"),
     (["train", "relay", "--resume", "--overwrite"], 78, "got both"),
