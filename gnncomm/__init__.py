@@ -74,6 +74,7 @@ _ROOMS = (
     "checks",
     "cli",
     "codec",
+    "compare",
     "config",
     "deploy",
     "deprecated",

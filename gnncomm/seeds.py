@@ -45,20 +45,21 @@ class Seeds:
     def folder(self, seed: int) -> Path:
         return self.path / f"seed_{seed}"
 
-    def measured(self) -> dict[int, dict[str, float]]:
-        """What the evaluation of each seed that has one says of the trained team: success, return, length, gain."""
-        found = {}
-        for seed in self.seeds:
-            file = self.folder(seed) / "eval.json"
-            if file.is_file() and seed not in self.failed:
-                report = json.loads(file.read_text(encoding="utf-8"))
-                values = {name: report["trained"][name]["mean"] for name in MEASURED}
-                found[seed] = values | {"communication_gain": report["communication_gain"]}
-        return found
+    def measured(self) -> dict[int, dict[str, Any]]:
+        """The evaluation (``eval.json``) of each seed that has one."""
+        files = {seed: self.folder(seed) / "eval.json" for seed in self.seeds if seed not in self.failed}
+        return {seed: json.loads(file.read_text(encoding="utf-8")) for seed, file in files.items() if file.is_file()}
 
-    def summary(self) -> dict[str, Any]:
-        """Each seed's numbers, and their mean with Student's 95 % interval over the seeds, where there are two."""
-        each = self.measured()
+    def summary(self, reports: Mapping[int, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+        """Each seed's numbers of the trained team, and their mean with Student's 95 % interval, where there are two.
+
+        Args:
+            reports: evaluations (``Report.to_dict``) by seed; None takes those that the runs keep.
+        """
+        each = {}
+        for seed, report in (self.measured() if reports is None else reports).items():
+            values = {name: report["trained"][name]["mean"] for name in MEASURED}
+            each[seed] = values | {"communication_gain": report["communication_gain"]}
         over: dict[str, Any] = {}
         for name in (*MEASURED, "communication_gain") if len(each) > 1 else ():
             interval = mean_interval(torch.tensor([values[name] for values in each.values()], dtype=torch.float64))
@@ -102,7 +103,7 @@ def train_seeds(
 
 def planned(out: str | Path) -> Seeds | None:
     """What was begun in ``out``; None where that is something else than many seeds."""
-    path = Path(out)
+    path = safe_run_path(out, parents=True)
     if not (path / PLAN).is_file():
         return None
     plan = read_data(path / PLAN)

@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -27,6 +29,7 @@ __all__ = [
     "Moment",
     "Named",
     "Observation",
+    "Pictured",
     "Rated",
     "Scene",
     "Shown",
@@ -290,6 +293,15 @@ class Named(Protocol):
 
     @property
     def action_names(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """An environment that draws itself."""
+
+    def picture(self) -> NDArray[np.uint8] | None:
+        """``[height, width, 3]`` of environment 0 now; None where it was not made so. All pictures have one size."""
+        ...
 
 
 @runtime_checkable

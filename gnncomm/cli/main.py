@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train a team and show whether it uses its messages",
     "resume": "go on with a training that was stopped",
     "eval": "measure a trained team beside its controls",
+    "compare": "compare methods over seeds, on the same episodes",
     "replay": "record an episode of a trained team and draw it",
     "plot": "draw learning curves of runs side by side",
     "bench": "measure the speed of training on this machine",

@@ -14,10 +14,10 @@ from rich.console import Console
 from gnncomm import environments, methods
 from gnncomm.cli import dry_run, faults
 from gnncomm.cli.console import make_console
-from gnncomm.cli.eval import measure, show
+from gnncomm.cli.measuring import measure, show, show_seeds
 from gnncomm.cli.parse import parse, print_json, wants_help
 from gnncomm.cli.progress import TrainingProgress, short
-from gnncomm.cli.replay import draw
+from gnncomm.cli.replaying import draw
 from gnncomm.cli.signals import StopSignal
 from gnncomm.cli.train import NAME, EnvArgs, TrainArgs, run_name
 from gnncomm.config import to_json
@@ -113,12 +113,7 @@ def go_many(begin: Callable[..., Seeds], out: str, config: TrainConfig, threads:
 
     with StopSignal() as stop:
         done = begin(threads=threads, trust_env=trust_env, stop=stop, observer=observer)
-    summary = done.summary()
-    for seed, values in summary["seeds"].items():
-        console.print(f"seed {seed}: " + ", ".join(f"{k} {v:.3f}" for k, v in values.items()), soft_wrap=True)
-    for name, value in summary["over_seeds"].items():
-        between = f"{value['low']:.3f} to {value['high']:.3f}"
-        console.print(f"{name}: {value['mean']:.3f}, 95 % over seeds {between}", soft_wrap=True)
+    show_seeds(done.summary(), console)
     if done.stopped:
         console.print(f"stopped; saved in {out}; continue with: gnncomm resume {out}", soft_wrap=True)
         return stop.exit_code
@@ -129,7 +124,7 @@ def go_many(begin: Callable[..., Seeds], out: str, config: TrainConfig, threads:
 def _look(out: str, episodes: int, seed: int, console: Console) -> None:
     """Measure and draw: both files are written before anything is shown, and a figure that fails loses nothing."""
     trained, folder = load(out, trust_env=True), safe_run_path(out)  # this very command trained in it
-    report = measure(trained, episodes, folder / "eval.json")
+    report = measure(trained, episodes, folder, console)
     drawn = _try_to_draw(trained, folder / "trajectories.png", seed)
     show(report, console)
     console.print(drawn, soft_wrap=True)

@@ -24,6 +24,11 @@ _AT_ONCE = 100
 """Environments side by side, where only one was given."""
 
 
+def muted(policy: CommPolicy) -> CommPolicy:
+    """The same weights on a wire without edges (``Empty``): no message arrives."""
+    return policy.with_wire(replace(policy.wire, topology=Empty()))
+
+
 @torch.no_grad()
 def evaluate(
     policy: CommPolicy, env: VectorEnv | Single, episodes: int = 1000, seed: int = DEFAULT_SEED, greedy: bool = True
@@ -53,14 +58,13 @@ def evaluate(
     _check(policy, env, episodes)
     wire, partners = policy.wire, Partners()
     trained = policy.with_wire(replace(wire, channel=Overheard(partners, wire.channel)))
-    muted = policy.with_wire(replace(wire, topology=Empty()))
     shuffled = policy.with_wire(replace(wire, channel=Shuffled(partners, wire.channel)))
     key, teams = None if greedy else seed, policy.teams
     traffic = Traffic(policy.comm)
     with evaluating(policy):
         played = {
             "trained": play(env, team(trained, env, key, traffic, partners), episodes, seed, teams),
-            "muted": play(env, team(muted, env, key), episodes, seed, teams),
+            "muted": play(env, team(muted(policy), env, key), episodes, seed, teams),
             "shuffled": play(env, team(shuffled, env, key, None, partners), episodes, seed, teams),
             "floor": play(env, lambda now, _: env.floor_action(now.key), episodes, seed, teams),
         }
@@ -80,6 +84,7 @@ def evaluate(
         without_partner=partners.without_partner,
         wire=traffic.use(),
         ceiling_kind=kind,
+        outcomes=played,
         **arms,
     )
 

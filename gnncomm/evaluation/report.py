@@ -77,6 +77,8 @@ class Report:
     ceiling_kind: str = "reference"
     """``"optimal"`` where no policy does better than the ceiling; else ``"reference"``: a trained team may beat it."""
     gains: Mapping[str, Difference] = field(default_factory=dict)
+    outcomes: Mapping[str, Outcomes] = field(default_factory=dict, repr=False, compare=False)
+    """How each of the episodes went, by the name of the policy; not in the JSON."""
 
     @property
     def arms(self) -> dict[str, Arm]:

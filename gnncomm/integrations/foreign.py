@@ -14,6 +14,7 @@ from gnncomm.integrations.sources import BreachError, SettingError, build, funct
 
 Array = np.ndarray[Any, Any]
 _LARGEST = float(np.finfo(np.float32).max)
+_SIDE = 512
 _WIDEST = 2**24
 """Numbers that all agents observe together, and actions that they can choose from."""
 
@@ -122,6 +123,23 @@ class Slot:
             record["alive"][self.row[name]] = record["discount"][self.row[name]] = True
         self._look(record, observations, self.live)
         self._locate(record, observations, self.live)
+
+    def picture(self) -> Array | None:
+        """``[height, width, 3]`` uint8 as the environment draws itself now, at most ``_SIDE`` points high and wide."""
+        if not self.task.pictures or getattr(self.env, "render_mode", None) != "rgb_array":
+            return None
+        drawn = np.asarray(self.env.render())
+        if drawn.dtype != np.uint8 or drawn.ndim != 3 or drawn.shape[2] != 3 or 0 in drawn.shape:
+            raise BreachError(
+                None, "render", f"expected uint8 [height, width, 3] of render_mode rgb_array, got {short(drawn)}"
+            )
+        block = -(-max(drawn.shape) // _SIDE)
+        height, width = (max(side // block, 1) for side in drawn.shape[:2])
+        cut = drawn[: height * block, : width * block]
+        if block == 1:
+            return cut
+        means: Array = cut.reshape(height, -1, width, cut.shape[1] // width, 3).mean((1, 3)).astype(np.uint8)
+        return means
 
     def step(self, actions: Array, records: Array, number: int) -> None:
         """Let the living act, each with its row of ``actions [N]`` or ``[N, A]``."""

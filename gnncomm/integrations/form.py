@@ -29,6 +29,7 @@ class Task:
     strict: bool
     newcomers: bool
     fresh: bool
+    pictures: bool = False  # made so that it draws itself, where it offers that
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode()

@@ -226,7 +226,8 @@ class CommPolicy(nn.Module):
         Raises:
             ShapeError, DtypeError: a tensor of ``timestep``, or ``state``, is of another batch; nothing is broadcast.
             NonFiniteError: a living agent observes, remembers or decides with NaN or infinity; names it, and the weight
-            that is not finite. ActionMaskError: a living agent has no allowed action.
+                that is not finite.
+            ActionMaskError: a living agent has no allowed action.
         """
         alive, state = timestep.alive, self._entered(timestep, state, key)
         x = self.encode(living_obs(timestep.obs, alive))

@@ -57,6 +57,7 @@ class Talk(Batch):
     round_bits: Tensor  # [B, N, K] that each agent put on the wire, control traffic of the scheduler included
     rows: tuple[Tensor, ...]  # [B, N, H] before each round
     scheduled: tuple[CommGraph, ...]  # the edges that the channel was given in each round
+    said: tuple[Tensor, ...]  # [B, N, M] as it enters the channel in each round
     symbols: tuple[Tensor, ...]  # [B, N, S] of what each agent says in each round; S = 0 where it is no symbols
     delivered: tuple[tuple[Arrival, ...], ...]  # what arrived in each round, also at those who do not listen
     arrivals: tuple[tuple[Arrival, ...], ...]  # what was read in each round
@@ -106,7 +107,7 @@ def talk(
     zero = h.new_zeros(h.shape[:-1])
     entropy, cost = zero, zero
     rows, arrivals, spoke, choices, log_probs, schedules, flights = [], [], [], [], [], [], []
-    bits, scheduled, symbols, delivered = [], [], [], []
+    bits, scheduled, said, symbols, delivered = [], [], [], [], []
     width, own = wire.scheduler.num_choices, state.schedule.shape[-1] - _remembered(wire)
     if not any(layer.reads_features for layer in comm.rounds):
         comm.rounds[0].check_read(reachable.attr)
@@ -135,6 +136,7 @@ def talk(
             choices.append(schedule.choice)
             log_probs.append(_add(zero, schedule.log_prob))
         scheduled.append(schedule.graph)
+        said.append(schedule.msg)
         symbols.append(zero.new_zeros(*zero.shape, 0).long() if coded.symbols is None else coded.symbols)
         delivered.append(delivery.arrivals)
         arrivals.append(arrived)
@@ -144,7 +146,7 @@ def talk(
     after = WireState(torch.stack(schedules, 2), torch.stack(flights, 2))
     chosen = torch.cat(choices, -1) if choices else zero.new_zeros(*zero.shape, 0).long()
     log_prob = torch.stack(log_probs, -1) if log_probs else zero.new_zeros(*zero.shape, 0)
-    seen = (rows, scheduled, symbols, delivered, arrivals, spoke)
+    seen = (rows, scheduled, said, symbols, delivered, arrivals, spoke)
     return Talk(h, after, chosen, log_prob, entropy, cost, torch.stack(bits, -1), *map(tuple, seen))
 
 

@@ -53,6 +53,7 @@ NAMES = [
     ([*TRAIN, "--out", "CON"], 73, "CON"),
     ([*TRAIN, "--out", "nowhere", "--resume"], 66, "There is no run"),
     (["eval", "nowhere"], 66, "There is no run"),
+    (["replay", "nowhere", "--fps", "0"], 66, "There is no run"),
     (["replay", "nowhere"], 66, "There is no run"),
     (["train", "relay", "--resume", "--overwrite"], 78, "got both"),
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import gnncomm
 from gnncomm.cli import main
@@ -90,6 +91,11 @@ def test_train_eval_replay(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
         says(["replay", "tiny", "--figure", name, "--episode", f"{name}.npz", "--seed", "3"], capsys)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "a.png.npz").read_bytes() == (tmp_path / "b.png.npz").read_bytes()
+
+    says(["replay", "tiny", "--view", "graph", "--video", "film.gif", "--fps", "4"], capsys)
+    assert (run / "graph.png").read_bytes().startswith(b"\x89PNG")
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.info["duration"] == 250
 
     before = {path.name: path.read_bytes() for path in (run / "checkpoints" / "step_64").iterdir()}
     again = ["train", "predator_prey", *TINY, "--episodes", "0", "--out", "runs/tiny", "--resume"]
@@ -180,7 +186,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(capsys: pytest.Captu
 
 
 def test_bench_measures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnncomm.cli.measuring.matmul_rate", lambda: 1e9)
+    monkeypatch.setattr("gnncomm.cli.benching.matmul_rate", lambda: 1e9)
     text = says(["bench", "train", "--env", "relay", "--repeats", "2"], capsys)
     rows = dict(line.strip("│ ").split("│") for line in text.splitlines() if line.count("│") == 3)
     numbers = {name.strip(): value.strip() for name, value in rows.items()}

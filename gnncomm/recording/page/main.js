@@ -38,7 +38,7 @@ function layOut(worlds, strip) {
   for (const { canvas, stage, place, recording } of worlds) {
     const width = canvas.parentElement.clientWidth;
     const shape = (recording.rows + (recording.rows === 1 ? 2 : 0)) / recording.columns;
-    const height = Math.round(Math.max(200, Math.min(tallest, width * shape + 28)));
+    const height = Math.round(Math.max(Math.min(200, width), Math.min(tallest, width * shape + 28)));
     stage.resize(width, height);
     place.style.setProperty("--stage-height", `${Math.max(height, wide ? 300 : 0)}px`);
   }
@@ -69,7 +69,8 @@ function tellMissing(recordings) {
   const words = { said: "what messages say", chances: "probabilities of actions", spoke: "gates", "lost:count": "lost messages" };
   for (const recording of recordings) {
     const dropped = recording.missing.join("; ");
-    const absent = unknown.filter((name) => !recording.has(name) && !dropped.includes(words[name] ?? name)).map((name) => words[name] ?? name);
+    const silent = !recording.messages.sender.length;
+    const absent = unknown.filter((name) => !recording.has(name) && !(name === "said" && silent) && !dropped.includes(words[name] ?? name)).map((name) => words[name] ?? name);
     const texts = [...recording.missing, ...(absent.length ? [`not in this recording: ${absent.join(", ")}`] : [])];
     if (!texts.length) continue;
     const title = recordings.length > 1 ? `${recording.title}: ` : "";
@@ -137,6 +138,11 @@ async function begin() {
     layOut(worlds, strip);
     show(true);
   };
+  const watchPixels = () => {
+    const same = matchMedia(`(resolution: ${devicePixelRatio}dppx)`);
+    same.addEventListener("change", () => (refresh(), watchPixels()), { once: true });
+  };
+  watchPixels();
   addEventListener("resize", refresh);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
   addEventListener("beforeprint", () => {
@@ -161,7 +167,7 @@ function shower(player, worlds, strip, rounds) {
     const { view } = player;
     for (const { inspector, words, recording, events } of worlds) {
       inspector.show(view);
-      const text = describe(recording, events, Math.min(view.step, recording.steps));
+      const text = plain(describe(recording, events, Math.min(view.step, recording.steps)));
       if (words.textContent !== text) words.textContent = text;
     }
   };

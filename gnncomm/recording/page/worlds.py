@@ -84,6 +84,7 @@ def _head(episode: Episode, title: str) -> dict[str, Any]:
         "attention": episode.attention,
         "actionNames": list(episode.action_names),
         "entities": list(episode.entities),
+        "marks": list(episode.marks),
         "rounds": _rounds(episode),
     }
 
@@ -110,6 +111,7 @@ def _parts(episode: Episode, missing: list[str]) -> Iterator[tuple[str, dict[str
         {f"entity:{number}": packed_places(places) for number, places in enumerate(episode.entities.values())}
         | {f"active:{number}": packed(active) for number, active in enumerate(episode.active.values())},
     )
+    yield "marks", {f"mark:{number}": packed(marks, steps=True) for number, marks in enumerate(episode.marks.values())}
     yield "actions", {"actions": packed(episode.actions)}
     yield "rewards", {"rewards": packed(episode.rewards)}
     kept = _heaviest(episode, missing)

@@ -1,0 +1,166 @@
+"""The documentation as a site: ``python -m sphinx -W docs build/site``.
+
+The pages stay Markdown that reads well where the code is hosted. What only a site needs is said here: which page stands
+where (``NAVIGATION``), and what becomes of links that leave the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from gnncomm import __version__  # noqa: E402
+
+project, author = "gnncomm", "The gnncomm authors"
+project_copyright = "The gnncomm authors, MIT licence"
+release = __version__
+
+NAVIGATION: dict[str, dict[str, list[str]]] = {
+    "index": {
+        "Start": ["tour", "ideas", "coming_from", "faq"],
+        "Guides": [
+            "extending",
+            "guides/lossy_channels",
+            "guides/large_teams",
+            "guides/own_losses",
+            "guides/reading_an_evaluation",
+            "guides/reproducing_a_run",
+            "multiagent",
+            "deploy",
+            "notebooks/what_do_they_say",
+            "notebooks/your_layer_your_task",
+            "examples",
+        ],
+        "Parts": ["layers", "topologies", "schedulers", "codecs", "channels", "policies", "names"],
+        "Catalogue": ["methods/index", "envs/index", "learners", "learners_values"],
+        "Results": ["results", "closed_forms", "speed"],
+        "Reference": ["command_line", "training", "evaluation", "store", "resume", "laws", "api"],
+        "Project": ["architecture", "contributing", "changelog"],
+    },
+    "methods/index": {"": ["*"]},
+    "envs/index": {"": ["own", "*"]},
+}
+"""Page -> heading in the side bar -> the pages below it, in order; ``*``: all others of its folder."""
+
+OUTSIDE = {"README.md": "tour.md", "CHANGELOG.md": "changelog.md"}
+"""Pages of the project outside this folder, and where the site shows what they say."""
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.napoleon"]
+source_suffix = {".rst": "restructuredtext", ".md": "markdown", ".ipynb": "markdown"}
+exclude_patterns = ["results/*", "bench/*"]
+templates_path = ["_templates"]
+myst_heading_anchors = 4
+myst_enable_extensions = ["colon_fence"]
+suppress_warnings = ["misc.highlighting_failure"]
+highlight_language = "none"
+
+html_theme = "furo"
+html_title = "gnncomm"
+html_static_path = ["_static"]
+html_css_files = ["gnncomm.css"]
+html_favicon = "_static/mark.svg"
+html_copy_source = False
+html_theme_options = {
+    "light_logo": "logo.svg",
+    "dark_logo": "logo_dark.svg",
+    "sidebar_hide_name": True,
+    "light_css_variables": {
+        "color-brand-primary": "#005a8d",
+        "color-brand-content": "#005a8d",
+        "color-brand-visited": "#5b4a8a",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#6db9ea",
+        "color-brand-content": "#6db9ea",
+        "color-brand-visited": "#b9a6e8",
+    },
+}
+pygments_style, pygments_dark_style = "friendly", "native"
+
+autosummary_generate = True
+autosummary_imported_members = True
+autosummary_ignore_module_all = False
+autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = False
+autodoc_typehints = "signature"
+autodoc_preserve_defaults = True
+autodoc_mock_imports = ["gymnasium", "pettingzoo"]
+autosummary_context = {
+    "packages": {f"gnncomm.{path.parent.name}" for path in (HERE.parent / "gnncomm").glob("*/__init__.py")}
+}
+nitpick_ignore_regex = [
+    ("py:.*", r"(torch|torch_geometric|numpy|networkx|rich|collections|abc|enum|typing|pathlib|jaxtyping)(\..*)?"),
+    ("py:.*", r"gnncomm\.\w+\.\w+\.\w+(\.\w+)?"),  # what an inner file keeps to itself
+    ("py:.*", r"(Path|Figure|DataclassInstance|Curve|Tensor|Module|nn\..*|np\..*|nx\..*|OptTensor|optimizers\..*)"),
+    (
+        "py:.*",
+        r"(dict|tuple)\[str|gnncomm\.\w+\.\w+T",
+    ),  # text of an annotation that is none by itself; variables of types
+]
+napoleon_numpy_docstring = False
+maximum_signature_line_length = 88
+
+
+def as_page(text: str) -> str:
+    """A notebook as Markdown: its cells one after the other."""
+    cells = json.loads(text)["cells"]
+    said = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
+    return "\n\n".join(f"```python\n{source}\n```" if kind == "code" else source for source, kind in said)
+
+
+def inside(text: str, name: str) -> str:
+    """The links of page ``name`` that lead to ``OUTSIDE``, led to pages of the site instead."""
+    here = posixpath.dirname(name)
+    for outer, page in OUTSIDE.items():
+        leaving = posixpath.relpath(f"../{outer}", here or ".")
+        target = posixpath.relpath(page, here or ".")
+        text = re.sub(rf"\]\({re.escape(leaving)}(?:#[\w-]+)?\)", f"]({target})", text)
+    return text
+
+
+def toctrees(name: str) -> str:
+    trees = []
+    for caption, pages in NAVIGATION.get(name, {}).items():
+        options = ["hidden", "glob", *([f"caption: {caption}"] if caption else [])]
+        below = [*(f":{option}:" if ":" not in option else ":" + option for option in options), "", *pages]
+        trees.append("\n".join(["```{toctree}", *below, "```"]))
+    return "\n\n".join(trees)
+
+
+def read(app: Any, name: str, source: list[str]) -> None:
+    if Path(app.env.doc2path(name)).suffix == ".ipynb":
+        source[0] = as_page(source[0])
+    source[0] = inside(source[0], name) + ("\n\n" + toctrees(name) if name in NAVIGATION else "")
+
+
+def plain(_app: Any, what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+    """Before and after napoleon, which takes what stands before a colon for a type where an attribute is described."""
+    if what in ("attribute", "data", "property"):
+        kept = PLAIN.setdefault(name, list(lines))
+        lines[:] = kept
+
+
+PLAIN: dict[str, list[str]] = {}
+
+
+def moved(app: Any, env: Any, node: Any, content: Any) -> Any:
+    """A link to ``gnncomm.room.file.Name`` leads to ``gnncomm.room.Name``, where it is public."""
+    parts = node.get("reftarget", "").split(".")
+    if node.get("refdomain") != "py" or parts[0] != "gnncomm" or len(parts) < 4:
+        return None
+    public = ".".join([*parts[:2], *parts[3:]])
+    return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, node["reftype"], public, node, content)
+
+
+def setup(app: Any) -> None:
+    for moment in (400, 600):
+        app.connect("autodoc-process-docstring", plain, priority=moment)
+    app.connect("missing-reference", moved)
+    app.connect("source-read", read)
