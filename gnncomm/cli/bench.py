@@ -105,6 +105,6 @@ class BenchArgs:
 
 def run(words: list[str]) -> int:
     args = parse(BenchArgs, words, "gnncomm bench")
-    from gnncomm.cli import measuring  # what measures needs torch, what shows options does not
+    from gnncomm.cli import benching  # what measures needs torch, what shows options does not
 
-    return measuring.run(args)
+    return benching.run(args)

@@ -100,7 +100,7 @@ def _follows(hint: Any, name: str, word: str) -> tuple[str, ...] | str:
     for one in inner:
         if get_origin(one) is Literal:
             return tuple(map(str, get_args(one)))
-    word = word.strip("[").split()[0].rstrip("]") if word else ""
+    word = word.strip("[").split()[0].rstrip("]").partition("|")[0] if word else ""
     if word in ("FILE", "RUN"):
         return FILES if word == "FILE" else RUNS
     return _names(word if word in {*NAMED, "KIND"} else name)

@@ -36,7 +36,7 @@ class ProbeArgs(ElsewhereArgs):
 def run(words: list[str]) -> int:
     args = parse(ProbeArgs, words, "gnncomm probe")
     console = make_console()
-    trained = args.load(console)
+    trained, _ = args.load(console)
     numbers = output_file(args.json) if args.json else None
     figure = output_file(args.figure, *figure_suffixes()) if args.figure else None
     report = probe(trained.policy, trained.evaluation_env(args.episodes), args.episodes, args.seed, not args.sample)

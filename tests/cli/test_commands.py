@@ -215,7 +215,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(capsys: pytest.Captu
 
 
 def test_bench_measures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnncomm.cli.measuring.matmul_rate", lambda: 1e9)
+    monkeypatch.setattr("gnncomm.cli.benching.matmul_rate", lambda: 1e9)
     text = says(["bench", "train", "--env", "relay", "--repeats", "2"], capsys)
     rows = dict(line.strip("│ ").split("│") for line in text.splitlines() if line.count("│") == 3)
     numbers = {name.strip(): value.strip() for name, value in rows.items()}

@@ -20,10 +20,6 @@ from gnncomm.cli.main import COMMANDS
 from gnncomm.cli.parse import parse
 from gnncomm.registry import KINDS, Description
 
-LOADS = {"replay", "plot"}
-"""Commands whose options are still read with what they do."""
-LIGHT = [command for command in COMMANDS if command not in LOADS]
-
 
 def args_of(command: str) -> Any:
     return getattr(importlib.import_module(f"gnncomm.cli.{command}"), f"{command.capitalize()}Args")
@@ -41,7 +37,7 @@ def fresh(code: str, **env: str) -> tuple[str, float]:
 def test_help_loads_no_torch() -> None:
     """All commands in one process: what one of them loaded would be there for the next, too."""
     calls = [[], ["--help"], ["help"], ["--version"], ["train", "relay", "--help"]]
-    calls += [words for command in LIGHT for words in ([command, "--help"], ["help", command])]
+    calls += [words for command in COMMANDS for words in ([command, "--help"], ["help", command])]
     code = "import io, sys, contextlib\nfrom gnncomm.cli import main\n" + "".join(
         f"with contextlib.redirect_stdout(io.StringIO()): main({words!r})\n"
         f"assert not {{'torch', 'numpy'}} & set(sys.modules), {words!r}\n"
