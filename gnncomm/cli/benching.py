@@ -42,6 +42,7 @@ from gnncomm.bench.reference import RECORDED
 from gnncomm.cli.bench import BenchArgs
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import output_file
+from gnncomm.evaluation.report import percent
 from gnncomm.learn import Training
 from gnncomm.methods import METHODS, resolve
 from gnncomm.run import default_config
@@ -136,7 +137,7 @@ def _methods(args: BenchArgs, console: Console) -> dict[str, Any]:
     for row in bench_methods(chosen, args.env, args.out, args.seeds, args.steps, trainings=args.trainings):
         rows.append(row)
         what = f"{row.method} by {row.learner}, seed {row.seed}"
-        console.print(f"{what}: {row.success['mean']:.1%} success, {row.length['mean']:.2f} steps")
+        console.print(f"{what}: {percent(row.success['mean'])} success, {row.length['mean']:.2f} steps")
     speed = bench_speed(chosen, args.env) if "common" in args.trainings else {}
     rows = [replace(row, steps_per_second=speed.get(row.method) if row.training == "common" else None) for row in rows]
     console.print(methods_table(rows, {method.name: method.title for method in chosen}))
