@@ -36,12 +36,12 @@ class ProbeArgs(ElsewhereArgs):
 def run(words: list[str]) -> int:
     args = parse(ProbeArgs, words, "gnncomm probe")
     console = make_console()
-    trained, _ = args.load(console)
+    trained, changes = args.load(console)
     numbers = output_file(args.json) if args.json else None
     figure = output_file(args.figure, *figure_suffixes()) if args.figure else None
     report = probe(trained.policy, trained.evaluation_env(args.episodes), args.episodes, args.seed, not args.sample)
     if numbers is not None:
-        write_json_atomic(numbers, report.to_dict() | ({"overrides": args.overrides} if args.overrides else {}))
+        write_json_atomic(numbers, report.to_dict() | ({"overrides": changes} if changes else {}))
     if figure is not None:
         probe_figure(report, figure)
     show(report, console)
