@@ -45,6 +45,7 @@ from gnncomm.bench.reference import RECORDED
 from gnncomm.cli.bench import BenchArgs
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import output_file
+from gnncomm.evaluation.report import percent
 from gnncomm.learn import Training
 from gnncomm.methods import METHODS, resolve
 from gnncomm.run import default_config
@@ -141,7 +142,7 @@ def _methods(args: BenchArgs, console: Console) -> dict[str, Any]:
     for row in bench_methods(*told, trainings=args.trainings, file=file):
         rows.append(row)
         what = f"{row.method} by {row.learner}, seed {row.seed}"
-        console.print(f"{what}: {row.success['mean']:.1%} success, {row.length['mean']:.2f} steps")
+        console.print(f"{what}: {percent(row.success['mean'])} success, {row.length['mean']:.2f} steps")
     if any(row.training == "common" and row.steps_per_second is None for row in rows):
         speed = bench_speed(chosen, args.env)
         rows = [replace(row, steps_per_second=speed[row.method]) if row.training == "common" else row for row in rows]
