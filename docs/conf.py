@@ -32,6 +32,8 @@ NAVIGATION: dict[str, dict[str, list[str]]] = {
             "guides/large_teams",
             "guides/own_losses",
             "guides/reading_an_evaluation",
+            "compare",
+            "probe",
             "guides/reproducing_a_run",
             "multiagent",
             "deploy",
