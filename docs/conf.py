@@ -32,6 +32,7 @@ NAVIGATION: dict[str, dict[str, list[str]]] = {
             "guides/own_losses",
             "guides/reading_an_evaluation",
             "guides/reproducing_a_run",
+            "replay",
             "multiagent",
             "deploy",
             "notebooks/what_do_they_say",
