@@ -145,7 +145,7 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
     id = "routing"
     settings_class = RoutingSettings
     settings: RoutingSettings
-    moves: ClassVar[tuple[str, ...]] = ("stay", *(f"link {port + 1}" for port in range(_PORTS)))
+    names_of_actions: ClassVar[tuple[str, ...]] = ("stay", *(f"link {port + 1}" for port in range(_PORTS)))
     renews: ClassVar[bool] = True
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "dgn-20-20-v0": {"features": "dgn", "arrival": "start", "deliveries": 300, "max_steps": 300},

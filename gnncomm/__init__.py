@@ -90,6 +90,7 @@ _ROOMS = (
     "methods",
     "multiagent",
     "policy",
+    "probe",
     "random",
     "recipes",
     "recording",
