@@ -6,6 +6,7 @@ where (``NAVIGATION``), and what becomes of links that leave the folder.
 
 from __future__ import annotations
 
+import inspect
 import json
 import posixpath
 import re
@@ -62,7 +63,7 @@ myst_enable_extensions = ["colon_fence"]
 suppress_warnings = ["misc.highlighting_failure"]
 highlight_language = "none"
 
-html_theme = "furo"
+html_theme, html_math_renderer = "furo", "mathml"
 html_title = "gnncomm"
 html_static_path = ["_static"]
 html_css_files = ["gnncomm.css"]
@@ -142,10 +143,11 @@ def read(app: Any, name: str, source: list[str]) -> None:
 
 
 def plain(_app: Any, what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
-    """Before and after napoleon, which takes what stands before a colon for a type where an attribute is described."""
+    """Before and after napoleon, which takes what stands before a colon for a type where an attribute is described;
+    and a letter with a full stop ("N.") is no list."""
     if what in ("attribute", "data", "property"):
-        kept = PLAIN.setdefault(name, list(lines))
-        lines[:] = kept
+        lines[:] = PLAIN.setdefault(name, list(lines))
+    lines[:] = [re.sub(r"^(\s*\w+: )([A-Z]\.)", r"\1\\\2", line) for line in lines]
 
 
 PLAIN: dict[str, list[str]] = {}
@@ -160,7 +162,43 @@ def moved(app: Any, env: Any, node: Any, content: Any) -> Any:
     return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, node["reftype"], public, node, content)
 
 
+SAID_OTHERWISE = {
+    r"\\(?:big|Big)[lr]?(?![a-z])": "",
+    r"\\dots": r"\\ldots",
+    r"\\iff": r"\\Leftrightarrow",
+    r"\\mathrel\{\+\}": "+",
+}
+"""Commands of LaTeX that docutils does not know, and what stands in for them."""
+
+
+def mathml(text: str, block: bool) -> str:
+    """A formula as the browser draws it, without a script from elsewhere."""
+    from docutils.utils.math.latex2mathml import tex2mathml
+
+    for other, known in SAID_OTHERWISE.items():
+        text = re.sub(other, known, text)
+    return str(tex2mathml(text, as_block=block))
+
+
+def formula(writer: Any, node: Any) -> None:
+    from docutils import nodes
+
+    writer.body.append(mathml(node.astext(), isinstance(node, nodes.math_block)))
+    raise nodes.SkipNode
+
+
+def constructor(_app: Any, what: str, _name: str, obj: Any, *_: Any) -> tuple[str, str] | None:
+    """What a class takes by ``__init__``, where its ``__new__`` takes anything (to remember it)."""
+    from sphinx.util.inspect import signature, stringify_signature
+
+    if what != "class" or not (inspect.isfunction(obj.__new__) and inspect.isfunction(obj.__init__)):
+        return None
+    return stringify_signature(signature(obj.__init__, bound_method=True), show_return_annotation=False), ""
+
+
 def setup(app: Any) -> None:
+    app.add_html_math_renderer("mathml", (formula, None), (formula, None))
+    app.connect("autodoc-process-signature", constructor)
     for moment in (400, 600):
         app.connect("autodoc-process-docstring", plain, priority=moment)
     app.connect("missing-reference", moved)

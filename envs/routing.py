@@ -169,6 +169,11 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
         seed = None if self.network is None else torch.tensor([self.network], device=self.device)
         self._net = None if seed is None else self._build(self._places(seed))
 
+    @property
+    def judged(self) -> bool:
+        """Whether there is a success: without ``deliveries`` an episode ends by time only."""
+        return self.deliveries is not None
+
     def _places(self, key: Tensor) -> Tensor:
         axis = torch.arange(2, device=self.device)
         return random.uniform(random.stream(key, "network")[:, None, None], self._routers[:, None], axis)

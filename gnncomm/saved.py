@@ -7,7 +7,6 @@ and environments that show what was seen last. Sizes are compared before memory 
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from gnncomm.errors import CheckpointMismatchError, ConfigError, DeviceError, GnnCommError
 from gnncomm.evaluation import Standing
+from gnncomm.graph.given import copied
 from gnncomm.learn.build import assemble
 from gnncomm.learn.config import TrainConfig, folded
 from gnncomm.learn.naming import names_within
@@ -227,7 +227,7 @@ def _sizes(checkpoint: Checkpoint) -> TeamSpec:
 
 def _blank(config: TrainConfig, sizes: TeamSpec, checkpoint: Checkpoint, parts: Parts) -> CommPolicy:
     """Such a policy without memory for its tensors; those of ``parts`` are there already, and stay as they are."""
-    copies: Parts = {name: copy.deepcopy(part) for name, part in parts.items() if name in OF_THE_POLICY}  # type: ignore[assignment]  # as above
+    copies: Parts = {name: copied("Loading a run", part) for name, part in parts.items() if name in OF_THE_POLICY}  # type: ignore[assignment]  # as above
     try:
         with torch.device("meta"):
             return assemble(config.replace(device="meta"), sizes, copies)

@@ -26,6 +26,7 @@ __all__ = [
     "Group",
     "Grouped",
     "Held",
+    "Judging",
     "Moment",
     "Named",
     "Observation",
@@ -373,6 +374,16 @@ class Rated(Protocol):
     @property
     def ceiling_kind(self) -> str:
         """``"optimal"``: no policy has a higher expected return; ``"reference"``: a good player that may be beaten."""
+        ...
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """An environment that says whether ``success`` has a meaning; in others it always has one."""
+
+    @property
+    def judged(self) -> bool | Tensor:
+        """False: it knows no success. ``[B]`` bool: where the last step told whether there was one."""
         ...
 
 

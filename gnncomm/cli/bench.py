@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -17,10 +17,16 @@ from gnncomm.learn.config import MAX_SEED, MAX_STEPS
 class BenchArgs:
     """Measure speed, in one run on this machine."""
 
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "gnncomm bench train --env relay --repeats 10",
+        "gnncomm bench layers --settings full-10 ring-50 --json layers.json",
+        "gnncomm bench methods --env relay --methods ic3net tarmac2",
+    )
+
     what: tyro.conf.Positional[Literal["train", "envs", "layers", "gpu", "parity", "methods"]] = "train"
     """What to measure: training, environments, layers against stock PyG, all of these on a GPU, recorded networks, or
     methods."""
-    env: str = "predator_prey"
+    env: Annotated[str, tyro.conf.arg(metavar="ENV")] = "predator_prey"
     """train, methods: environment, with its recommended settings."""
     settings: tuple[str, ...] = ()
     """layers: which graphs; none takes all of them, and the cost of an agent in growing teams."""
@@ -60,7 +66,7 @@ class BenchArgs:
     """methods: where the runs lie; one that is complete is not trained again."""
     golden: str = ""
     """parity: folder of numbers that were recorded from released codes; empty for those that come with the package."""
-    json: str = ""
+    json: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
     """envs, layers, parity, methods: also write the numbers to this file."""
 
     def __post_init__(self) -> None:
@@ -99,6 +105,6 @@ class BenchArgs:
 
 def run(words: list[str]) -> int:
     args = parse(BenchArgs, words, "gnncomm bench")
-    from gnncomm.cli import measuring  # what measures needs torch, what shows options does not
+    from gnncomm.cli import benching  # what measures needs torch, what shows options does not
 
-    return measuring.run(args)
+    return benching.run(args)

@@ -36,6 +36,6 @@ class EvalArgs(ElsewhereArgs):
 
 def run(words: list[str]) -> int:
     args = parse(EvalArgs, words, "gnncomm eval")
-    from gnncomm.cli import measuring  # what measures needs torch, what shows options does not
+    from gnncomm.cli import evaluating  # what measures needs torch, what shows options does not
 
-    return measuring.run(args)
+    return evaluating.run(args)

@@ -1,121 +1,175 @@
-"""What ``gnncomm eval`` does once its options are read: measure, keep, show."""
+"""What ``gnncomm bench`` does once its options are read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
+import json
+import statistics
+import time
+from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
+import torch
 from rich.console import Console
+from rich.table import Table
 
+from gnncomm.bench import (
+    CASES,
+    KINDS,
+    NO_COMM,
+    SETTINGS,
+    bench_envs,
+    bench_gpu,
+    bench_layers,
+    bench_methods,
+    bench_parity,
+    bench_peers,
+    bench_scaling,
+    bench_speed,
+    bench_trainers,
+    count_flops,
+    envs_table,
+    gpu_table,
+    layers_table,
+    matmul_rate,
+    methods_table,
+    parity_table,
+    peers_table,
+    scaling_table,
+    trainers_table,
+)
+from gnncomm.bench.reference import RECORDED
+from gnncomm.cli.bench import BenchArgs
 from gnncomm.cli.console import make_console
-from gnncomm.cli.eval import EvalArgs
 from gnncomm.cli.parse import output_file
-from gnncomm.compare import keep
-from gnncomm.compare.outcomes import FILE
-from gnncomm.errors import ConfigError, UnsafePathError
-from gnncomm.evaluation import DEFAULT_SEED, Report, evaluate
-from gnncomm.run import Trained
-from gnncomm.seeds import SUMMARY, Seeds, planned
-from gnncomm.store import safe_run_path, write_json_atomic
+from gnncomm.evaluation.report import percent
+from gnncomm.learn import Training
+from gnncomm.methods import METHODS, resolve
+from gnncomm.run import default_config
 
 
-def run(args: EvalArgs) -> int:
-    """Measure as ``args`` say; the exit code."""
-    console, many = make_console(), planned(args.run)
-    if many is not None:
-        return _all_seeds(args, many, console)
-    report, target = _measured(args, console), args.json
-    show(report, console)
-    if target:
-        console.print(f"numbers in {target}", soft_wrap=True)
-    return 0
-
-
-def _measured(args: EvalArgs, console: Console) -> Report:
-    """One run: measured, kept, and not yet shown."""
-    trained = args.load(console)
-    target = output_file(args.json) if args.json else None
-    outcomes = output_file(args.outcomes, ".npz") if args.outcomes else None
-    report = _evaluated(trained, args.episodes, args.seed, not args.sample)
-    if target is not None:
-        write_json_atomic(target, told(report, args.overrides))
-    if outcomes is not None:
-        keep(report, outcomes, trained.config.env.settings, trained.env_steps)
-    elif not args.overrides:
-        _keep_in_run(report, trained, safe_run_path(args.run, parents=True), console)
-    return report
-
-
-def _all_seeds(args: EvalArgs, many: Seeds, console: Console) -> int:
-    """Every seed on the same episodes, and what they come to."""
-    if args.outcomes:
-        raise ConfigError("outcomes: expected one run for this file, got many seeds, each of which keeps its own.")
-    target, reports = output_file(args.json) if args.json else None, {}
-    for seed in many.seeds:
-        if not (many.folder(seed) / "config.json").is_file():
-            console.print(f"seed {seed} was not begun", soft_wrap=True)
-            continue
-        reports[seed] = _measured(replace(args, run=str(many.folder(seed)), json=""), console)
-    summary = many.summary({seed: report.to_dict() for seed, report in reports.items()})
-    if target is not None:
-        write_json_atomic(target, summary | {"reports": {str(s): told(r, args.overrides) for s, r in reports.items()}})
-    if not args.overrides:
-        write_json_atomic(many.path / SUMMARY, summary)
-    show_seeds(summary, console)
-    if target is not None:
-        console.print(f"numbers in {target}", soft_wrap=True)
-    return 0
-
-
-def measure(trained: Trained, episodes: int, folder: Path, console: Console) -> Report:
-    """Evaluate a run and keep its numbers and episodes in it, before anything is shown."""
-    report = _evaluated(trained, episodes, DEFAULT_SEED, True)
-    _keep_in_run(report, trained, folder, console, may_fail=False)
-    return report
-
-
-def _evaluated(trained: Trained, episodes: int, seed: int, greedy: bool) -> Report:
-    return evaluate(trained.policy, trained.evaluation_env(episodes), episodes=episodes, seed=seed, greedy=greedy)
-
-
-def _keep_in_run(report: Report, trained: Trained, folder: Path, console: Console, *, may_fail: bool = True) -> None:
-    """``eval.json`` and ``eval.npz``: the last evaluation of a team as it was trained."""
-    try:
-        write_json_atomic(folder / "eval.json", report.to_dict())
-        keep(report, folder / FILE, trained.config.env.settings, trained.env_steps)
-    except (OSError, UnsafePathError) as error:
-        if not may_fail:
-            raise
-        console.print(f"not kept in {folder}: {getattr(error, 'strerror', None) or error}", soft_wrap=True)
-
-
-def told(report: Report, overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON form, with what was not as in training."""
-    return report.to_dict() | ({"overrides": dict(overrides)} if overrides else {})
-
-
-def show_seeds(summary: Mapping[str, Any], console: Console) -> None:
-    """A line for each seed, and for each number over seeds."""
-    for seed, values in summary["seeds"].items():
-        console.print(f"seed {seed}: " + ", ".join(f"{k} {v:.3f}" for k, v in values.items()), soft_wrap=True)
-    for name, value in summary["over_seeds"].items():
-        between = f"{value['low']:.3f} to {value['high']:.3f}"
-        console.print(f"{name}: {value['mean']:.3f}, 95 % over seeds {between}", soft_wrap=True)
-
-
-def show(report: Report, console: Console) -> None:
-    """The table, or a line for each policy where it does not fit, and the remarks."""
-    table = report.table()
-    table.caption = None
-    if console.width >= (table.min_width or 0):
-        console.print(table)
+def run(args: BenchArgs) -> int:
+    """Measure what ``args`` say; the exit code."""
+    file = output_file(args.json) if args.json else None
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    console = make_console(file_width=160)
+    if args.what == "train" and args.peers:
+        result = _trainers(args, console)
+    elif args.what == "train":
+        console.print(bench_train(args.env, args.repeats))
+        return 0
     else:
-        console.print(report.title(), soft_wrap=True)
-        for name, arm in report.arms.items():
-            returns = ", ".join(f"{of} {one.mean:+.3f}" for of, one in (arm.teams or {"return": arm.returns}).items())
-            numbers = f"{arm.success.mean:.1%} success, {arm.length.mean:.2f} steps, {returns}"
-            console.print(f"{report.label(name)}: {numbers}", soft_wrap=True)
-    for remark in report.remarks():
-        console.print(remark, soft_wrap=True)
+        others = {"envs": _envs, "layers": _layers, "gpu": _gpu, "parity": _parity, "methods": _methods}
+        result = others[args.what](args, console)
+    if file is not None:
+        file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def _trainers(args: BenchArgs, console: Console) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    rows = []
+    for row in bench_trainers(args.peers_python, args.agents, min(args.repeats, 5), args.comms, args.precisions):
+        rows.append(row)
+        console.print(f"{row.agents} agents, {row.comm}, {row.precision}: {row.ratio:.1f}x")
+    console.print(trainers_table(rows))
+    return {"torch": torch.__version__, "trainers": [asdict(row) | {"ratio": row.ratio} for row in rows]}
+
+
+def _envs(args: BenchArgs, console: Console) -> dict[str, Any]:
+    chosen = [case for case in CASES if not args.envs or case.id in args.envs]
+    rows = []
+    for row in bench_envs(chosen, compile=args.compile, device=args.device):
+        rows.append(row)
+        console.print(f"{row.id}: {row.eager:,.0f} steps/s")
+    console.print(envs_table(rows))
+    peers = list(bench_peers()) if args.peers else []
+    if args.peers:
+        console.print(peers_table(peers))
+    return {
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "device": args.device,
+        "envs": [asdict(row) for row in rows],
+        "peers": [asdict(row) for row in peers],
+    }
+
+
+def _layers(args: BenchArgs, console: Console) -> dict[str, Any]:
+    chosen = [setting for setting in SETTINGS if not args.settings or setting.name in args.settings]
+    rows = list(bench_layers(chosen, args.repeats))
+    for kind in KINDS:
+        console.print(layers_table(rows, kind))
+    scale = [] if args.settings else list(bench_scaling(max(1, args.repeats // 4)))
+    if scale:
+        console.print(scaling_table(scale))
+    return {
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "repeats": args.repeats,
+        "matmul_gflops": matmul_rate() / 1e9,
+        "layers": [asdict(row) for row in rows],
+        "scaling": [asdict(row) for row in scale],
+    }
+
+
+def _gpu(args: BenchArgs, console: Console) -> dict[str, Any]:
+    device = "cuda" if args.device == "cpu" and args.small == 1 else args.device
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu"
+    rows = []
+    for row in bench_gpu(device, args.seconds, args.small):
+        rows.append(row)
+        console.print(f"{row.what} {row.name} {row.form}: {row.value:,.3f} {row.note}", soft_wrap=True)
+    console.print(gpu_table(rows))
+    return {"torch": torch.__version__, "device": name, "rows": [asdict(row) for row in rows]}
+
+
+def _parity(args: BenchArgs, console: Console) -> dict[str, Any]:
+    rows = list(bench_parity(args.golden or RECORDED))
+    console.print(parity_table(rows))
+    return {"torch": torch.__version__, "parity": [asdict(row) for row in rows]}
+
+
+def _methods(args: BenchArgs, console: Console) -> dict[str, Any]:
+    chosen = [resolve(name) for name in args.methods] or [*METHODS.values(), NO_COMM]
+    rows = []
+    for row in bench_methods(chosen, args.env, args.out, args.seeds, args.steps, trainings=args.trainings):
+        rows.append(row)
+        what = f"{row.method} by {row.learner}, seed {row.seed}"
+        console.print(f"{what}: {percent(row.success['mean'])} success, {row.length['mean']:.2f} steps")
+    speed = bench_speed(chosen, args.env) if "common" in args.trainings else {}
+    rows = [replace(row, steps_per_second=speed.get(row.method) if row.training == "common" else None) for row in rows]
+    console.print(methods_table(rows, {method.name: method.title for method in chosen}))
+    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "methods": [asdict(row) for row in rows]}
+
+
+def bench_train(env: str, repeats: int) -> Table:
+    """Medians over ``repeats`` updates after two to warm up."""
+    training = Training.of(default_config(env, steps=10**9))
+    collects, updates = [], []
+    flops = 0
+    for number in range(repeats + 2):
+        start = time.perf_counter()
+        rollout = training.collect()
+        middle = time.perf_counter()
+        if number == 0:
+            flops = count_flops(partial(training.learner.update, rollout))
+            continue
+        training.learner.update(rollout)
+        collects.append(middle - start)
+        updates.append(time.perf_counter() - middle)
+    collect_time, update_time = statistics.median(collects[1:]), statistics.median(updates[1:])
+    steps = training.steps_per_update
+    rate = matmul_rate()
+    table = Table(title=f"training on {env}, {torch.get_num_threads()} threads", show_header=False)
+    for name, value in {
+        "environment steps per second, training": f"{steps / (collect_time + update_time):,.0f}",
+        "environment steps per second, collecting only": f"{steps / collect_time:,.0f}",
+        "matrix products of an update": f"{flops / 1e9:.2f} GFLOP",
+        "rate of the update": f"{flops / update_time / 1e9:.1f} GFLOP/s",
+        "rate of a 1024 x 1024 product": f"{rate / 1e9:.1f} GFLOP/s",
+        "share": f"{flops / update_time / rate:.1%}",
+    }.items():
+        table.add_row(name, value)
+    return table

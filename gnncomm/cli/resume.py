@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import tyro
 
@@ -18,6 +18,8 @@ from gnncomm.learn.config import MAX_STEPS
 @dataclass(frozen=True)
 class ResumeArgs:
     """Continue a run from its newest good checkpoint, as it was begun, bit for bit as if it had never stopped."""
+
+    EXAMPLES: ClassVar[tuple[str, ...]] = ("gnncomm resume runs/first", "gnncomm resume runs/first --steps 3000000")
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory."""

@@ -14,10 +14,10 @@ from rich.console import Console
 from gnncomm import environments, methods
 from gnncomm.cli import dry_run, faults
 from gnncomm.cli.console import make_console
-from gnncomm.cli.measuring import measure, show, show_seeds
+from gnncomm.cli.evaluating import measure, show, show_seeds
 from gnncomm.cli.parse import parse, print_json, wants_help
 from gnncomm.cli.progress import TrainingProgress, short
-from gnncomm.cli.replay import draw
+from gnncomm.cli.replaying import draw
 from gnncomm.cli.signals import StopSignal
 from gnncomm.cli.train import NAME, EnvArgs, TrainArgs, run_name
 from gnncomm.config import to_json

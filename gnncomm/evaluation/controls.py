@@ -72,7 +72,8 @@ def evaluate(
             played["ceiling"] = play(env, lambda *_: env.ceiling_action(), episodes, seed, teams)
     ours, theirs = played["trained"], played["shuffled"]
     gain = paired_difference(ours.returns, theirs.returns)
-    arms = {name: Arm.of(outcomes) for name, outcomes in played.items()}
+    judged = any(outcomes.judged for outcomes in played.values())
+    arms = {name: Arm.of(outcomes, judged) for name, outcomes in played.items()}
     kind = env.ceiling_kind if isinstance(env, Rated) else "reference"
     return Report(
         env=env.id,

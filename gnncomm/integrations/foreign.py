@@ -171,7 +171,8 @@ class Slot:
         self._locate(record, observations, seen)
         if self.live:
             self._part(record, before, observations, [name for name in left if name in observations])
-        record["success"] = bool(acted) and all(self._success(infos, name) for name in acted)
+        told = [self._success(infos, name) for name in acted]
+        record["success"], record["judged"] = bool(told) and all(told), any(one is not None for one in told)
 
     def _part(self, record: Any, before: Any, observations: Mapping[str, Any], left: list[str]) -> None:
         """Keep the last observation of those who were truncated while others go on; a function of the user's gives
@@ -252,9 +253,10 @@ class Slot:
         return number
 
     @staticmethod
-    def _success(infos: Mapping[str, Any], name: str) -> bool:
-        success = infos.get(name, {}).get("success", False)
-        return isinstance(success, bool | np.bool_) and bool(success)
+    def _success(infos: Mapping[str, Any], name: str) -> bool | None:
+        """None: the environment does not say."""
+        success = infos.get(name, {}).get("success")
+        return bool(success) if isinstance(success, bool | np.bool_) else None
 
     def _look(self, record: Any, observations: Mapping[str, Any], seen: Iterable[str]) -> None:
         """Flatten and pad what the agents in ``seen`` observe."""

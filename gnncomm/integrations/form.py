@@ -82,6 +82,7 @@ class Form:
             ("terminated", "?"),
             ("truncated", "?"),
             ("success", "?"),
+            ("judged", "?"),
         ]
         if self.offers_mask:
             fields.append(("mask", "?", (count, self.num_actions)))

@@ -281,6 +281,11 @@ class ForeignEnv:
         )
         return found if self.device.type == "cpu" else found.map(lambda x: x.to(self.device))
 
+    @property
+    def judged(self) -> Tensor:
+        """``[B]`` bool: where the last step said of an agent whether it succeeded."""
+        return self._read("judged").to(self.device)
+
     def floor_action(self, key: Int[Tensor, " B"]) -> Tensor:
         """Uniformly random among the allowed actions, a function of ``key [B]`` and the current step."""
         if key.shape != (self.num_envs,) or key.dtype != torch.int64:

@@ -20,7 +20,7 @@ MAX_SEED, MAX_STEPS = 2**62, 2**53
 DEFAULT_SEED = 0
 """Of evaluations, in Python and on the command line. Whatever the seeds, their episodes occur in no training."""
 
-Setting = bool | int | float | str
+Setting = bool | int | float | str | None
 
 VERSION = 2
 """Of what settings mean, raised when the same ones give another training. 2: environments, which in 1 had the seeds

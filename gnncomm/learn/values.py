@@ -111,9 +111,9 @@ class ValueLearner(GradientLearner[V]):
 
     def _explore(self, rollout: Rollout) -> None:
         """How often the next rollout explores."""
-        config, (length, num_envs) = self.config, rollout.done.shape
-        share = min((self.updates + 1) * length * num_envs / config.epsilon_steps, 1.0)
-        self.actions.epsilon.fill_(config.epsilon + (config.epsilon_end - config.epsilon) * share)
+        config, played = self.config, torch.as_tensor(self.number, dtype=torch.float64) + 1
+        share = (played * rollout.done.numel() / config.epsilon_steps).clamp(max=1.0)
+        self.actions.epsilon.copy_(config.epsilon + (config.epsilon_end - config.epsilon) * share)
 
     def _earned(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Reward and discount ``[T, B, N]`` of what the values are of.

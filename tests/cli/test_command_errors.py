@@ -56,6 +56,8 @@ NAMES = [
     ([*TRAIN, "--out", "nowhere", "--resume"], 66, "There is no run"),
     (["eval", "nowhere"], 66, "There is no run"),
     (["replay", "nowhere", "--fps", "0"], 78, "--fps"),
+    (["probe"], 2, "Run directory"),
+    (["probe", "somewhere", "--episodes", "29"], 78, "episodes must be"),
     (["replay", "nowhere"], 66, "There is no run"),
     (["replay", "nowhere.npz"], 66, "There is no episode"),
     (["train", "relay", "--resume", "--overwrite"], 78, "got both"),

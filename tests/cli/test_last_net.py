@@ -305,7 +305,7 @@ def test_runs_of_one_last_name_are_two_curves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: list[dict[str, Any]] = []
-    monkeypatch.setattr("gnncomm.cli.plot.learning_curves", lambda curves, *_, **__: seen.append(curves))
+    monkeypatch.setattr("gnncomm.cli.plotting.learning_curves", lambda curves, *_, **__: seen.append(curves))
     for number, name in enumerate(("one/seed0", "two/seed0", "two/seed1")):
         with RunDir.create(tmp_path / name, {"env": "relay"}) as store:
             store.log({"env_steps": 10, "success": number / 10})

@@ -124,8 +124,9 @@ def _room(episode: Episode, step: int, place: style.Places, points: float, cell:
     """``[N, N]``: between whom there is room for an arrow: not in one cell, nor with discs that nearly touch."""
     cells = style.cells_at(episode, step)
     same = (cells[:, None] == cells[None]).all(-1)
-    far: NDArray[np.bool_] = np.linalg.norm(place[:, None] - place[None], axis=-1) * cell >= 1.45 * points
-    return far & ~same
+    far = np.linalg.norm(place[:, None] - place[None], axis=-1) * cell >= 1.45 * points
+    room: NDArray[np.bool_] = far & ~same
+    return room
 
 
 def _arrow(place: style.Places, sender: int, receiver: int, number: int, points: float) -> FancyArrowPatch:

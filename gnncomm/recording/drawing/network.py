@@ -81,16 +81,16 @@ def _draw_round(ax: Axes, graph: nx.DiGraph, title: str) -> None:
             ax=ax,
             width=[(0.4 + 3.6 * data["weight"] / top) * thin for *_, data in edges],
             edge_color=style.colour(agent),
-            alpha=[0.15 + 0.75 * data["share"] for *_, data in edges],  # type: ignore[arg-type]  # a list is allowed
+            alpha=[0.15 + 0.75 * data["share"] for *_, data in edges],
             arrowsize=11 * max(thin, 0.4),
-            node_size=sizes.tolist(),  # type: ignore[arg-type]  # a list is allowed
+            node_size=sizes.tolist(),
             connectionstyle="arc3,rad=0.14",
         )
     nx.draw_networkx_nodes(
         graph,
         place,
         ax=ax,
-        node_size=sizes.tolist(),  # type: ignore[arg-type]  # a list is allowed
+        node_size=sizes.tolist(),
         node_color=[style.colour(agent) for agent in range(count)],
         edgecolors="white",
         linewidths=1.2,
