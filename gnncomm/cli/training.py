@@ -49,9 +49,10 @@ def run(words: list[str]) -> int:
         return print_json(to_json(config))
     if args.threads:
         torch.set_num_threads(args.threads)
-    if args.dry_run:
-        return dry_run.run(config, make_console())
     out = args.out or run_name(config.env.id, config.policy.comm, config.run.seed)
+    if args.dry_run:
+        loggers_of(config, out)  # they are asked nothing; a name that nobody has is refused
+        return dry_run.run(config, make_console())
     if args.seeds:
         numbers = [config.run.seed + number for number in range(args.seeds)]
         begin = partial(train_seeds, config, numbers, out, episodes=args.episodes)
