@@ -101,6 +101,7 @@ _ROOMS = (
     "seeds",
     "shapes",
     "store",
+    "sweep",
     "testing",
     "topology",
     "types",

@@ -17,6 +17,7 @@ COMMANDS = {
     "resume": "go on with a training that was stopped",
     "eval": "measure a trained team beside its controls",
     "compare": "compare methods over seeds, on the same episodes",
+    "sweep": "search for settings, by many trainings",
     "replay": "record an episode of a trained team and draw it",
     "plot": "draw learning curves of runs side by side",
     "bench": "measure the speed of training on this machine",

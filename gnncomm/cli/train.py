@@ -123,7 +123,7 @@ class TrainArgs:
 
 
 def run(words: list[str]) -> int:
-    args = _parse(deprecated.learner_options(words))
+    args = arguments(deprecated.learner_options(words))
     config = args.tree
     if args.print_config:
         return print_json(to_json(config))
@@ -236,7 +236,7 @@ def _try_to_draw(trained: Trained, figure: Path, seed: int) -> str:
     return f"figure in {figure}"
 
 
-def _parse(words: list[str]) -> TrainArgs:
+def arguments(words: list[str]) -> TrainArgs:
     """Twice: environment, method and file first, then everything, with what these recommend or say as default.
 
     A method stands for its parts, and unless a learner or a file is named, for the training of its paper: what is kept
