@@ -68,6 +68,9 @@ def test_links_that_leave_the_folder_are_led_to_pages_of_the_site(conf: dict[str
     assert conf["inside"]("[a](../CHANGELOG.md#x) [b](../README.md) [c](laws.md)", "laws") == (
         "[a](changelog.md) [b](tour.md) [c](laws.md)"
     )
+    assert (
+        conf["inside"]("[laws.md](laws.md#x), [envs/own.md](envs/own.md)", "index") == "[](laws.md#x), [](envs/own.md)"
+    )
     assert conf["inside"]("[a](../../CHANGELOG.md)", "envs/index") == "[a](../changelog.md)"
 
 
