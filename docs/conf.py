@@ -35,6 +35,7 @@ NAVIGATION: dict[str, dict[str, list[str]]] = {
             "compare",
             "probe",
             "guides/reproducing_a_run",
+            "replay",
             "multiagent",
             "deploy",
             "notebooks/what_do_they_say",
