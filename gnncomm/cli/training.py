@@ -43,7 +43,7 @@ from gnncomm.store.loggers import Loggers
 
 def run(words: list[str]) -> int:
     """Train as ``words`` say; the exit code."""
-    args = _parse(words)
+    args = arguments(words)
     config = args.tree
     if args.print_config:
         return print_json(to_json(config))
@@ -157,7 +157,7 @@ def _try_to_draw(trained: Trained, figure: Path, seed: int) -> str:
     return f"figure in {figure}"
 
 
-def _parse(words: list[str]) -> TrainArgs:
+def arguments(words: list[str]) -> TrainArgs:
     """Twice: environment, method and file first, then everything, with what these recommend or say as default.
 
     A method stands for its parts, and unless a learner or a file is named, for the training of its paper: what is kept
