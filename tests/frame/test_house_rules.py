@@ -18,6 +18,7 @@ OPTIONAL = {
     "PIL",
     "imageio_ffmpeg",
     "yaml",
+    "optuna",
     "tensorboard",
     "wandb",
     "mlflow",
