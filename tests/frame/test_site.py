@@ -8,6 +8,7 @@ import re
 import runpy
 import shutil
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -68,6 +69,9 @@ def test_links_that_leave_the_folder_are_led_to_pages_of_the_site(conf: dict[str
     assert conf["inside"]("[a](../CHANGELOG.md#x) [b](../README.md) [c](laws.md)", "laws") == (
         "[a](changelog.md) [b](tour.md) [c](laws.md)"
     )
+    assert (
+        conf["inside"]("[laws.md](laws.md#x), [envs/own.md](envs/own.md)", "index") == "[](laws.md#x), [](envs/own.md)"
+    )
     assert conf["inside"]("[a](../../CHANGELOG.md)", "envs/index") == "[a](../changelog.md)"
 
 
@@ -107,6 +111,18 @@ def test_the_animation_is_small_whole_and_without_a_script() -> None:
         "all met after 9 steps",
         "not met after 20 steps",
     ]
+
+
+def test_the_animation_shows_every_message_and_every_move() -> None:
+    draw = runpy.run_path(str(DOCS / "animation.py"))["draw"]
+    env = gnncomm.envs.make("predator_prey", num_envs=1, max_steps=5)
+    policy = gnncomm.CommPolicy(env.obs_dim, env.num_actions, gnncomm.layers.MeanComm(8, 8))
+    episode = gnncomm.record(policy, env, seed=1, greedy=False)
+    drawn = ElementTree.fromstring(draw([("one", episode)]))
+    kinds = Counter(element.get("class") for element in drawn.iter())
+    assert kinds["said"] == len(episode.messages) == 6 * episode.length
+    assert kinds["way"] >= (episode.agents[1:] != episode.agents[:-1]).any(-1).sum()  # more where a cell is shared
+    assert kinds["number"] == 3
 
 
 def test_the_citation_is_of_this_version() -> None:
@@ -169,8 +185,9 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path, fresh_environment: 
     place.pip("-c", str(ROOT / "constraints.txt"), *PROJECT["optional-dependencies"]["docs"])
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("gnncomm", "envs", "examples", "README.md", "CHANGELOG.md"):
+    for name in ("gnncomm", "envs", "examples"):
         (source / name).symlink_to(ROOT / name)
+    shutil.copy(ROOT / "CHANGELOG.md", source)
     shutil.copytree(
         DOCS, source / "docs", ignore=shutil.ignore_patterns("api", "__pycache__")
     )  # the reference is written there
