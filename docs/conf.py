@@ -32,7 +32,10 @@ NAVIGATION: dict[str, dict[str, list[str]]] = {
             "guides/large_teams",
             "guides/own_losses",
             "guides/reading_an_evaluation",
+            "compare",
+            "probe",
             "guides/reproducing_a_run",
+            "replay",
             "multiagent",
             "deploy",
             "notebooks/what_do_they_say",
@@ -40,13 +43,14 @@ NAVIGATION: dict[str, dict[str, list[str]]] = {
             "examples",
         ],
         "Parts": ["layers", "topologies", "schedulers", "codecs", "channels", "policies", "names"],
-        "Catalogue": ["methods/index", "envs/index", "learners", "learners_values"],
+        "Catalogue": ["methods/index", "envs/index", "learners/index"],
         "Results": ["results", "closed_forms", "speed"],
         "Reference": ["command_line", "training", "evaluation", "store", "resume", "laws", "api"],
         "Project": ["architecture", "contributing", "changelog"],
     },
     "methods/index": {"": ["*"]},
     "envs/index": {"": ["own", "*"]},
+    "learners/index": {"": ["ppo", "a2c", "reinforce", "coma", "maddpg", "values", "pqn", "replay"]},
 }
 """Page -> heading in the side bar -> the pages below it, in order; ``*``: all others of its folder."""
 

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any, Literal
 
+import torch
 from rich.table import Table
 
 from gnncomm.bench.measure import interleaved
+from gnncomm.config.data import decode_fields
+from gnncomm.errors import ConfigError
 from gnncomm.evaluation import Report, evaluate
 from gnncomm.evaluation.report import percent
 from gnncomm.learn import TrainConfig, Training
 from gnncomm.methods import Method
 from gnncomm.run import default_config, load, train, with_learner
-from gnncomm.store import safe_run_path
+from gnncomm.saved import fingerprint
+from gnncomm.store import read_json, safe_run_path, write_json_atomic
 
 TASKS: dict[str, dict[str, Any]] = {
     "relay": {"env_settings": {"steps": 4}, "steps": 200_000, "rollout": 8},
@@ -60,8 +64,17 @@ class MethodRow:
     beta: float
     """Share of the budget, see ``gnncomm.evaluation.traffic.Traffic``."""
     parameters: int
+    episodes: int
+    """Of the evaluation."""
+    settings: str
+    """SHA-256 of those of the training, without its length."""
     steps_per_second: float | None = None
     """Of training, see ``bench_speed``."""
+
+    @property
+    def cell(self) -> tuple[str, str, int]:
+        """Its place in a table."""
+        return self.method, self.training, self.seed
 
 
 def config_of(method: Method, env: str, seed: int, steps: int = 0, training: HowTrained = "common") -> TrainConfig:
@@ -83,20 +96,73 @@ def bench_methods(
     steps: int = 0,
     episodes: int = 1000,
     trainings: Sequence[HowTrained] = ("common",),
+    file: Path | None = None,
 ) -> Iterable[MethodRow]:
     """Train each into ``out/ENV-METHOD-SEED`` (its own training: ``ENV-METHOD-own-SEED``) and evaluate it there.
 
-    What was trained before is not trained again, and what was begun is continued.
+    What was trained before is not trained again, and what was begun is continued. ``file`` is written after each row;
+    what it holds is not measured again, and rows of other methods and seeds stay in it.
+
+    Raises:
+        ConfigError: ``file`` holds something else, or rows that were measured with other settings; before any training.
     """
-    for seed, method, training in product(seeds, methods, trainings):
-        config = config_of(method, env, seed, steps, training)
+    cells = list(product(seeds, methods, trainings))
+    configs = [config_of(method, env, seed, steps, training) for seed, method, training in cells]
+    held = {row.cell: row for row in (read_rows(file) if file is not None and file.exists() else ())}
+    for row in held.values():
+        _require_same(row, file, {"env": env, "episodes": episodes})
+    for (seed, method, training), config in zip(cells, configs, strict=True):
+        if (known := held.get((method.name, training, seed))) is not None:
+            _require_same(known, file, {"settings": fingerprint(config), "env_steps": _env_steps(config)})
+    for (seed, method, training), config in zip(cells, configs, strict=True):
+        if (known := held.get((method.name, training, seed))) is not None:
+            yield known
+            continue
         name = "-".join([env.replace("/", "-"), method.name, *(["own"] if training == "own" else []), str(seed)])
         folder = safe_run_path(Path(out) / name)
         train(config, folder, resume=folder.exists())
         trained = load(folder)
         report = evaluate(trained.policy, trained.evaluation_env(episodes), episodes=episodes)
         parameters = sum(parameter.numel() for parameter in trained.policy.parameters())
-        yield _row(method, training, config, trained.env_steps, report, parameters)
+        row = _row(method, training, config, trained.env_steps, report, parameters)
+        held[row.cell] = row
+        if file is not None:
+            write_json_atomic(file, rows_as_data(held.values()))
+        yield row
+
+
+def rows_as_data(rows: Iterable[MethodRow]) -> dict[str, Any]:
+    """What ``read_rows`` reads."""
+    about = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    return about | {"methods": [asdict(row) for row in rows]}
+
+
+def read_rows(file: Path) -> list[MethodRow]:
+    """The rows in a file of ``rows_as_data``.
+
+    Raises:
+        ConfigError: no such file, or another one.
+    """
+    rows = read_json(file, max_bytes=1 << 26).get("methods")
+    try:
+        return [decode_fields(MethodRow, row, f"methods[{number}]") for number, row in enumerate(rows or ())]
+    except ConfigError as error:
+        raise ConfigError(
+            f"{file}: expected measurements of methods to go on with, got other ones ({error}). Name another file."
+        ) from error
+
+
+def _require_same(row: MethodRow, file: Path | None, wanted: Mapping[str, Any]) -> None:
+    for name, value in wanted.items():
+        if (found := getattr(row, name)) != value:
+            raise ConfigError(
+                f"{file}: expected {row.method} ({row.training}, seed {row.seed}) as it is measured now, with {name} "
+                f"{value}, got {found}. Name another file, or give the settings of then."
+            )
+
+
+def _env_steps(config: TrainConfig) -> int:
+    return config.updates * config.env.num_envs * config.run.rollout
 
 
 def bench_speed(methods: Sequence[Method], env: str, repeats: int = 5) -> dict[str, float]:
@@ -130,6 +196,8 @@ def _row(
         report.wire.bits_per_agent_step,
         report.wire.beta,
         parameters,
+        report.episodes,
+        fingerprint(config),
     )
 
 

@@ -67,7 +67,7 @@ class BenchArgs:
     golden: str = ""
     """parity: folder of numbers that were recorded from released codes; empty for those that come with the package."""
     json: Annotated[str, tyro.conf.arg(metavar="FILE")] = ""
-    """envs, layers, parity, methods: also write the numbers to this file."""
+    """envs, layers, parity, methods: also write the numbers to this file; methods: after each, to go on from there."""
 
     def __post_init__(self) -> None:
         ranges = {"repeats": (1, 10**6), "threads": (0, most_threads()), "steps": (0, MAX_STEPS)}

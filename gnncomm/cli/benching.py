@@ -7,6 +7,7 @@ import statistics
 import time
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,6 +36,8 @@ from gnncomm.bench import (
     methods_table,
     parity_table,
     peers_table,
+    read_rows,
+    rows_as_data,
     scaling_table,
     trainers_table,
 )
@@ -42,6 +45,7 @@ from gnncomm.bench.reference import RECORDED
 from gnncomm.cli.bench import BenchArgs
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import output_file
+from gnncomm.evaluation.report import percent
 from gnncomm.learn import Training
 from gnncomm.methods import METHODS, resolve
 from gnncomm.run import default_config
@@ -133,14 +137,17 @@ def _parity(args: BenchArgs, console: Console) -> dict[str, Any]:
 def _methods(args: BenchArgs, console: Console) -> dict[str, Any]:
     chosen = [resolve(name) for name in args.methods] or [*METHODS.values(), NO_COMM]
     rows = []
-    for row in bench_methods(chosen, args.env, args.out, args.seeds, args.steps, trainings=args.trainings):
+    file = Path(args.json) if args.json else None
+    told = (chosen, args.env, args.out, args.seeds, args.steps)
+    for row in bench_methods(*told, trainings=args.trainings, file=file):
         rows.append(row)
         what = f"{row.method} by {row.learner}, seed {row.seed}"
-        console.print(f"{what}: {row.success['mean']:.1%} success, {row.length['mean']:.2f} steps")
-    speed = bench_speed(chosen, args.env) if "common" in args.trainings else {}
-    rows = [replace(row, steps_per_second=speed.get(row.method) if row.training == "common" else None) for row in rows]
+        console.print(f"{what}: {percent(row.success['mean'])} success, {row.length['mean']:.2f} steps")
+    if any(row.training == "common" and row.steps_per_second is None for row in rows):
+        speed = bench_speed(chosen, args.env)
+        rows = [replace(row, steps_per_second=speed[row.method]) if row.training == "common" else row for row in rows]
     console.print(methods_table(rows, {method.name: method.title for method in chosen}))
-    return {"torch": torch.__version__, "threads": torch.get_num_threads(), "methods": [asdict(row) for row in rows]}
+    return rows_as_data({row.cell: row for row in [*(read_rows(file) if file else ()), *rows]}.values())
 
 
 def bench_train(env: str, repeats: int) -> Table:

@@ -162,7 +162,8 @@ class Training:
             rollout = self.collect()
             with _products(self.precision):
                 metrics = self.learner.update(rollout)
-        counts = {"update": self.learner.updates, "env_steps": self.env_steps} | in_force | self.tally.flush()
+        counts: dict[str, float] = {"update": self.learner.updates, "env_steps": self.env_steps}
+        counts |= in_force | self.tally.flush()
         return counts | _numbers(self.learner, metrics, counts)
 
     @contextmanager
@@ -220,7 +221,7 @@ def _products(precision: str) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def _numbers(learner: Learner, metrics: Mapping[str, float], taken: Mapping[str, float]) -> Mapping[str, float]:
+def _numbers(learner: Learner, metrics: Mapping[str, float], taken: Mapping[str, float]) -> dict[str, float]:
     """``metrics``, if they are numbers by names of their own."""
     given = metrics.items() if isinstance(metrics, Mapping) else [("", metrics)]
     for name, value in given:
@@ -230,7 +231,7 @@ def _numbers(learner: Learner, metrics: Mapping[str, float], taken: Mapping[str,
                 f"{type(learner).__name__}.update: expected metrics, numbers by names of their own, got {what}. Give "
                 "{'mine': float(value)}."
             )
-    return metrics
+    return dict(metrics)
 
 
 def _require_fit(env: VectorEnv, policy: CommPolicy, learner: Learner) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -150,8 +151,8 @@ def talk(
     after = WireState(torch.stack(schedules, 2), torch.stack(flights, 2))
     chosen = torch.cat(choices, -1) if choices else zero.new_zeros(*zero.shape, 0).long()
     log_prob = torch.stack(log_probs, -1) if log_probs else zero.new_zeros(*zero.shape, 0)
-    seen = (rows, graphs, messages, symbols, deliveries, arrivals, spoke)
-    return Talk(h, after, chosen, log_prob, entropy, cost, torch.stack(bits, -1), *map(tuple, seen))
+    seen: tuple[list[Any], ...] = (rows, graphs, messages, symbols, deliveries, arrivals, spoke)
+    return Talk(h, after, chosen, log_prob, entropy, cost, torch.stack(bits, -1), *(tuple(each) for each in seen))
 
 
 def _remembered(wire: Wire) -> int:

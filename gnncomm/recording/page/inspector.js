@@ -73,7 +73,7 @@ class Inspector {
     const mark = element("span", { class: "mark", "aria-hidden": "true" }, String(agent));
     mark.style.setProperty("--chip", agentColour(agent));
     mark.style.color = textOn(agentColour(agent));
-    const all = element("button", { type: "button", class: "back" }, "All agents");
+    const all = element("button", { type: "button", class: "back", "aria-label": "All agents" }, "All");
     all.addEventListener("click", () => this.choose(-1));
     const head = element("header", {}, mark, element("h3", {}, `Agent ${agent}`), state ? element("span", { class: "state" }, state) : "", all);
     const list = element("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
