@@ -6,11 +6,14 @@ K non-zeros of a sparse observation, S width of the global state.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -23,8 +26,11 @@ __all__ = [
     "Group",
     "Grouped",
     "Held",
+    "Judging",
     "Moment",
+    "Named",
     "Observation",
+    "Pictured",
     "Rated",
     "Scene",
     "Shown",
@@ -205,6 +211,9 @@ class Scene:
     active: Mapping[str, Tensor]  # name -> [B, M] bool: still there (drawn as an event when it turns False)
     field: Tensor | None = None  # [B, rows, columns] float: a quantity drawn as background
     present: Tensor | None = None  # [B, N] bool: the agent is there to be drawn; None: whoever is alive
+    marks: Mapping[str, Tensor] = dataclasses.field(
+        default_factory=dict
+    )  # name -> [B, N] int64: a number at an agent; -1: none
 
 
 @dataclass(frozen=True)
@@ -280,6 +289,23 @@ class Grouped(Protocol):
 
 
 @runtime_checkable
+class Named(Protocol):
+    """An environment that says what its actions are called, one short text for each; none: they are just numbers."""
+
+    @property
+    def action_names(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """An environment that draws itself."""
+
+    def picture(self) -> NDArray[np.uint8] | None:
+        """``[height, width, 3]`` of environment 0 now; None where it was not made so. All pictures have one size."""
+        ...
+
+
+@runtime_checkable
 class Shown(Protocol):
     """An environment whose time steps hold its state."""
 
@@ -348,6 +374,16 @@ class Rated(Protocol):
     @property
     def ceiling_kind(self) -> str:
         """``"optimal"``: no policy has a higher expected return; ``"reference"``: a good player that may be beaten."""
+        ...
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """An environment that says whether ``success`` has a meaning; in others it always has one."""
+
+    @property
+    def judged(self) -> bool | Tensor:
+        """False: it knows no success. ``[B]`` bool: where the last step told whether there was one."""
         ...
 
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from gnncomm import environments
-from gnncomm.errors import TrustError
-from gnncomm.recording import MissingExtraError
+from gnncomm.errors import MissingExtraError, TrustError
 from tests.frame.conftest import Environment, with_their_needs
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from gnncomm.recording.figure import require_extra
+from gnncomm.errors import require_extra
 
 if TYPE_CHECKING:
     from gnncomm.integrations.benchmarl.model import CommModelConfig

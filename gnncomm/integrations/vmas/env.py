@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from gnncomm import checks, host, random
-from gnncomm.errors import ConfigError, StateError, did_you_mean
+from gnncomm.errors import ConfigError, StateError, did_you_mean, require_extra
 from gnncomm.integrations import kinds, options
 from gnncomm.integrations.drawing import CELLS, on_grid
 from gnncomm.integrations.floor import uniform_action
 from gnncomm.integrations.form import Form
 from gnncomm.integrations.vmas import snapshot
-from gnncomm.recording.figure import require_extra
 from gnncomm.types import Box, Group, Scene, TimeStep
 
 TRIAL = 25
