@@ -102,6 +102,7 @@ _ROOMS = (
     "seeds",
     "shapes",
     "store",
+    "sweep",
     "testing",
     "topology",
     "types",

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gnncomm import deprecated
 from gnncomm.errors import CheckpointMismatchError, ConfigError, DeviceError, GnnCommError
 from gnncomm.evaluation import Standing
 from gnncomm.graph.given import copied
@@ -140,11 +141,12 @@ def restore(config: TrainConfig, training: Training, checkpoint: Checkpoint) -> 
         raise CheckpointMismatchError(
             f"{checkpoint.path}/state.json: expected {mine} for the environment, got {theirs}."
         )
+    groups = {**checkpoint.tensors, "env": deprecated.env_state(config.env.id, checkpoint.group("env"))}
     for name, expected in training.state()[0].items():
-        require_match(expected, checkpoint.group(name), f"{checkpoint.path}: {name!r}")
+        require_match(expected, groups.get(name, {}), f"{checkpoint.path}: {name!r}")
     _require_finite(training, checkpoint)
     try:
-        shown = training.restore(checkpoint.tensors, checkpoint.state)
+        shown = training.restore(groups, checkpoint.state)
     except GnnCommError:
         raise
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:

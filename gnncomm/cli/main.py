@@ -18,6 +18,7 @@ COMMANDS = {
     "eval": "measure a trained team beside its controls",
     "compare": "compare methods over seeds, on the same episodes",
     "probe": "measure what messages say and what they change",
+    "sweep": "search for settings, by many trainings",
     "replay": "record an episode of a trained team and draw it",
     "plot": "draw learning curves of runs side by side",
     "bench": "measure the speed of training on this machine",

@@ -66,12 +66,22 @@ def parse(what: type[T] | Callable[[], T], words: list[str], prog: str, default:
     Raises:
         GnnCommError: what the class itself refuses, with the exit code of its kind.
     """
-    said = io.StringIO()
     options: dict[str, Any] = {} if default is None else {"default": default}
+    parsed: T = _parsed(what, words, prog, options)
+    return parsed
+
+
+def parse_known(what: type[T], words: list[str], prog: str) -> tuple[T, list[str]]:
+    """The same for the options of ``what``, and the other words."""
+    parsed: tuple[T, list[str]] = _parsed(what, words, prog, {"return_unknown_args": True})
+    return parsed
+
+
+def _parsed(what: Any, words: list[str], prog: str, options: dict[str, Any]) -> Any:
+    said = io.StringIO()
     try:
         with _RULES, contextlib.redirect_stderr(said):
-            parsed: T = tyro.cli(what, args=words, prog=prog, **options)
-            return parsed
+            return tyro.cli(what, args=words, prog=prog, **options)
     except SystemExit as stop:
         if not stop.code and (examples := getattr(what, "EXAMPLES", ())):
             sys.stdout.write("\nexamples:\n" + "".join(f"  {line}\n" for line in examples))

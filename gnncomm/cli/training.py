@@ -43,15 +43,16 @@ from gnncomm.store.loggers import Loggers
 
 def run(words: list[str]) -> int:
     """Train as ``words`` say; the exit code."""
-    args = _parse(words)
+    args = arguments(words)
     config = args.tree
     if args.print_config:
         return print_json(to_json(config))
     if args.threads:
         torch.set_num_threads(args.threads)
-    if args.dry_run:
-        return dry_run.run(config, make_console())
     out = args.out or run_name(config.env.id, config.policy.comm, config.run.seed)
+    if args.dry_run:
+        loggers_of(config, out)  # they are asked nothing; a name that nobody has is refused
+        return dry_run.run(config, make_console())
     if args.seeds:
         numbers = [config.run.seed + number for number in range(args.seeds)]
         begin = partial(train_seeds, config, numbers, out, episodes=args.episodes)
@@ -156,7 +157,7 @@ def _try_to_draw(trained: Trained, figure: Path, seed: int) -> str:
     return f"figure in {figure}"
 
 
-def _parse(words: list[str]) -> TrainArgs:
+def arguments(words: list[str]) -> TrainArgs:
     """Twice: environment, method and file first, then everything, with what these recommend or say as default.
 
     A method stands for its parts, and unless a learner or a file is named, for the training of its paper: what is kept

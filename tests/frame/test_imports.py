@@ -28,7 +28,7 @@ RANKS = (
     ("methods", "recipes"),
     ("evaluation", "recording", "store", "deploy"),
     ("probe", "saved", "run", "seeds", "multiagent"),
-    ("integrations", "testing", "bench", "compare"),
+    ("integrations", "testing", "bench", "compare", "sweep"),
     ("cli",),
     ("__main__",),
 )
