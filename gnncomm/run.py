@@ -513,7 +513,7 @@ def _begun(config: TrainConfig, objects: Parts) -> Training:
     """The training of a run, of objects that are those it was begun with."""
     training, found = Training.described(config, objects)
     require_same(config, found.given)
-    _check_same(config, found)
+    _check_same(config, found.replace(given=config.given))
     return training
 
 

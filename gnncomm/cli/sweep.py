@@ -50,8 +50,8 @@ class SweepArgs:
 def run(words: list[str]) -> int:
     try:
         args, rest = parse_known(SweepArgs, words, "gnncomm sweep")
-    except SystemExit as stop:
-        if not stop.code and wants_help(words):
+    except SystemExit as end:
+        if not end.code and wants_help(words):
             train.show_help(words)  # the other half of the help
         raise
     from gnncomm.cli import sweeping  # what searches needs torch, what shows options does not
