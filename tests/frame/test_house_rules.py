@@ -19,7 +19,6 @@ OPTIONAL = {
     "PIL",
     "imageio_ffmpeg",
     "yaml",
-    "optuna",
     "tensorboard",
     "wandb",
     "mlflow",
