@@ -59,8 +59,8 @@ def run(words: list[str]) -> int:
     asks = {"-h", "--help"} & set(words)
     try:
         args, rest = parse_known(SweepArgs, words, "gnncomm sweep")
-    except SystemExit as stop:
-        if stop.code or not asks:
+    except SystemExit as end:
+        if end.code or not asks:
             raise
         arguments(words)  # the other half of the help, which ends it
         raise

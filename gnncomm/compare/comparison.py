@@ -263,6 +263,6 @@ def _test(a: Method, b: Method, metric: str) -> Test | None:
     if len(ours) == len(theirs) == 1:
         return paired_test(a.teams[0].kept.of(metric), b.teams[0].kept.of(metric), "episodes")
     if len(both) == fewest > 1:
-        pairs = [(ours[seed].score, theirs[seed].score) for seed in both]
-        return paired_test(*np.array(pairs).T, "seeds")
+        x, y = (np.array([teams[seed].score for seed in both]) for teams in (ours, theirs))
+        return paired_test(x, y, "seeds")
     return unpaired_test(a.scores, b.scores) if fewest > 1 else None

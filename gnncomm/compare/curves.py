@@ -109,7 +109,8 @@ def _hours(run: Run, steps: Floats) -> Floats:
         at, seconds = np.array([(float(row["step"]), float(row["seconds"])) for row in rows]).T
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointCorruptError(f"{file}: expected numbers in columns step and seconds, got others.") from error
-    return np.interp(steps, at, seconds / 3600)
+    hours: Floats = np.interp(steps, at, seconds / 3600)
+    return hours
 
 
 def _finite(line: Mapping[str, Any], name: str, place: str) -> float:

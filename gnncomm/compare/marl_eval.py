@@ -69,7 +69,7 @@ def diagnose(data: Mapping[str, Any]) -> list[str]:
         metrics = {tuple(sorted(step.keys() - {"step_count"})) for _, step in steps}
         for what, values in (("algorithms", algorithms), ("numbers of runs", runs), ("numbers of steps", lengths)):
             if len(values) > 1:
-                found.append(f"{env}: expected the same {what} everywhere, got {sorted(values)}")  # type: ignore[type-var]  # of one kind each
+                found.append(f"{env}: expected the same {what} everywhere, got {sorted(map(str, values))}")
         if len(metrics) > 1:
             found.append(f"{env}: expected the same metrics in every step, got {sorted(metrics)}")
         found += [f"task {name!r} is not in lower case" for name in tasks if name != name.lower()]

@@ -133,13 +133,19 @@ _BESIDE = ("method", "P(better)", "95 %", "difference", "95 %", "p", "Holm", "ov
 
 def _beside(each: Against, metric: str) -> list[str]:
     test, chance = each.test, each.improves
-    form = {"success": lambda value: f"{100 * value:+.1f}"}.get(metric, lambda value: f"{value:+.3f}")
+    form = _gap(metric)
     row = [plain(each.method.group.label), f"{chance.mean:.2f}"]
     row += [_between(chance, "{:.2f}".format) if max(len(each.method.teams), len(each.first.teams)) > 1 else "–"]
     if test is None or each.adjusted is None:
         return [*row, form(each.method.mean - each.first.mean), "–", "–", "–", "too few seeds"]
     row += [form(test.interval.mean), _between(test.interval, form)]
     return [*row, f"{test.p:.3g}", f"{each.adjusted:.3g}", f"{test.count} {_over(test)}"]
+
+
+def _gap(metric: str) -> Callable[[float], str]:
+    """How differences are written."""
+    scale, digits = (100, 1) if metric == "success" else (1, 3)
+    return lambda value: f"{scale * value:+.{digits}f}"
 
 
 def _form(metric: str) -> Callable[[float], str]:
@@ -188,7 +194,7 @@ def _method(method: Method) -> dict[str, Any]:
 
 def _against(each: Against) -> dict[str, Any]:
     test = each.test
-    told = None
+    told: dict[str, Any] | None = None
     if test is not None:
         told = {"difference": _interval(test.interval), "p": test.p, "least_p": test.least_p}
         told |= {"p_holm": each.adjusted, "of": test.of, "count": test.count}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.recording.figure import figure_path
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Curve = tuple[Sequence[float], Sequence[float]]
+Numbers = Sequence[float] | NDArray[np.float64]
+Curve = tuple[Numbers, Numbers]
 """Where, and how much: two sequences of one length."""
 
 POINTS = 60
@@ -82,7 +84,8 @@ def _figure(
     for number, (name, (x, y)) in enumerate(curves.items()):
         if len(x) != len(y) or not len(x):
             raise ShapeError(f"Curve {name!r}: expected x and y of one length >= 1, got {len(x)} and {len(y)}.")
-        scale, pale = 100 if percent else 1, {"color": colour(number), "linewidth": 0.7}
+        scale = 100 if percent else 1
+        pale: dict[str, Any] = {"color": colour(number), "linewidth": 0.7}
         xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float) * scale
         for seed_x, seed_y in behind.get(name, ()):
             ax.plot(seed_x, np.asarray(seed_y, dtype=float) * scale, alpha=0.35, **pale)

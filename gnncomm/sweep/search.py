@@ -55,6 +55,8 @@ def sweep(
         trial, lock = claimed
         try:
             done = run_trial(trial, study, stop, notice)
+            if done.state == "stopped":
+                study.give_back(trial, lock)
         finally:
             lock.release()
         made += 1
@@ -124,10 +126,10 @@ def side_by_side(
                     said(line)
             time.sleep(_POLL)
     finally:
-        for process, log in running.items():
+        for process, output in running.items():
             process.kill()
             process.wait()
-            log.close()
+            output.close()
     study.write()
 
 

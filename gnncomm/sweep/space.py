@@ -26,7 +26,7 @@ _RANGE = ("low", "high", "log", "step")
 class Trial(Protocol):
     """What an Optuna trial suggests."""
 
-    def suggest_categorical(self, name: str, choices: tuple[Value, ...]) -> Value: ...
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
     def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int: ...
     def suggest_float(self, name: str, low: float, high: float, *, step: float | None, log: bool) -> float: ...
 
@@ -38,7 +38,8 @@ class Choice:
     values: tuple[Value, ...]
 
     def suggest(self, trial: Trial, path: str) -> Value:
-        return trial.suggest_categorical(path, self.values)
+        chosen: Value = trial.suggest_categorical(path, self.values)
+        return chosen
 
     @property
     def ends(self) -> tuple[Value, ...]:
@@ -149,15 +150,16 @@ def _axis(where: str, given: Any, path: str, base: TrainConfig) -> Choice | Rang
     for name in given:
         if name not in _RANGE:
             raise ConfigError(f"{where}: unknown key {name!r}. {did_you_mean(str(name), _RANGE)}")
-    low, high, step = (given.get(name) for name in ("low", "high", "step"))
-    numbers = [low, high] if step is None else [low, high, step]
-    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers) or not low < high:
-        raise ConfigError(f"{where}: expected numbers low < high, got {low!r} and {high!r} with step {step!r}.")
-    log = given.get("log", False)
-    if type(log) is not bool or (log and (low <= 0 or step is not None)) or (step is not None and step <= 0):
-        raise ConfigError(f"{where}: expected low above 0 and no step with log, and a step above 0, got {dict(given)}.")
+    low, high, step, log = given.get("low"), given.get("high"), given.get("step"), given.get("log", False)
+    numbers: list[Any] = [low, high] if step is None else [low, high, step]
+    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        raise ConfigError(f"{where}: expected numbers for low, high and step, got {dict(given)!r:.80}.")
+    if not numbers[0] < numbers[1] or numbers[-1] <= 0 < len(numbers) - 2:
+        raise ConfigError(f"{where}: expected low < high and a step above 0, got {dict(given)!r:.80}.")
+    if type(log) is not bool or (log and (numbers[0] <= 0 or step is not None)):
+        raise ConfigError(f"{where}: expected low above 0 and no step with log: true, got {dict(given)!r:.80}.")
     whole = all(type(number) is int for number in numbers) and not isinstance(_now(base, path), float)
-    return Range(low, high, log, step, whole)
+    return Range(numbers[0], numbers[1], log, step, whole)
 
 
 def _now(base: TrainConfig, path: str) -> Any:

@@ -88,7 +88,13 @@ class Study:
         name: str = trial.user_attrs.get("folder", f"trial_{trial.number:04d}")
         return self.folder / name
 
-    def put_back(self, trial: Any, *, killed: bool) -> None:
+    def give_back(self, trial: Any, lock: RunLock) -> None:
+        """Of a trial that was stopped: whoever asks next goes on with it."""
+        with self._alone():
+            lock.release()
+            self._put_back(trial, killed=False)
+
+    def _put_back(self, trial: Any, *, killed: bool) -> None:
         """What is left of it is done next; one that was killed ``TRIES`` times has failed."""
         tries = trial.user_attrs.get("tries", 1) + killed
         if tries <= TRIES:
@@ -98,23 +104,24 @@ class Study:
 
     def write(self) -> None:
         """``trials.json``, and ``best.json``: a configuration that ``gnncomm train --config`` takes."""
-        trials = self.study.get_trials(False)
-        last = {self.folder_of(trial): trial.number for trial in trials}
-        told = [
-            {
-                "number": trial.number,
-                "state": _STATES["WAITING" if last[self.folder_of(trial)] != trial.number else trial.state.name],
-                "value": trial.value if trial.state == self._state.COMPLETE else None,
-                "settings": trial.params,
-                **({"reason": "it was stopped, or its process killed"} if trial.state == self._state.FAIL else {}),
-                **trial.user_attrs,
-            }
-            for trial in trials
-        ]
-        write_json_atomic(self.folder / TRIALS, {"metric": self.plan.metric, "trials": told})
-        if self._in(self._state.COMPLETE):
-            best = configured(self.plan.config, self.study.best_trial.params)
-            write_json_atomic(self.folder / BEST, to_json(best))
+        with self._alone():  # or an older look at them could be written last
+            trials = self.study.get_trials(False)
+            last = {self.folder_of(trial): trial.number for trial in trials}
+            told = [
+                {
+                    "number": trial.number,
+                    "state": _STATES["WAITING" if last[self.folder_of(trial)] != trial.number else trial.state.name],
+                    "value": trial.value if trial.state == self._state.COMPLETE else None,
+                    "settings": trial.params,
+                    **({"reason": "it was stopped, or its process killed"} if trial.state == self._state.FAIL else {}),
+                    **trial.user_attrs,
+                }
+                for trial in trials
+            ]
+            write_json_atomic(self.folder / TRIALS, {"metric": self.plan.metric, "trials": told})
+            if self._in(self._state.COMPLETE):
+                best = configured(self.plan.config, self.study.best_trial.params)
+                write_json_atomic(self.folder / BEST, to_json(best))
 
     def _in(self, state: optuna.trial.TrialState) -> list[optuna.trial.FrozenTrial]:
         return self.study.get_trials(False, (state,))
@@ -130,7 +137,7 @@ class Study:
             home.mkdir(exist_ok=True)  # killed before it had one
             with contextlib.suppress(RunLockedError):
                 RunLock(home / LOCK).release()
-                self.put_back(trial, killed=True)
+                self._put_back(trial, killed=True)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

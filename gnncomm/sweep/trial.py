@@ -77,7 +77,6 @@ def run_trial(trial: optuna.Trial, study: Study, stop: Callable[[], bool], notic
                 study.study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 return Done(trial.number, "pruned", settings, reason=reason)
             if not ended or (stop() and number + 1 < plan.seeds):
-                study.put_back(trial, killed=False)
                 return Done(trial.number, "stopped", settings)
     except GnnCommError as error:
         trial.set_user_attr("reason", str(error)[:500])

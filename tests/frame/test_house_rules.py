@@ -14,6 +14,7 @@ ATTICS = {"utils", "util", "common", "helpers", "helper", "misc"}
 UNPICKLERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 THIRD_PARTY = {"torch", "torch_geometric", "numpy", "networkx", "safetensors", "tyro", "rich"}
 OPTIONAL = {
+    "optuna",
     "matplotlib",
     "PIL",
     "imageio_ffmpeg",

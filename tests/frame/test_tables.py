@@ -19,6 +19,7 @@ from gnncomm.cli.eval import EvalArgs
 from gnncomm.cli.plot import PlotArgs
 from gnncomm.cli.replay import ReplayArgs
 from gnncomm.cli.resume import ResumeArgs
+from gnncomm.cli.sweep import SweepArgs
 from gnncomm.cli.train import TrainArgs
 from gnncomm.config import leaves
 from gnncomm.evaluation import evaluate
@@ -96,6 +97,7 @@ OPTIONS = {
     "resume": ResumeArgs,
     "eval": EvalArgs,
     "compare": CompareArgs,
+    "sweep": SweepArgs,
     "replay": ReplayArgs,
     "plot": PlotArgs,
     "bench": BenchArgs,

@@ -80,7 +80,7 @@ def test_a_method_stands_for_its_parts_and_a_learner_for_what_suits_it() -> None
         ({"hidden": ["a"]}, "expected int"),
         ({"hidden": {"low": 4, "hi": 5}}, "Did you mean 'high'"),
         ({"hidden": {"low": 4, "high": 2}}, "low < high"),
-        ({"hidden": {"low": 4, "high": True}}, "low < high"),
+        ({"hidden": {"low": 4, "high": True}}, "expected numbers for low"),
         ({"hidden": {"low": 0, "high": 4}}, "hidden must be"),
         ({"hidden": {"low": 0.5, "high": 4}}, "expected int"),
         ({"learner.lr": {"low": 0, "high": 1, "log": True}}, "above 0"),
