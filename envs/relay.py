@@ -26,11 +26,11 @@ class RelayDraws(Batch):
 
 @dataclass(frozen=True)
 class RelayState(Batch):
-    """The symbol, how many steps were taken, and whether it was named correctly at the end."""
+    """The symbol, how many steps were taken, and what was named at the end (-1 before)."""
 
     symbol: Int[Tensor, " B"]
     t: Int[Tensor, " B"]
-    solved: Bool[Tensor, " B"]
+    answer: Int[Tensor, " B"]
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Relay(GridEnv[RelayState, RelayDraws]):
 
     def initial(self, draws: RelayDraws) -> RelayState:
         symbol = draws.symbol[:, 0]
-        return RelayState(symbol, torch.zeros_like(symbol), torch.zeros_like(symbol, dtype=torch.bool))
+        return RelayState(symbol, torch.zeros_like(symbol), torch.full_like(symbol, -1))
 
     def transition(
         self,
@@ -101,13 +101,14 @@ class Relay(GridEnv[RelayState, RelayDraws]):
     ) -> tuple[RelayState, Float[Tensor, "B N"], Flags]:
         t = state.t + 1
         final = t >= self.steps
-        solved = final & (action[:, -1] == state.symbol)
+        answer = torch.where(final, action[:, -1], -1)
+        solved = answer == state.symbol
         reward = solved.to(torch.float32)[:, None].repeat(1, self.num_agents)
-        return RelayState(state.symbol, t, solved), reward, Flags(final, solved.clone())
+        return RelayState(state.symbol, t, answer), reward, Flags(final, solved)
 
     def observe(self, state: RelayState, form: Form) -> Observation:
         shape = (state.symbol.shape[0], self.num_agents)
-        visible = (state.t == 0) | (self.seen == "always")
+        visible = self._visible(state)
         index = [state.symbol[:, None].expand(shape), (self.num_symbols + self._agents).expand(shape)]
         value = [(visible[:, None] & (self._agents == 0)).to(torch.float32), torch.ones(shape, device=self.device)]
         if self.steps > 1:
@@ -116,14 +117,21 @@ class Relay(GridEnv[RelayState, RelayDraws]):
         sparse = SparseObs(torch.stack(index, -1), torch.stack(value, -1), self.obs_dim)
         return sparse if form == "sparse" else sparse.to_flat()
 
+    def _visible(self, state: RelayState) -> Bool[Tensor, " B"]:
+        """Where agent 0 sees the symbol."""
+        return (state.t == 0) | (self.seen == "always")
+
     def positions(self, state: RelayState) -> Float[Tensor, "B N 1"]:
         return self._agents.to(torch.float32)[:, None].repeat(state.symbol.shape[0], 1, 1)
 
     def describe(self, state: RelayState) -> Scene:
         column = self.positions(state)
         agents = torch.cat([torch.zeros_like(column), column], -1)
-        finished = state.solved[:, None] & (self._agents == self.num_agents - 1)
-        return Scene((1, self.num_agents), agents, finished, entities={}, active={})
+        last = self._agents == self.num_agents - 1
+        finished = (state.answer == state.symbol)[:, None] & last
+        seen = torch.where(self._visible(state)[:, None] & (self._agents == 0), state.symbol[:, None], -1)
+        told = torch.where((state.answer >= 0)[:, None] & last, state.answer[:, None], seen)
+        return Scene((1, self.num_agents), agents, finished, entities={}, active={}, marks={"symbol": told})
 
     @property
     def ceiling_kind(self) -> Kind:

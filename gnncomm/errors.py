@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Iterable
 
 
@@ -120,6 +121,24 @@ class CheckpointMismatchError(CheckpointError):
 
 class UnsafeContentError(CheckpointError):
     """A manifest that points outside its directory or claims impossible sizes."""
+
+
+class MissingExtraError(GnnCommError, ImportError):
+    """A package is needed that comes with an extra."""
+
+    exit_code = 69
+
+
+def require_extra(module: str, extra: str = "viz") -> None:
+    """Refuse where ``module`` is not installed.
+
+    Raises:
+        MissingExtraError: names the extra that brings it.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtraError(
+            f"Expected the package {module!r}, which is not installed: pip install 'gnncomm[{extra}]'."
+        )
 
 
 def did_you_mean(name: str, known: Iterable[str], listed: Iterable[str] | None = None) -> str:

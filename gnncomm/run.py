@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -17,26 +16,27 @@ from gnncomm import schedule as schedulers
 from gnncomm import topology as topologies
 from gnncomm.channel import Channel
 from gnncomm.codec import Codec
-from gnncomm.config import from_json, leaves
+from gnncomm.config import from_json, leaves, to_json
 from gnncomm.errors import (
     CheckpointCorruptError,
     CheckpointError,
     CheckpointMismatchError,
     ConfigError,
 )
-from gnncomm.learn.build import make_env
+from gnncomm.evaluation import Selection, Standing
+from gnncomm.learn.build import make_env, unlike
 from gnncomm.learn.config import EnvConfig, TrainConfig
-from gnncomm.learn.learner import LearnerConfig
 from gnncomm.learn.naming import name_of, of_environment
-from gnncomm.learn.parts import Parts, kept, require_given, require_same, taken
+from gnncomm.learn.parts import Parts, is_made, kept, require_given, require_same, taken, without_weights
 from gnncomm.learn.resources import require_memory
+from gnncomm.learn.settings import LearnerConfig
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy, PerAgent
 from gnncomm.recipes import recipe_of
 from gnncomm.schedule import Scheduler
 from gnncomm.store import Checkpoint, Logger, RunDir, list_checkpoints, read_data, safe_run_path
 from gnncomm.store.files import EX_NOINPUT, with_exit_code
-from gnncomm.store.loggers import LOGGERS
+from gnncomm.store.loggers import LOGGERS, Clock, Loggers
 from gnncomm.store.run import KIND as RUN
 from gnncomm.topology import Topology
 from gnncomm.types import VectorEnv
@@ -245,8 +245,9 @@ def train(
         stop: asked after every update; True saves and returns.
         notice: told of each damaged checkpoint that ``resume`` passed over, of another end, of another version of torch
             or number of threads; logs a warning if not given.
-        loggers: further places for the metrics, with times: ``csv`` or a ``gnncomm.store.Logger``. By name only with
-            ``out``. On ``resume`` they are told to go back to where the training goes on.
+        loggers: further places for the metrics, with times: a name (``csv``, ``tensorboard``, ``wandb``, ``mlflow``) or
+            a ``gnncomm.store.Logger``. By name only with ``out``. On ``resume`` they are told to go back to where the
+            training goes on. One that fails is named to ``notice``, and the training goes on.
         parts: objects, or classes and functions that make them, in place of names; see ``gnncomm.learn.Parts``.
 
     Raises:
@@ -262,24 +263,32 @@ def train(
     if not isinstance(config, TrainConfig):
         raise ConfigError(f"Expected a TrainConfig, got {config!r}. Begin with gnncomm.default_config('relay').")
     config, objects = taken(*with_method(config, parts))
-    told = _loggers([*config.run.loggers, *loggers], out)
+    told = Loggers(loggers_of(config, out, loggers), notice)
     if "env" not in objects:
         require_memory(config)
+    selection = _selection(config, objects)
     if out is None or not resume:
         require_given(config, objects, every=True)
         training, config = Training.described(config, objects)
+        if "weights" in objects and (anew := unlike(training.policy, objects["weights"])):
+            notice(f"of the critic, these weights do not fit and begin anew: {', '.join(anew)}")
         with nullcontext() if out is None else RunDir.create(out, config, overwrite) as created:
-            _run(config, training, created, observer, stop, told, notice)
+            course = _Course(config, training, created, selection, told, notice)
+            if "weights" in objects:
+                course.save()  # nothing else could bring them back
+            course.follow(observer, stop)
         return training
     with RunDir.open(out, write=True) as run:
         old = _config_of(run)
-        require_given(old, objects, every=True)
+        require_given(old, objects, every=True, begun=True)
         config = kept(old, config, objects)
         _check_same(old, config)
-        training = _resumed(config, objects, old, run, notice)
+        training, standing = _resumed(config, objects, old, run, notice)
         if config != old:
             _change_end(config, training, old, run, notice)
-        _run(config, training, run, observer, stop, told, notice)
+        if selection is not None:
+            selection.standing = standing
+        _Course(config, training, run, selection, told, notice).follow(observer, stop)
     return training
 
 
@@ -312,7 +321,9 @@ def read_config(path: str | Path) -> TrainConfig:
     return base.merged(data)
 
 
-def load(path: str | Path, *, trust_env: bool = False, **parts: Unpack[Parts]) -> Trained:
+def load(
+    path: str | Path, *, trust_env: bool = False, checkpoint: str | int = "last", **parts: Unpack[Parts]
+) -> Trained:
     """The policy of the newest good checkpoint of a run, with its configuration.
 
     Runs no code that the run names, and makes no environment. ``Trained.make_env`` does: bundled and installed ones
@@ -322,6 +333,8 @@ def load(path: str | Path, *, trust_env: bool = False, **parts: Unpack[Parts]) -
     Args:
         path: run directory.
         trust_env: see above.
+        checkpoint: ``last``, ``best`` by the evaluations while it trained (``run.eval_every``), or that of so many
+            environment steps.
         parts: objects that the run was trained with and cannot make by itself, those of the policy, and ``env`` for
             ``make_env``. Their weights become those of the run.
 
@@ -330,79 +343,156 @@ def load(path: str | Path, *, trust_env: bool = False, **parts: Unpack[Parts]) -
     """
     run = RunDir.open(path)
     config = _config_of(run)
-    objects = taken(config, parts)[1]
+    objects = without_weights(taken(config, parts)[1])
     require_given(config, objects)
+    if checkpoint != "last":
+        one = run.checkpoint(saved.best_step(run.latest()[0]) if checkpoint == "best" else _step_of(checkpoint))
+        policy = saved.policy_of(config, one, objects)
+        return Trained(config, policy, one.step, saved.num_agents(one), (), trust_env, parts=objects)
     found: list[CommPolicy] = []
-    checkpoint, rejected = run.latest(lambda candidate: found.append(saved.policy_of(config, candidate, objects)))
+    newest, rejected = run.latest(lambda candidate: found.append(saved.policy_of(config, candidate, objects)))
     reasons = tuple(f"{path}: {reason}" for path, reason in rejected)
-    return Trained(config, found[-1], checkpoint.step, saved.num_agents(checkpoint), reasons, trust_env, parts=objects)
+    return Trained(config, found[-1], newest.step, saved.num_agents(newest), reasons, trust_env, parts=objects)
 
 
-def _loggers(given: Sequence[Logger | str], out: str | Path | None) -> list[Logger]:
+def _step_of(text: str | int) -> int:
+    try:
+        return int(str(text).removeprefix("step_"))
+    except ValueError as error:
+        raise ConfigError(f"checkpoint: expected last, best or a number of steps, got {text!r}.") from error
+
+
+def loggers_of(config: TrainConfig, out: str | Path | None, more: Sequence[Logger | str] = ()) -> list[Logger]:
+    """Those that ``config`` names for the run ``out``, and ``more``.
+
+    Raises:
+        ConfigError: an unknown name, or a name without a run. MissingExtraError: a package is not installed.
+    """
+    given = [*config.run.loggers, *more]
     for logger in given:
         if isinstance(logger, str) and out is None:
             raise ConfigError(f"loggers: expected a run directory for {logger!r}, got none. Give out, or an object.")
         if not isinstance(logger, (str, Logger)):
             raise ConfigError(f"loggers: expected a gnncomm.store.Logger or its name, got {type(logger).__name__}.")
-    folder = None if out is None else safe_run_path(out)
-    return [LOGGERS.resolve(one, folder=folder) if isinstance(one, str) else one for one in given]
+    told = {"folder": None if out is None else safe_run_path(out), "config": leaves(config)}
+    return [LOGGERS.resolve(one, **told) if isinstance(one, str) else one for one in given]
 
 
-def _run(
-    config: TrainConfig,
-    training: Training,
-    run: RunDir | None,
-    observer: Observer | None,
-    stop: Callable[[], bool],
-    loggers: Sequence[Logger],
-    notice: Notice,
-) -> None:
-    if config.run.precision != "float32":
-        notice(f"products of float32 matrices are made in {config.run.precision}: faster, and other numbers")
-    told: set[str] = set()
-    begun, first = time.monotonic(), training.env_steps
-    try:
-        for logger in loggers:
-            logger.rewind(first)
-        while not training.finished:
-            metrics = training.advance()
-            for what, state in training.graphs.items():
-                if state not in {"off", "not yet", "recorded"} | told:
-                    told.add(state)
-                    notice(f"no CUDA graph of the {what}: {state}")
-            stopping = stop()
-            if run is not None:
-                run.log(metrics)
-                if stopping or training.finished or training.learner.updates % config.run.save_every == 0:
-                    groups, counters = training.state()
-                    run.save(training.env_steps, groups, counters | saved.facts(config, training))
-            seconds = time.monotonic() - begun
-            speed = (training.env_steps - first) / max(seconds, 1e-9)
-            for logger in loggers:
-                logger.log(training.env_steps, metrics | {"seconds": seconds, "env_steps_per_second": speed})
-            if observer is not None:
-                observer(training, metrics)
-            if stopping:
-                return
-    finally:
-        for logger in loggers:
-            logger.close()
+def _selection(config: TrainConfig, objects: Parts) -> Selection | None:
+    """Who evaluates while the team trains, in environments of its own; None where nobody asked."""
+    if not config.run.eval_every:
+        return None
+    if is_made(objects.get("env"), VectorEnv):
+        raise ConfigError(
+            "run.eval_every: evaluations need environments of their own, expected env as a name, or as a class or "
+            f"function that makes them, got the object {type(objects['env']).__name__}."
+        )
+    own = "env" in objects or environments.is_foreign(config.env.id)
+    most = config.env.num_envs if own else 1000
+    return Selection(config.run, make_env(config.replace(num_envs=min(config.run.eval_episodes, most)), objects))
 
 
-def _resumed(config: TrainConfig, objects: Parts, old: TrainConfig, run: RunDir, notice: Notice) -> Training:
+@dataclass
+class _Course:
+    """A training with what is kept of it."""
+
+    config: TrainConfig
+    training: Training
+    run: RunDir | None
+    selection: Selection | None
+    loggers: Loggers
+    notice: Notice
+
+    def follow(self, observer: Observer | None, stop: Callable[[], bool]) -> None:
+        """Train to the end, or until ``stop``."""
+        if self.config.run.precision != "float32":
+            self.notice(
+                f"products of float32 matrices are made in {self.config.run.precision}: faster, and other numbers"
+            )
+        training, told = self.training, set[str]()
+        try:
+            self.loggers.rewind(training.env_steps)
+            clock = Clock(None if self.run is None else self.run.path, training.env_steps)
+            while not (training.finished or self.over):
+                metrics = self._advance()
+                self._tell_graphs(told)
+                stopping = stop()
+                if self.run is not None:
+                    self.run.log(metrics)
+                self.loggers.log(training.env_steps, metrics | clock.tick(training.env_steps))
+                if stopping or self._wants_saving(metrics):
+                    self.save()
+                if observer is not None:
+                    observer(training, metrics)
+                if stopping:
+                    return
+            self._tell_selection()
+        finally:
+            self.loggers.close()
+
+    @property
+    def over(self) -> str:
+        """Why the training ends early."""
+        return "" if self.selection is None else self.selection.standing.over
+
+    def save(self) -> None:
+        """Keep a checkpoint; that of the best evaluation stays beside the newest ones."""
+        if self.run is None:
+            return
+        groups, counters = self.training.state()
+        state, best = counters | saved.facts(self.config, self.training), []
+        if self.selection is not None:
+            state[saved.STANDING], best = to_json(self.selection.standing), [self.selection.standing.best_step]
+        self.run.save(self.training.env_steps, groups, state, keep=best)
+
+    def _advance(self) -> dict[str, float]:
+        before, training = self.training.env_steps, self.training
+        metrics = training.advance()
+        if self.selection is not None and self.selection.due(before, training.env_steps, training.finished):
+            metrics |= self.selection.evaluate(training.policy, training.env_steps)
+        return metrics
+
+    def _wants_saving(self, metrics: Mapping[str, float]) -> bool:
+        if self.training.finished or self.over or self.training.learner.updates % self.config.run.save_every == 0:
+            return True
+        return self.selection is not None and "eval_success" in metrics and self.selection.is_best
+
+    def _tell_selection(self) -> None:
+        if self.over:
+            self.notice(f"ended at {self.training.env_steps:,} steps: {self.over}")
+        if self.selection is not None and self.selection.standing.best_step:
+            now = self.selection.standing
+            self.notice(
+                f"best of {now.evaluations} evaluations: success {now.success:.4g}, return {now.returned:.4g} at "
+                f"{now.best_step:,} steps, kept as the checkpoint best"
+            )
+
+    def _tell_graphs(self, told: set[str]) -> None:
+        for what, state in self.training.graphs.items():
+            if state not in {"off", "not yet", "recorded"} | told:
+                told.add(state)
+                self.notice(f"no CUDA graph of the {what}: {state}")
+
+
+def _resumed(
+    config: TrainConfig, objects: Parts, old: TrainConfig, run: RunDir, notice: Notice
+) -> tuple[Training, Standing]:
     """The training where the newest good checkpoint of ``run`` stands; the run is put there, too."""
     if not list_checkpoints(run.path):
         _require_nothing_lost(run, max(config.run.save_every, old.run.save_every))
+        require_given(config, objects, every=True)
         training = _begun(config, objects)
         run.rewind(None)
-        return training
+        return training, Standing()
     made: list[Training] = []
+    objects = without_weights(objects)
 
     def accept(checkpoint: Checkpoint) -> None:
         saved.require_fit(config, checkpoint, objects)
         saved.require_rows(config, checkpoint)
         if not made:
             made.append(_begun(config, objects))
+        saved.standing(checkpoint)
         saved.restore(config, made[0], checkpoint)
 
     checkpoint, rejected = run.latest(accept)
@@ -416,14 +506,14 @@ def _resumed(config: TrainConfig, objects: Parts, old: TrainConfig, run: RunDir,
     changed = saved.changed_surroundings(checkpoint)
     if changed:
         notice(f"goes on, but sums may be rounded otherwise than before: {', '.join(changed)}")
-    return made[0]
+    return made[0], saved.standing(checkpoint)
 
 
 def _begun(config: TrainConfig, objects: Parts) -> Training:
     """The training of a run, of objects that are those it was begun with."""
     training, found = Training.described(config, objects)
     require_same(config, found.given)
-    _check_same(config, found)
+    _check_same(config, found.replace(given=config.given))
     return training
 
 

@@ -7,13 +7,15 @@ and environments that show what was seen last. Sizes are compared before memory 
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gnncomm.errors import CheckpointMismatchError, DeviceError, GnnCommError
+from gnncomm import deprecated
+from gnncomm.errors import CheckpointMismatchError, ConfigError, DeviceError, GnnCommError
+from gnncomm.evaluation import Standing
+from gnncomm.graph.given import copied
 from gnncomm.learn.build import assemble
 from gnncomm.learn.config import TrainConfig, folded
 from gnncomm.learn.naming import names_within
@@ -25,6 +27,10 @@ from gnncomm.types import TeamSpec
 
 MAY_CHANGE = ("run.steps", "run.save_every", "run.loggers", "run.graphs")
 """Settings that a resumed training may have otherwise."""
+
+
+STANDING = "selection"
+"""Where a checkpoint says what the evaluations while training have come to."""
 
 
 def facts(config: TrainConfig, training: Training) -> dict[str, Any]:
@@ -135,11 +141,12 @@ def restore(config: TrainConfig, training: Training, checkpoint: Checkpoint) -> 
         raise CheckpointMismatchError(
             f"{checkpoint.path}/state.json: expected {mine} for the environment, got {theirs}."
         )
+    groups = {**checkpoint.tensors, "env": deprecated.env_state(config.env.id, checkpoint.group("env"))}
     for name, expected in training.state()[0].items():
-        require_match(expected, checkpoint.group(name), f"{checkpoint.path}: {name!r}")
+        require_match(expected, groups.get(name, {}), f"{checkpoint.path}: {name!r}")
     _require_finite(training, checkpoint)
     try:
-        shown = training.restore(checkpoint.tensors, checkpoint.state)
+        shown = training.restore(groups, checkpoint.state)
     except GnnCommError:
         raise
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -153,6 +160,35 @@ def restore(config: TrainConfig, training: Training, checkpoint: Checkpoint) -> 
             raise CheckpointMismatchError(
                 f"{checkpoint.path}: expected {name} in 'carry' to be what the environments in 'env' show, got another."
             )
+
+
+def standing(checkpoint: Checkpoint) -> Standing:
+    """What the evaluations while training had come to; nothing, where there were none.
+
+    Raises:
+        CheckpointMismatchError: what no training can have come to.
+    """
+    try:
+        found: Standing = from_json(Standing, checkpoint.state.get(STANDING, {}))
+        found.require_sound(checkpoint.step)
+    except GnnCommError as error:
+        raise CheckpointMismatchError(f"{checkpoint.path}/state.json: {STANDING}: {error}") from error
+    return found
+
+
+def best_step(checkpoint: Checkpoint) -> int:
+    """Environment steps of the best checkpoint, as the newest one says.
+
+    Raises:
+        ConfigError: the run was trained without evaluations, or none was made yet.
+    """
+    found = standing(checkpoint).best_step
+    if not found:
+        raise ConfigError(
+            f"{checkpoint.path}: expected evaluations while training, of which one was the best, got none. Train with "
+            "--eval-every STEPS, or take the last checkpoint."
+        )
+    return found
 
 
 def changed_surroundings(checkpoint: Checkpoint) -> list[str]:
@@ -193,7 +229,7 @@ def _sizes(checkpoint: Checkpoint) -> TeamSpec:
 
 def _blank(config: TrainConfig, sizes: TeamSpec, checkpoint: Checkpoint, parts: Parts) -> CommPolicy:
     """Such a policy without memory for its tensors; those of ``parts`` are there already, and stay as they are."""
-    copies: Parts = {name: copy.deepcopy(part) for name, part in parts.items() if name in OF_THE_POLICY}  # type: ignore[assignment]  # as above
+    copies: Parts = {name: copied("Loading a run", part) for name, part in parts.items() if name in OF_THE_POLICY}  # type: ignore[assignment]  # as above
     try:
         with torch.device("meta"):
             return assemble(config.replace(device="meta"), sizes, copies)

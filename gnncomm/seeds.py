@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,10 +16,11 @@ from typing import Any
 
 import torch
 
-from gnncomm.config import from_json, to_json
+from gnncomm.config import from_json, leaves, to_json
 from gnncomm.errors import ConfigError, GnnCommError, RunExistsError
 from gnncomm.evaluation import mean_interval
 from gnncomm.learn import TrainConfig
+from gnncomm.registry.table import of_this_process
 from gnncomm.store import read_data, safe_run_path, write_json_atomic
 
 KIND = "seeds"
@@ -45,23 +47,27 @@ class Seeds:
     def folder(self, seed: int) -> Path:
         return self.path / f"seed_{seed}"
 
-    def measured(self) -> dict[int, dict[str, float]]:
-        """What the evaluation of each seed that has one says of the trained team: success, return, length, gain."""
-        found = {}
-        for seed in self.seeds:
-            file = self.folder(seed) / "eval.json"
-            if file.is_file() and seed not in self.failed:
-                report = json.loads(file.read_text(encoding="utf-8"))
-                values = {name: report["trained"][name]["mean"] for name in MEASURED}
-                found[seed] = values | {"communication_gain": report["communication_gain"]}
-        return found
+    def measured(self) -> dict[int, dict[str, Any]]:
+        """The evaluation (``eval.json``) of each seed that has one."""
+        files = {seed: self.folder(seed) / "eval.json" for seed in self.seeds if seed not in self.failed}
+        return {seed: json.loads(file.read_text(encoding="utf-8")) for seed, file in files.items() if file.is_file()}
 
-    def summary(self) -> dict[str, Any]:
-        """Each seed's numbers, and their mean with Student's 95 % interval over the seeds, where there are two."""
-        each = self.measured()
+    def summary(self, reports: Mapping[int, Mapping[str, Any]] | None = None) -> dict[str, Any]:
+        """Each seed's numbers of the trained team, and their mean with Student's 95 % interval, where there are two.
+
+        Args:
+            reports: evaluations (``Report.to_dict``) by seed; None takes those that the runs keep.
+        """
+        each = {}
+        for seed, report in (self.measured() if reports is None else reports).items():
+            values = {name: report["trained"][name]["mean"] for name in MEASURED}
+            each[seed] = values | {"communication_gain": report["communication_gain"]}
         over: dict[str, Any] = {}
         for name in (*MEASURED, "communication_gain") if len(each) > 1 else ():
-            interval = mean_interval(torch.tensor([values[name] for values in each.values()], dtype=torch.float64))
+            known = [values[name] for values in each.values()]
+            if None in known:  # the environment knows no success
+                continue
+            interval = mean_interval(torch.tensor(known, dtype=torch.float64))
             over[name] = {"mean": interval.mean, "low": interval.low, "high": interval.high}
         return {"seeds": {str(seed): values for seed, values in each.items()}, "over_seeds": over}
 
@@ -91,6 +97,7 @@ def train_seeds(
             f"seeds: expected names that other processes know, too, got objects for {', '.join(config.given)}. "
             "Register them in an installed package, or train one seed after the other."
         )
+    _require_known_elsewhere(config)
     path = safe_run_path(out)
     if path.exists():
         raise RunExistsError(f"{path} exists: continue it with gnncomm resume {path}, or choose another --out.")
@@ -100,9 +107,19 @@ def train_seeds(
     return resume_seeds(path, **how)
 
 
+def _require_known_elsewhere(config: TrainConfig) -> None:
+    said = {word for text in leaves(config).values() for word in re.findall(r"[\w-]+", str(text))}
+    mine = [name for name in of_this_process() if name in said]
+    if mine:
+        raise ConfigError(
+            f"seeds: expected names that other processes know, too, got {mine[0]!r}, which register() gave in this one "
+            "only. Name it by an entry point of an installed package, or train one seed after the other."
+        )
+
+
 def planned(out: str | Path) -> Seeds | None:
     """What was begun in ``out``; None where that is something else than many seeds."""
-    path = Path(out)
+    path = safe_run_path(out, parents=True)
     if not (path / PLAN).is_file():
         return None
     plan = read_data(path / PLAN)

@@ -6,11 +6,14 @@ K non-zeros of a sparse observation, S width of the global state.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -23,8 +26,11 @@ __all__ = [
     "Group",
     "Grouped",
     "Held",
+    "Judging",
     "Moment",
+    "Named",
     "Observation",
+    "Pictured",
     "Rated",
     "Scene",
     "Shown",
@@ -205,6 +211,9 @@ class Scene:
     active: Mapping[str, Tensor]  # name -> [B, M] bool: still there (drawn as an event when it turns False)
     field: Tensor | None = None  # [B, rows, columns] float: a quantity drawn as background
     present: Tensor | None = None  # [B, N] bool: the agent is there to be drawn; None: whoever is alive
+    marks: Mapping[str, Tensor] = dataclasses.field(
+        default_factory=dict
+    )  # name -> [B, N] int64: a number at an agent; -1: none
 
 
 @dataclass(frozen=True)
@@ -240,7 +249,10 @@ class Box:
     high: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
-        low, high = ([list(map(float, row)) for row in side] for side in (self.low, self.high))
+        try:
+            low, high = ([list(map(float, row)) for row in side] for side in (self.low, self.high))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"Box: expected low and high [N, A] as rows of numbers, got {error}.") from error
         if [len(row) for row in low] != [len(row) for row in high] or len({len(row) for row in low}) != 1:
             raise ConfigError(f"Box: expected low and high [N, A], got {self.low} and {self.high}. Pad shorter rows.")
         pairs = [pair for mine, theirs in zip(low, high, strict=True) for pair in zip(mine, theirs, strict=True)]
@@ -280,6 +292,23 @@ class Grouped(Protocol):
 
 
 @runtime_checkable
+class Named(Protocol):
+    """An environment that says what its actions are called, one short text for each; none: they are just numbers."""
+
+    @property
+    def action_names(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """An environment that draws itself."""
+
+    def picture(self) -> NDArray[np.uint8] | None:
+        """``[height, width, 3]`` of environment 0 now; None where it was not made so. All pictures have one size."""
+        ...
+
+
+@runtime_checkable
 class Shown(Protocol):
     """An environment whose time steps hold its state."""
 
@@ -312,6 +341,9 @@ class TeamSpec:
         members = sorted(member for group in self.groups for member in group.members)
         if self.groups and (len(members) != self.num_agents or members != list(range(self.num_agents))):
             raise ConfigError(f"groups: expected each of {self.num_agents} agents in one of them, got {members}.")
+        names = [group.name for group in self.groups]
+        if len(set(names)) < len(names) or not all(group.members for group in self.groups):
+            raise ConfigError(f"groups: expected a name of its own for each, and somebody in it, got {names}.")
         for group in self.groups:
             if not (0 < group.obs_dim <= self.obs_dim and 0 < group.num_actions <= self.num_actions):
                 raise ConfigError(
@@ -348,6 +380,16 @@ class Rated(Protocol):
     @property
     def ceiling_kind(self) -> str:
         """``"optimal"``: no policy has a higher expected return; ``"reference"``: a good player that may be beaten."""
+        ...
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """An environment that says whether ``success`` has a meaning; in others it always has one."""
+
+    @property
+    def judged(self) -> bool | Tensor:
+        """False: it knows no success. ``[B]`` bool: where the last step told whether there was one."""
         ...
 
 

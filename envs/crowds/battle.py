@@ -139,6 +139,11 @@ class Battle(GridEnv[BattleState, BattleDraws]):
     id = "battle"
     settings_class = BattleSettings
     settings: BattleSettings
+    named_actions: ClassVar[tuple[str, ...]] = (
+        "stay",
+        *(f"go {r:+d},{c:+d}" for r, c in _MOVES),
+        *(f"strike {r:+d},{c:+d}" for r, c in crowd.NEIGHBOURS),
+    )
     grid_setting: ClassVar[str | None] = "size"
     adjustable: ClassVar[tuple[str, ...]] = ("strength",)
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -119,6 +119,14 @@ class Pursuit(GridEnv[PursuitState, PursuitDraws]):
     id = "pursuit"
     settings_class = PursuitSettings
     settings: PursuitSettings
+    named_actions: ClassVar[tuple[str, ...]] = (
+        "stay",
+        "up",
+        "right",
+        "down",
+        "left",
+        *(f"tag {r:+d},{c:+d}" for r, c in crowd.NEIGHBOURS),
+    )
     grid_setting: ClassVar[str | None] = "size"
     adjustable: ClassVar[tuple[str, ...]] = ("strength", "tag_penalty", "goal")
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {

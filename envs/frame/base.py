@@ -148,6 +148,11 @@ class GridEnv(Rules[StateT, DrawsT]):
         return self.central(self._current("state"))
 
     @property
+    def action_names(self) -> tuple[str, ...]:
+        """What the actions are called; none where they are just numbers, as the symbols of ``relay``."""
+        return self.named_actions[: self.num_actions]
+
+    @property
     def state_dim(self) -> int:
         """S, width of ``state()``."""
         return int(self.central(self._blank()).shape[1])

@@ -16,6 +16,7 @@ from gnncomm.bench.measure import interleaved
 from gnncomm.config.data import decode_fields
 from gnncomm.errors import ConfigError
 from gnncomm.evaluation import Report, evaluate
+from gnncomm.evaluation.report import percent
 from gnncomm.learn import TrainConfig, Training
 from gnncomm.methods import Method
 from gnncomm.run import default_config, load, train, with_learner
@@ -49,10 +50,10 @@ class MethodRow:
     env: str
     seed: int
     env_steps: int
-    success: dict[str, float]
-    """Mean and 95 % interval of the trained team."""
-    length: dict[str, float]
-    muted: float
+    success: dict[str, float | None]
+    """Mean and 95 % interval of the trained team; None where the environment knows no success."""
+    length: dict[str, float | None]
+    muted: float | None
     """Success without messages."""
     gain: float
     """Return over shuffled messages."""
@@ -188,7 +189,7 @@ def _row(
         env_steps,
         numbers["success"],
         numbers["length"],
-        report.muted.success.mean,
+        report.muted.to_dict()["success"]["mean"],
         report.gain.mean,
         report.gain.interval.low,
         report.channel_used,
@@ -212,17 +213,13 @@ def methods_table(rows: Sequence[MethodRow], titles: Mapping[str, str]) -> Table
         table.add_column(name, justify="right")
     for method, training in dict.fromkeys((row.method, row.training) for row in rows):
         mine = [row for row in rows if (row.method, row.training) == (method, training)]
-        first, success = mine[0], [row.success["mean"] for row in mine]
-        several = len(mine) > 1
-        low, high = (min(success), max(success)) if several else (first.success["low"], first.success["high"])
+        first, length = mine[0], [row.length["mean"] or 0.0 for row in mine]
         table.add_row(
             titles.get(method, method),
             first.learner,
             str(len(mine)),
-            f"{mean(success):.1%}",
-            f"{100 * low:.1f} – {100 * high:.1f}",
-            f"{mean(row.muted for row in mine):.1%}",
-            f"{mean(row.length['mean'] for row in mine):.2f}",
+            *_success(mine),
+            f"{mean(length):.2f}",
             f"{mean(row.gain for row in mine):+.3f}" + ("" if any(row.channel_used for row in mine) else " unused"),
             f"{mean(row.bits for row in mine):,.0f}",
             f"{mean(row.beta for row in mine):.3f}",
@@ -230,3 +227,17 @@ def methods_table(rows: Sequence[MethodRow], titles: Mapping[str, str]) -> Table
             "" if first.steps_per_second is None else f"{first.steps_per_second:,.0f}",
         )
     return table
+
+
+def _success(rows: Sequence[MethodRow]) -> tuple[str, str, str]:
+    """Its mean, the interval, and the mean without messages; the environment knows one or not for all rows."""
+    means, muted = ([value for value in values if value is not None] for values in _successes(rows))
+    low, high = rows[0].success["low"], rows[0].success["high"]
+    if not means or low is None or high is None:
+        return "n/a", "", "n/a"
+    low, high = (min(means), max(means)) if len(means) > 1 else (low, high)
+    return percent(mean(means)), f"{100 * low:.1f} – {100 * high:.1f}", percent(mean(muted))
+
+
+def _successes(rows: Sequence[MethodRow]) -> tuple[list[float | None], list[float | None]]:
+    return [row.success["mean"] for row in rows], [row.muted for row in rows]

@@ -66,8 +66,9 @@ class Dithered(Codec):
         dither = self._dither(msg, moment, msg.dtype)
         level = self._level(msg, dither)
         cost = self.price * torch.log2(2 * msg.abs() / self.delta + 1).sum(-1) if self.price else None
-        bits = self._written(level, msg).bits.to(msg.dtype)
-        return Coded(straight_through(level * self.delta - dither, msg), bits, cost)
+        packet = self._written(level, msg)
+        read = straight_through(level * self.delta - dither, msg)
+        return Coded(read, packet.bits.to(msg.dtype), cost, packet.symbols)
 
     def _level(self, msg: Tensor, dither: Tensor) -> Tensor:
         return torch.floor((msg.detach() + dither) / self.delta + 0.5).clamp(-LARGEST, LARGEST)

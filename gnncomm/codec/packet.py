@@ -56,6 +56,11 @@ class Fixed(Field):
 
 
 @dataclass(frozen=True)
+class Words(Fixed):
+    """``Fixed``, of the bits of floating-point numbers: no alphabet that means something."""
+
+
+@dataclass(frozen=True)
 class Flagged(Fixed):
     """As ``Fixed`` behind a bit that is 1, but 0 is the bit 0 alone: for numbers most of which are left out."""
 
@@ -126,6 +131,11 @@ class Packet(Batch):
         total = sum((field.bits(part) for field, part in zip(self.fields, parts, strict=True)), start=0)
         return total if isinstance(total, Tensor) else self.symbols.new_full(self.symbols.shape[:-1], total)
 
+    @property
+    def discrete(self) -> bool:
+        """Whether its symbols are more than the bits of numbers."""
+        return not any(isinstance(field, Words) for field in self.fields)
+
     def of(self, env: int, agent: int) -> Packet:
         """One message."""
         symbols = self.symbols[env : env + 1, agent : agent + 1]
@@ -177,6 +187,6 @@ def numbers_of(symbols: Tensor, dtype: torch.dtype) -> Tensor:
     return symbols.to(_INTEGERS[dtype.itemsize]).contiguous().view(dtype)
 
 
-def word_of(count: int, dtype: torch.dtype) -> Fixed:
+def word_of(count: int, dtype: torch.dtype) -> Words:
     """``count`` numbers of ``dtype``, as they are."""
-    return Fixed(count, 1 << 8 * dtype.itemsize)
+    return Words(count, 1 << 8 * dtype.itemsize)

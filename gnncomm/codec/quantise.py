@@ -50,8 +50,10 @@ class Quantise(Codec):
 
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
         inside = msg.clamp(-self.limit, self.limit)
-        read = straight_through(self._level(inside) * self._gap - self.limit, inside)
-        return Coded(read, msg.new_full(msg.shape[:-1], float(self.bits * msg.shape[-1])))
+        level = self._level(inside)
+        read = straight_through(level * self._gap - self.limit, inside)
+        bits = msg.new_full(msg.shape[:-1], float(self.bits * msg.shape[-1]))
+        return Coded(read, bits, symbols=None if self.training else level.long())
 
     def _level(self, inside: Tensor) -> Tensor:
         return ((inside + self.limit) / self._gap).round()

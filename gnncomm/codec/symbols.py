@@ -57,7 +57,8 @@ class GumbelSymbols(Codec):
         logits = self._logits(msg, moment)
         packet = self.packet(logits.argmax(-1), msg)
         soft = (logits / self.tau).softmax(-1).flatten(-2)[..., : msg.shape[-1]]
-        return Coded(straight_through(self.decode(packet, moment), soft), packet.bits.to(msg.dtype))
+        read = straight_through(self.decode(packet, moment), soft)
+        return Coded(read, packet.bits.to(msg.dtype), symbols=packet.symbols)
 
     def _logits(self, msg: Tensor, moment: Moment) -> Tensor:
         """``[B, N, groups, S]``."""

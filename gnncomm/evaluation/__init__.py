@@ -1,8 +1,9 @@
 """Evaluation with controls: what a team achieves, and what its communication is worth."""
 
-from gnncomm.evaluation.controls import DEFAULT_SEED, evaluate
+from gnncomm.evaluation.controls import evaluate, muted
 from gnncomm.evaluation.play import Outcomes, play
 from gnncomm.evaluation.report import Arm, Report
+from gnncomm.evaluation.selection import Selection, Standing
 from gnncomm.evaluation.shuffle import Overheard, Partners, Shuffled
 from gnncomm.evaluation.statistics import (
     Difference,
@@ -14,6 +15,7 @@ from gnncomm.evaluation.statistics import (
     wilson,
 )
 from gnncomm.evaluation.traffic import Traffic, WireUse
+from gnncomm.learn.config import DEFAULT_SEED
 
 __all__ = [
     "DEFAULT_SEED",
@@ -24,11 +26,14 @@ __all__ = [
     "Overheard",
     "Partners",
     "Report",
+    "Selection",
     "Shuffled",
+    "Standing",
     "Traffic",
     "WireUse",
     "evaluate",
     "mean_interval",
+    "muted",
     "paired_difference",
     "play",
     "sign_flip",

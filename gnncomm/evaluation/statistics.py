@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import torch
 from torch import Tensor
@@ -144,24 +145,27 @@ def _moments(x: Tensor) -> tuple[float, float]:
     return float(x.mean()), float(x.std()) / math.sqrt(len(x))
 
 
-def t_quantile(degrees: int) -> float:
-    r"""The 97.5 % quantile of Student's t with ``degrees`` of freedom, good to about 1e-9.
+def t_quantile(degrees: int, share: float = 0.975) -> float:
+    r"""The quantile of Student's t with ``degrees`` of freedom below which ``share`` lies, good to about 1e-9.
 
     Bisection on the angle :math:`\theta = \arctan(t / \sqrt\nu)` of the finite series for
     :math:`A(t | \nu) = P(|T| < t)`: Abramowitz and Stegun 1964, 26.7.3 (odd) and 26.7.4 (even). Beyond 1000 degrees
     the expansion 26.7.5 around the normal quantile.
 
     Raises:
-        ConfigError: ``degrees < 1``.
+        ConfigError: ``degrees < 1``, or ``share`` outside of [0.5, 1).
     """
-    if degrees < 1:
-        raise ConfigError(f"t_quantile: expected at least one degree of freedom, got {degrees}.")
+    if degrees < 1 or not 0.5 <= share < 1:
+        raise ConfigError(
+            f"t_quantile: expected at least one degree of freedom and a share in [0.5, 1), got {degrees} and {share}."
+        )
     if degrees > 1000:
-        return Z + (Z**3 + Z) / (4 * degrees) + (5 * Z**5 + 16 * Z**3 + 3 * Z) / (96 * degrees**2)
+        z = Z if share == 0.975 else NormalDist().inv_cdf(share)
+        return z + (z**3 + z) / (4 * degrees) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _central_probability(middle, degrees) < 0.95 else (low, middle)
+        low, high = (middle, high) if _central_probability(middle, degrees) < 2 * share - 1 else (low, middle)
     return math.sqrt(degrees) * math.tan((low + high) / 2)
 
 

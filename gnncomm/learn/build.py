@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from gnncomm import channel, codec, environments, schedule, topology
 from gnncomm.channel import Channel
@@ -44,7 +45,42 @@ def build(config: TrainConfig, parts: Parts = NO_PARTS) -> tuple[VectorEnv, Comm
     env = make_env(config, parts)
     config = config.replace(num_envs=env.num_envs)
     policy = build_policy(config, env, parts)
+    if "weights" in parts:  # before the learner looks at the policy, of which it may keep a copy
+        begin_with(policy, parts["weights"])
     return env, policy, build_learner(config, policy, parts, TeamSpec.of(env))
+
+
+def begin_with(policy: CommPolicy, trained: CommPolicy) -> None:
+    """Give ``policy`` the weights of ``trained``: of all that acts and talks, and of the critic as far as it fits.
+
+    A critic of another shape begins anew: it exists in training only, and a central one knows its number of agents.
+
+    Raises:
+        ConfigError: something that acts or talks does not fit; names it, with both shapes.
+    """
+    mine, theirs, differ = policy.state_dict(), trained.state_dict(), unlike(policy, trained)
+    if acts := [name for name in differ if not name.startswith(_TRAINING_ONLY)]:
+        lines = "; ".join(f"{name}: expected {differ[name][0]}, got {differ[name][1]}" for name in acts[:8])
+        raise ConfigError(
+            f"weights: {len(acts)} of what acts and talks do not fit: {lines}. Begin from a team with the same "
+            "observations, actions and parts of the policy."
+        )
+    fitting = {name: theirs[name].to(value.device) for name, value in mine.items() if name not in differ}
+    policy.load_state_dict({**mine, **fitting})
+
+
+def unlike(policy: CommPolicy, trained: CommPolicy) -> dict[str, tuple[str, str]]:
+    """The tensors that the two have in other shapes, by name."""
+    mine, theirs = policy.state_dict(), trained.state_dict()
+    shapes = {name: (_shape(mine.get(name)), _shape(theirs.get(name))) for name in {**mine, **theirs}}
+    return {name: both for name, both in shapes.items() if both[0] != both[1]}
+
+
+_TRAINING_ONLY = ("critic.", "baselines.")
+
+
+def _shape(value: Tensor | None) -> str:
+    return "nothing" if value is None else str(list(value.shape))
 
 
 def make_env(config: TrainConfig, parts: Parts = NO_PARTS) -> VectorEnv:
@@ -151,6 +187,11 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
 
 def _placed(policy: CommPolicy, device: str) -> CommPolicy:
     """On ``device``; one that is made without memory for its tensors has none to move."""
+    if lazy := [name for name, value in policy.named_parameters() if isinstance(value, UninitializedParameter)]:
+        raise ConfigError(
+            f"{lazy[0]}: expected parts of a known width, got a lazy one, whose weights nobody could save or load "
+            "before it was used. A class or function is told the widths, as in encoder(obs_dim, hidden)."
+        )
     return policy if torch.get_default_device().type == "meta" else policy.to(device)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,11 +11,13 @@ from torch import Tensor, nn
 
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.learn.actor_critic import ActorCritic, ActorCriticConfig
+from gnncomm.graph.given import copied
+from gnncomm.learn.actor_critic import ActorCritic
 from gnncomm.learn.gradient import Means, Metrics
 from gnncomm.learn.losses import LossFunction, Targets, explained_variance, masked_mean, normalised, score_loss, total
 from gnncomm.learn.returns import left
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import ActorCriticConfig
 from gnncomm.policy import CommPolicy
 from gnncomm.policy.joint import JointCritic
 from gnncomm.types import TeamSpec
@@ -91,7 +92,7 @@ class COMA(ActorCritic[COMAConfig]):
                 f"COMA: expected a policy whose critic is a JointCritic, got {type(critic).__name__}. Name the learner "
                 "in the configuration (learner='coma'), or give CommPolicy one."
             )
-        self.critic, self.target = critic, copy.deepcopy(critic).requires_grad_(False)
+        self.critic, self.target = critic, copied("COMA", critic).requires_grad_(False)
         return {**super()._modules(), "target": self.target}
 
     def _improve(self, rollout: Rollout) -> Metrics:

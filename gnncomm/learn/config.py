@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, Self
@@ -11,18 +12,23 @@ from gnncomm.config import require_ranges, require_types, to_json
 from gnncomm.config.data import decode_fields, encode_fields
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.learn.fingerprint import Fingerprint
-from gnncomm.learn.learner import LearnerConfig
-from gnncomm.learn.ppo import PPOConfig
+from gnncomm.learn.settings import LearnerConfig, PPOConfig
 
 MAX_SEED, MAX_STEPS = 2**62, 2**53
 """Seeds are below the first: environments and episodes are counted on from a seed, and the sum is still one."""
 
-Setting = bool | int | float | str
+DEFAULT_SEED = 0
+"""Of evaluations, in Python and on the command line. Whatever the seeds, their episodes occur in no training."""
+
+Setting = bool | int | float | str | None
 
 VERSION = 2
 """Of what settings mean, raised when the same ones give another training. 2: environments, which in 1 had the seeds
 ``seed + b``, have seeds of their own for every training; so do evaluation and recording."""
 
+
+MEASURED = ("success", "return", "length")
+"""What an evaluation says of a team: the more the better, but for the length."""
 
 OBJECTS = "Objects are given to the training: train(config, {name}=...)."
 
@@ -127,15 +133,30 @@ class RunConfig:
     """Inside matrix products of float32: tf32 on a GPU, bf16 on a CPU that has it; faster, and other numbers."""
     save_every: int = 50
     """Updates between checkpoints."""
+    eval_every: int = 0
+    """Environment steps between evaluations on episodes of their own, after the update that passes them; 0: none."""
+    eval_episodes: int = 100
+    """Episodes of each such evaluation, always the same ones."""
+    stop_at: str = ""
+    """End the training when an evaluation reaches this: success=0.95, return=1.5, length=8."""
+    patience: int = 0
+    """End the training after so many evaluations in a row that are no better than the best; 0: never."""
     loggers: tuple[str, ...] = ()
-    """Further places for the metrics, with times: csv."""
+    """Further places for the metrics, with times: csv, tensorboard, wandb, mlflow."""
     version: int = VERSION
     """Of what these settings mean; kept with a run, not to be chosen: only the present one is trained."""
 
     def __post_init__(self) -> None:
         require_types(self, "run.")
         ranges = {"rollout": (1, 2**20), "steps": (1, MAX_STEPS), "save_every": (1, MAX_STEPS)}
+        ranges |= {"eval_every": (0, MAX_STEPS), "eval_episodes": (1, 10**6), "patience": (0, 10**9)}
         require_ranges(self, ranges | {"seed": (0, MAX_SEED - 1)}, "run.")
+        goal_of(self.stop_at)
+        if (self.stop_at or self.patience) and not self.eval_every:
+            raise ConfigError(
+                "run.eval_every: expected evaluations while training, by which stop_at and patience end it, got none. "
+                "Set it to environment steps, for instance 50000."
+            )
         wrong = {"tf32": "cpu", "bf16": "cuda"}.get(self.precision)
         if wrong is not None and self.device.startswith(wrong):
             raise ConfigError(
@@ -147,6 +168,26 @@ class RunConfig:
                 f"run.version: expected 1 to {VERSION}, the versions of settings that this gnncomm knows, got "
                 f"{self.version}. Use the gnncomm that wrote them."
             )
+
+
+def goal_of(text: str) -> tuple[str, float] | None:
+    """What ``success=0.95`` says; None for an empty text.
+
+    Raises:
+        ConfigError: it says something else.
+    """
+    if not text:
+        return None
+    name, _, number = text.partition("=")
+    try:
+        value = float(number)
+    except ValueError:
+        value = math.nan
+    if name not in MEASURED or not math.isfinite(value):
+        raise ConfigError(
+            f"run.stop_at: expected {', '.join(MEASURED)} with a number, as success=0.95, got {text[:80]!r}."
+        )
+    return name, value
 
 
 @dataclass(frozen=True)
@@ -283,6 +324,7 @@ def _unfolded(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _SINCE = {"encoder", "agent_id", "share", "critic", "losses", "loggers", "graphs", "precision"}
+_SINCE |= {"eval_every", "eval_episodes", "stop_at", "patience"}
 """Leaves that came later than runs that have a hash of their settings."""
 _SINCE_OF_PPO = {"optimizer", "alpha", "eps", "huber", "norm_rate", "norm_every", "choice_credit", "chunk"}
 """The same of those of PPO."""

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from gnncomm.learn import optimizers
 from gnncomm.learn.gradient import Metrics
-from gnncomm.learn.losses import LossFunction, Term, joined, masked_mean, total
+from gnncomm.learn.losses import LossFunction, Term, explained_variance, joined, masked_mean, total
 from gnncomm.learn.replay import Episodes
 from gnncomm.learn.replaying import ReplayConfig, ReplayLearner, as_played
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import OptimizerName
 from gnncomm.learn.values import ValueConfig, ValueLearner
 from gnncomm.policy import CommPolicy, Evaluation
 
@@ -27,7 +27,7 @@ class DQNConfig(ValueConfig, ReplayConfig):
     """Learning rate."""
     lr_schedule: Literal["constant", "linear"] = "constant"
     """"linear" goes to zero at the end of training."""
-    optimizer: optimizers.Name = "rmsprop"
+    optimizer: OptimizerName = "rmsprop"
     """adam, radam or rmsprop."""
     max_grad_norm: float = 10.0
     """Gradients are scaled down to this norm; 0 leaves them as they are."""
@@ -87,10 +87,12 @@ class DQN(ValueLearner[DQNConfig], ReplayLearner[DQNConfig]):
         return metrics | {"epsilon": self.actions.epsilon}
 
     def _learn(self, episodes: Episodes, step: int) -> dict[str, Tensor]:
-        terms = self._losses(episodes)
-        return {name: term.value for name, term in terms.items()} | {"grad_norm": self._step(total(terms))}
+        terms, explained = self._losses(episodes)
+        told = {"grad_norm": self._step(total(terms)), "explained_variance": explained}
+        return {name: term.value for name, term in terms.items()} | told
 
-    def _losses(self, episodes: Episodes) -> dict[str, Term]:
+    def _losses(self, episodes: Episodes) -> tuple[dict[str, Term], Tensor]:
+        """Terms, and how much of the targets the values foresaw."""
         timestep, action = episodes.timestep, episodes.action
         padded = torch.cat([action, torch.zeros_like(action[:1])])
         state = self.policy.initial_state(*timestep.alive.shape[1:])
@@ -100,13 +102,15 @@ class DQN(ValueLearner[DQNConfig], ReplayLearner[DQNConfig]):
         target, rollout = self.targets(now, then, episodes), as_played(now, episodes, state)
         judged = now.map(lambda value: value[:-1])
         counts = self._counting(episodes)
-        error = torch.where(counts, self._of_actions(judged, rollout) - target, 0.0)
+        value = self._of_actions(judged, rollout)
+        error = torch.where(counts, value - target, 0.0)
         alive = rollout.timestep.alive
         own = {
             "q_loss": Term(masked_mean(error.square(), counts)),
             "wire_cost": Term(masked_mean(judged.cost, alive)),
         }
-        return joined([own, *(loss(judged, rollout) for loss in self._others)])
+        terms = joined([own, *(loss(judged, rollout) for loss in self._others)])
+        return terms, explained_variance(value.detach(), target, counts)
 
     @torch.no_grad()
     def targets(self, now: Evaluation, then: Evaluation, episodes: Episodes) -> Tensor:

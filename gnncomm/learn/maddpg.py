@@ -13,7 +13,7 @@ from gnncomm import random
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
 from gnncomm.learn.coma import require_discrete
-from gnncomm.learn.losses import LossFunction, Term, joined, masked_mean, total
+from gnncomm.learn.losses import LossFunction, Term, explained_variance, joined, masked_mean, total
 from gnncomm.learn.replay import Episodes
 from gnncomm.learn.replaying import ReplayConfig, ReplayLearner, as_played
 from gnncomm.learn.returns import team_share
@@ -102,12 +102,14 @@ class MADDPG(ReplayLearner[MADDPGConfig]):
     def _learn(self, episodes: Episodes, step: int) -> dict[str, Tensor]:
         now = episodes.timestep.map(lambda value: value[:-1])
         action, counts = self.critic.one_hot(episodes.action), self._counting(episodes)
-        error = torch.where(counts, self.critic.q(now, action) - self.targets(episodes), 0.0)
-        q_loss = masked_mean(error.square(), counts)
+        value, target = self.critic.q(now, action), self.targets(episodes)
+        q_loss = masked_mean(torch.where(counts, value - target, 0.0).square(), counts)
+        explained = explained_variance(value.detach(), target, counts)
         norms = {"critic_grad_norm": self._step(q_loss)}
         terms = self._actor_losses(episodes, now, action, counts, step)
         norms["grad_norm"] = self._step(total(terms), list(self.critic.parameters()))
-        return {"q_loss": q_loss, **{name: term.value for name, term in terms.items()}, **norms}
+        told = {"q_loss": q_loss, "explained_variance": explained}
+        return told | {name: term.value for name, term in terms.items()} | norms
 
     def _actor_losses(
         self, episodes: Episodes, now: TimeStep, action: Tensor, counts: Tensor, step: int

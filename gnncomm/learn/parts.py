@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict
@@ -15,9 +17,10 @@ from gnncomm.layers import CommLayer, CommStack
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.fingerprint import Fingerprint, said
 from gnncomm.learn.gradient import GradientLearner
-from gnncomm.learn.learner import Learner, LearnerConfig
+from gnncomm.learn.learner import Learner
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.naming import names_of, of_environment
+from gnncomm.learn.settings import LearnerConfig
 from gnncomm.policy import CommPolicy, Critic, Memory
 from gnncomm.schedule import Scheduler
 from gnncomm.topology import Topology
@@ -39,6 +42,8 @@ class Parts(TypedDict, total=False):
     """Or a factory: ``learner(policy, total_updates=, seed=, length=)``, as ``PPO``; length is ``run.rollout``."""
     losses: Sequence[LossFunction]
     """Terms beside those of PPO."""
+    weights: CommPolicy
+    """A trained policy from whose weights the training begins, see ``begin_with``; it stays as it is."""
     comm: CommStack | CommLayer | Sequence[CommLayer] | Callable[[int, int], CommLayer] | str
     """Or a factory: ``comm(hidden, hidden)``, called for each of ``policy.rounds``."""
     memory: Memory | Callable[[int], Memory] | str
@@ -55,6 +60,8 @@ class Parts(TypedDict, total=False):
     codec: Codec | Callable[[], Codec] | str
     channel: Channel | Callable[[], Channel] | str
 
+
+_warn = logging.getLogger("gnncomm").warning
 
 NO_PARTS = Parts()
 """All by name."""
@@ -117,7 +124,7 @@ def taken(config: TrainConfig, parts: Mapping[str, Any]) -> tuple[TrainConfig, P
 
 def described(config: TrainConfig, parts: Parts, env: VectorEnv, policy: CommPolicy, learner: Learner) -> TrainConfig:
     """``config`` as it is with these objects: by name what has one, by fingerprint what has none."""
-    found = {name: names_of(name, env, policy) for name in parts}
+    found = {name: names_of(name, env, policy) for name in parts if name != "weights"}
     given = {name: value for name, value in fingerprints(parts, policy).items() if found[name] is None}
     if "env" in parts and found["env"] is None:
         given["env"] = of_environment(env)
@@ -125,6 +132,10 @@ def described(config: TrainConfig, parts: Parts, env: VectorEnv, policy: CommPol
         given["learner"] = Fingerprint.of(learner)
     if "losses" in parts:
         given["losses"] = Fingerprint.of(tuple(parts["losses"]))
+    if "weights" in parts:
+        given["weights"] = Fingerprint(f"weights #{digest(parts['weights'])}")
+    elif "weights" in config.given:
+        given["weights"] = config.given["weights"]
     now: dict[str, Any] = {
         "env.id": env.id,
         "env.settings": config.env.settings,
@@ -144,6 +155,15 @@ def described(config: TrainConfig, parts: Parts, env: VectorEnv, policy: CommPol
     return config.replace(**changes, given=given)
 
 
+def digest(policy: CommPolicy) -> str:
+    """Eight letters that tell the weights of ``policy`` from others."""
+    found = hashlib.sha256()
+    for name, value in policy.state_dict().items():
+        found.update(name.encode())
+        found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:8]
+
+
 def fingerprints(parts: Parts, policy: CommPolicy) -> dict[str, Fingerprint]:
     """Of those of ``parts`` that are in ``policy``."""
     found = {name: Fingerprint.of(get(policy)) for name, get in OF_THE_POLICY.items() if name in parts}
@@ -158,14 +178,31 @@ def kept(old: TrainConfig, config: TrainConfig, parts: Parts) -> TrainConfig:
     return config.replace(given=old.given, **theirs)
 
 
-def require_given(config: TrainConfig, parts: Parts, every: bool = False) -> None:
+def without_weights(parts: Parts) -> Parts:
+    """The same, for a training that was begun: its checkpoints hold what it began from."""
+    return {name: part for name, part in parts.items() if name != "weights"}  # type: ignore[return-value]  # as above
+
+
+def require_given(config: TrainConfig, parts: Parts, every: bool = False, begun: bool = False) -> None:
     """Refuse to go on without an object that the run was trained with: of its policy, or ``every``.
+
+    Args:
+        config: of the run.
+        parts: what there is.
+        every: also what only a training needs.
+        begun: except what only its beginning needs.
 
     Raises:
         ConfigError: names the part, and says what to do.
     """
     for name, fingerprint in config.given.items():
-        if name not in parts and (every or name in OF_THE_POLICY):
+        if name == "weights":
+            if every and not begun and name not in parts:
+                raise ConfigError(
+                    f"This training began from the {fingerprint} of another run, which no file brings back: expected "
+                    "that run, got nothing. Say --from RUN (weights=load(RUN).policy)."
+                )
+        elif name not in parts and (every or name in OF_THE_POLICY):
             resumes = f"train(config_of(run), run, resume=True, {name}=...)"
             call = resumes if name in ("learner", "losses") else f"load(run, {name}=...)"
             raise ConfigError(
@@ -175,7 +212,7 @@ def require_given(config: TrainConfig, parts: Parts, every: bool = False) -> Non
 
 
 def require_same(config: TrainConfig, found: Mapping[str, Fingerprint]) -> None:
-    """Refuse objects that are not those that the run was trained with.
+    """Refuse objects that are not those that the run was trained with; log where their code is another one.
 
     Raises:
         ConfigError: says in what they differ.
@@ -188,6 +225,11 @@ def require_same(config: TrainConfig, found: Mapping[str, Fingerprint]) -> None:
             raise ConfigError(
                 f"{name}: this run was trained with another one: {'; '.join(lines[:5])}. Give the one of the training, "
                 "or train anew."
+            )
+        if changed := wanted.changed(fingerprint):
+            _warn(
+                f"{name}: the code of {', '.join(changed)} is not what it was in the training. The same weights may "
+                "mean another thing with it."
             )
 
 

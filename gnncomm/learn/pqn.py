@@ -10,13 +10,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gnncomm.learn import optimizers
-from gnncomm.learn.gradient import Means, Metrics, MinibatchConfig
+from gnncomm.learn.gradient import Means, Metrics
 from gnncomm.learn.losses import (
     LossFunction,
     Targets,
     Term,
     choice_terms,
+    explained_variance,
     joined,
     masked_mean,
     normalised,
@@ -25,6 +25,7 @@ from gnncomm.learn.losses import (
     value_loss,
 )
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import MinibatchConfig, OptimizerName
 from gnncomm.learn.values import ValueConfig, ValueLearner, lambda_returns
 from gnncomm.policy import CommPolicy, Evaluation
 
@@ -37,7 +38,7 @@ class PQNConfig(MinibatchConfig, ValueConfig):
     POSITIVE: ClassVar[tuple[str, ...]] = (*ValueConfig.POSITIVE, "clip")
     NOT_NEGATIVE: ClassVar[tuple[str, ...]] = (*ValueConfig.NOT_NEGATIVE, "entropy", "baseline_coef")
 
-    optimizer: optimizers.Name = "radam"
+    optimizer: OptimizerName = "radam"
     """adam, radam or rmsprop."""
     max_grad_norm: float = 10.0
     """Gradients are scaled down to this norm; 0 leaves them as they are."""
@@ -73,8 +74,8 @@ class PQN(ValueLearner[PQNConfig]):
         for _, chunk in self._minibatches(rollout, config.epochs, config.minibatches):
             mine = rollout.environments(chunk)
             now = self.policy.unroll(mine.timestep, mine.action, mine.state, mine.choice)
-            terms = self._losses(now, mine, reward[:, chunk], discount[:, chunk])
-            means.add({name: term.value for name, term in terms.items()})
+            terms, explained = self._losses(now, mine, reward[:, chunk], discount[:, chunk])
+            means.add({name: term.value for name, term in terms.items()} | {"explained_variance": explained})
             means.add({"q": masked_mean(now.value, mine.timestep.alive), "grad_norm": self._step(total(terms))})
         self._explore(rollout)
         return means.tensors() | {"epsilon": self.actions.epsilon}
@@ -85,15 +86,20 @@ class PQN(ValueLearner[PQNConfig]):
         after = torch.where(discount != 0, self._next_value(value, rollout), 0.0)
         return lambda_returns(reward, value, after, discount, rollout.done, self.config.gamma, self.config.lam)
 
-    def _losses(self, now: Evaluation, rollout: Rollout, reward: Tensor, discount: Tensor) -> dict[str, Term]:
+    def _losses(
+        self, now: Evaluation, rollout: Rollout, reward: Tensor, discount: Tensor
+    ) -> tuple[dict[str, Term], Tensor]:
+        """Terms, and how much of the targets the values foresaw."""
         alive, target = rollout.timestep.alive, self.targets(now, rollout, reward, discount)
         counts = self._counts(alive)
-        error = torch.where(counts, self._of_actions(now, rollout) - target, 0.0)
+        value = self._of_actions(now, rollout)
+        error = torch.where(counts, value - target, 0.0)
         own = {
             "q_loss": Term(masked_mean(error.square(), counts)),
             "wire_cost": Term(masked_mean(now.cost, alive)),
         }
-        return joined([own, self._choices(now, rollout, target), *(loss(now, rollout) for loss in self._others)])
+        terms = joined([own, self._choices(now, rollout, target), *(loss(now, rollout) for loss in self._others)])
+        return terms, explained_variance(value.detach(), target, counts)
 
     def _choices(self, now: Evaluation, rollout: Rollout, target: Tensor) -> dict[str, Term]:
         """Of what the scheduler samples; nothing where it samples nothing."""

@@ -12,12 +12,12 @@ from torch import Tensor
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
 from gnncomm.host import refuse
-from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means, Metrics
+from gnncomm.learn.gradient import GradientLearner, Means, Metrics
 from gnncomm.learn.learner import Experience
-from gnncomm.learn.losses import LossFunction, Term, joined, total
-from gnncomm.learn.optimizers import Name
+from gnncomm.learn.losses import LossFunction, Term, explained_variance, joined, total
 from gnncomm.learn.returns import gae, team_share
 from gnncomm.learn.rollout import Rollout, parted, require_divisor
+from gnncomm.learn.settings import GradientConfig, OptimizerName
 from gnncomm.policy import CommPolicy, Evaluation
 
 _STEPS, _PROCESSES = 500, 16
@@ -35,7 +35,7 @@ class ReinforceConfig(GradientConfig):
     """Learning rate."""
     lr_schedule: Literal["constant", "linear"] = "constant"
     """"linear" goes to zero at the end of training."""
-    optimizer: Name = "rmsprop"
+    optimizer: OptimizerName = "rmsprop"
     """adam, or rmsprop."""
     alpha: float = 0.97
     """Decay of the mean square of RMSprop."""
@@ -123,7 +123,9 @@ class Reinforce(GradientLearner[ReinforceConfig]):
         now = self.policy.unroll(played.timestep, played.action, played.state, played.choice)
         terms, means = self._losses(now, played, parts[0], parts[1], within_TB.sum()), Means()
         means.add({name: term.value for name, term in terms.items()})
-        means.add({"grad_norm": self._step(total(terms)), "episode_return": return_TBN[0].mean()})
+        explained = explained_variance(now.value.detach(), *parts)
+        told = {"explained_variance": explained, "episode_return": return_TBN[0].mean()}
+        means.add({"grad_norm": self._step(total(terms)), **told})
         return means.tensors()
 
     def _counting(self, rollout: Rollout) -> Tensor:

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.learn.gradient import GradientConfig, GradientLearner
+from gnncomm.learn.gradient import GradientLearner
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.returns import gae, team_share
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import GradientConfig
 from gnncomm.policy import Actions, CommPolicy, EpsilonGreedy, Evaluation, Mixer, NoMixer
 from gnncomm.policy.names import MIXERS
 from gnncomm.types import TeamSpec

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnncomm.errors import ConfigError, ShapeError
 from gnncomm.recording.figure import figure_path
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Curve = tuple[Sequence[float], Sequence[float]]
+Numbers = Sequence[float] | NDArray[np.float64]
+Curve = tuple[Numbers, Numbers]
 """Where, and how much: two sequences of one length."""
 
 POINTS = 60
@@ -30,6 +32,8 @@ def learning_curves(
     xlabel: str = "environment steps",
     ylabel: str = "success",
     percent: bool = True,
+    bands: Mapping[str, Curve] | None = None,
+    behind: Mapping[str, Sequence[Curve]] | None = None,
     dpi: int = 160,
 ) -> Figure:
     """Draw curves over a common axis, each with its name at its end.
@@ -39,6 +43,8 @@ def learning_curves(
         path: where to save it; None draws only.
         title, xlabel, ylabel: texts.
         percent: y is a share, drawn from 0 to 100 %.
+        bands: name -> (low, high) at the places of its curve, drawn as an area.
+        behind: name -> curves that are drawn pale behind it, such as those of single seeds.
         dpi: dots per inch of the saved file.
 
     Raises:
@@ -52,33 +58,49 @@ def learning_curves(
     from gnncomm.recording.drawing import plain
 
     with plain():
-        figure = _figure(curves, title, xlabel, ylabel, percent)
+        figure = _figure(curves, bands or {}, behind or {}, title, xlabel, ylabel, percent)
         if checked is not None:
             figure.savefig(checked, dpi=dpi)
     return figure
 
 
-def _figure(curves: Mapping[str, Curve], title: str, xlabel: str, ylabel: str, percent: bool) -> Figure:
+def _figure(
+    curves: Mapping[str, Curve],
+    bands: Mapping[str, Curve],
+    behind: Mapping[str, Sequence[Curve]],
+    title: str,
+    xlabel: str,
+    ylabel: str,
+    percent: bool,
+) -> Figure:
     from matplotlib.figure import Figure
 
     from gnncomm.recording.drawing.style import GREY, HEADING, INK, NOTE, PALE, colour
 
     figure = Figure(figsize=(7.2, 3.8))
-    ax = figure.add_axes((0.09, 0.14, 0.74, 0.72))
+    room = min(0.4, 0.02 + 0.0115 * max(map(len, curves)))  # of the names at the ends
+    ax = figure.add_axes((0.09, 0.14, 0.91 - max(room, 0.17), 0.72))
     ends = []
     for number, (name, (x, y)) in enumerate(curves.items()):
         if len(x) != len(y) or not len(x):
             raise ShapeError(f"Curve {name!r}: expected x and y of one length >= 1, got {len(x)} and {len(y)}.")
-        xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float) * (100 if percent else 1)
+        scale = 100 if percent else 1
+        pale: dict[str, Any] = {"color": colour(number), "linewidth": 0.7}
+        xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float) * scale
+        for seed_x, seed_y in behind.get(name, ()):
+            ax.plot(seed_x, np.asarray(seed_y, dtype=float) * scale, alpha=0.35, **pale)
+        if name in bands:
+            low, high = (np.asarray(edge, dtype=float) * scale for edge in bands[name])
+            ax.fill_between(xs, low, high, color=colour(number), alpha=0.16, linewidth=0)
         if len(xs) > POINTS:
-            ax.plot(xs, ys, color=colour(number), alpha=0.18, linewidth=0.7)
+            ax.plot(xs, ys, alpha=0.18, **pale)
             xs, ys = _means(xs), _means(ys)
         ax.plot(xs, ys, color=colour(number), linewidth=1.8, solid_capstyle="round")
         ends.append((float(xs[-1]), float(ys[-1]), name, colour(number)))
-    _name(ax, ends)
     if percent:
         ax.set_ylim(-2, 102)
         ax.yaxis.set_major_formatter(lambda value, _: f"{value:.0f} %")
+    _name(ax, ends)
     ax.set_xlim(0, None)
     ax.xaxis.set_major_formatter(lambda value, _: _short(value))
     ax.grid(axis="y", color=PALE, linewidth=0.6)
@@ -109,8 +131,8 @@ def _short(value: float) -> str:
 
 def _name(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     """Write the name of each curve beside its end, none over another."""
-    low, high = min(end[1] for end in ends), max(end[1] for end in ends)
-    gap, last = max(high - low, 100 * (high > 1) or 1.0) * 0.055, -np.inf
+    bottom, top = ax.get_ylim()
+    gap, last = (top - bottom) * 0.055, -np.inf
     for x, y, name, shade in sorted(ends, key=lambda end: end[1]):
         height = max(y, last + gap)
         last = height

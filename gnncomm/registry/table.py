@@ -15,8 +15,8 @@ from gnncomm.registry.kinds import KINDS, kind_of_word
 
 S = TypeVar("S")
 
-STRANGERS_FAULTS: tuple[type[BaseException], ...] = (Exception, SystemExit)
-"""What a module of somebody else may raise while it is imported: whatever it is, all other names stay usable."""
+STRANGERS_FAULTS: tuple[type[BaseException], ...] = (BaseException,)
+"""What code of somebody else may raise, but for the user's own word to stop: whatever it is, the rest stays usable."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,11 @@ def added(kind: str) -> dict[str, Added]:
     return dict(sorted(found.items()))
 
 
+def of_this_process() -> list[str]:
+    """Names that ``register`` gave here, and that another process does not know."""
+    return sorted({name for by_name in _registered.values() for name in by_name})
+
+
 def strangers() -> dict[str, str]:
     """Top-level module -> who brings it, of what installed packages name here."""
     added = [one for by_name in _installed().values() for one in by_name.values()]
@@ -198,6 +203,8 @@ def _outcome(kind: str, name: str) -> Any:
         )
     try:
         thing = one.load()
+    except KeyboardInterrupt:
+        raise
     except STRANGERS_FAULTS as error:
         return _Broken(f"{one.sources[0]} cannot be imported ({type(error).__name__}: {str(error)[:300]}).", error)
     try:

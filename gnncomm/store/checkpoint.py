@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -87,8 +87,9 @@ def save_checkpoint(
     tensors: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
     keep_last: int = 3,
+    keep: Collection[int] = (),
 ) -> Path:
-    """Write ``directory/checkpoints/step_<step>`` and keep the ``keep_last`` newest up to it.
+    """Write ``directory/checkpoints/step_<step>``; the ``keep_last`` newest up to it stay, and those of steps ``keep``.
 
     Args:
         directory: the run directory; it must exist.
@@ -115,7 +116,7 @@ def save_checkpoint(
             pass  # read back from disk before anything older may go
     except OSError as error:
         raise write_error(target, error) from error
-    _prune(target.parent, step, keep_last)
+    _prune(target.parent, step, keep_last, keep)
     return target
 
 
@@ -257,9 +258,9 @@ def _is_there(target: Path, manifest: Manifest) -> bool:
     return True
 
 
-def _prune(parent: Path, step: int, keep_last: int) -> None:
-    old = [path for number, path in list_checkpoints(parent.parent) if number <= step]
-    for path in old[:-keep_last]:
+def _prune(parent: Path, step: int, keep_last: int, keep: Collection[int]) -> None:
+    old = [(number, path) for number, path in list_checkpoints(parent.parent) if number <= step]
+    for path in (path for number, path in old[:-keep_last] if number not in keep):
         rubbish = parent / scratch_name()
         try:
             os.rename(path, rubbish)  # a kill while deleting must not leave half a checkpoint under its name

@@ -48,6 +48,16 @@ def require_directory(path: Path) -> None:
         raise UnsafePathError(f"{path}: expected a directory, got {_describe(os.lstat(path).st_mode)}.")
 
 
+def require_unlinked(path: Path) -> None:
+    """Refuse a symbolic link, which would lead a write elsewhere; what is not there is none.
+
+    Raises:
+        UnsafePathError: names it.
+    """
+    if path.is_symlink():
+        raise UnsafePathError(f"{path}: expected no symbolic link, which leads elsewhere. Remove it.")
+
+
 def read_regular(path: Path, max_bytes: int, *, follow_symlinks: bool = False) -> bytes:
     """All bytes of a regular file, opened so that a FIFO or device cannot block.
 

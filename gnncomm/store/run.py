@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
@@ -170,6 +170,7 @@ class RunDir:
         tensors: Mapping[str, Mapping[str, Tensor]],
         state: Mapping[str, Any],
         keep_last: int = 3,
+        keep: Collection[int] = (),
     ) -> Path:
         """``save_checkpoint`` here, with ``metrics_position`` added to ``state``.
 
@@ -185,7 +186,7 @@ class RunDir:
         except OSError as error:
             raise write_error(self.path, error) from error
         return checkpoints.save_checkpoint(
-            self.path, step, tensors, {**state, _POSITION: self.metrics_position}, keep_last
+            self.path, step, tensors, {**state, _POSITION: self.metrics_position}, keep_last, keep
         )
 
     def latest(
@@ -193,6 +194,20 @@ class RunDir:
     ) -> tuple[Checkpoint, list[Rejected]]:
         """The newest good checkpoint and the newer ones passed over; see ``latest_checkpoint``."""
         return checkpoints.latest_checkpoint(self.path, accept=accept)
+
+    def checkpoint(self, step: int) -> Checkpoint:
+        """That of ``step``, verified.
+
+        Raises:
+            CheckpointError: it is not there (exit code 66), or damaged.
+        """
+        found = dict(checkpoints.list_checkpoints(self.path))
+        if step not in found:
+            known = ", ".join(map(str, found)) or "none"
+            raise with_exit_code(
+                CheckpointError(f"{self.path} has no checkpoint of step {step}: expected one of {known}."), EX_NOINPUT
+            )
+        return checkpoints.load_checkpoint(found[step])
 
     @property
     def has_lost_checkpoints(self) -> bool:

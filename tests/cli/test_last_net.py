@@ -18,8 +18,9 @@ import torch
 from gnncomm.cli import faults, main
 from gnncomm.cli.output import Output
 from gnncomm.cli.parse import output_file
-from gnncomm.cli.plot import short_names
+from gnncomm.compare.groups import short_names
 from gnncomm.errors import ConfigError
+from gnncomm.recording import VIEWS
 from gnncomm.registry import make
 from gnncomm.store import RunDir
 
@@ -303,14 +304,15 @@ def test_a_figure_that_is_none_is_refused_before_anything_is_written(
 def test_runs_of_one_last_name_are_two_curves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen: list[dict[str, object]] = []
-    monkeypatch.setattr("gnncomm.cli.plot.learning_curves", lambda curves, *_, **__: seen.append(curves))
+    seen: list[dict[str, Any]] = []
+    monkeypatch.setattr("gnncomm.cli.plotting.learning_curves", lambda curves, *_, **__: seen.append(curves))
     for number, name in enumerate(("one/seed0", "two/seed0", "two/seed1")):
         with RunDir.create(tmp_path / name, {"env": "relay"}) as store:
             store.log({"env_steps": 10, "success": number / 10})
     runs = [str(tmp_path / name) for name in ("one/seed0", "two/seed0", "two/seed1", "two/seed1")]
     assert main(["plot", *runs, "--figure", str(tmp_path / "c.png")]) == 0
-    assert {name: y for name, (_, y) in seen[0].items()} == {"one/seed0": [0.0], "two/seed0": [0.1], "seed1": [0.2]}
+    found = {name.removesuffix(", unfinished"): list(y) for name, (_, y) in seen[0].items()}
+    assert found == {"one/seed0": [0.0], "two/seed0": [0.1], "seed1": [0.2]}
     assert capsys.readouterr().err == ""
 
 
@@ -349,7 +351,7 @@ def test_a_figure_that_fails_loses_nothing_of_a_training(
         raise OSError(28, "No space left on device", "trajectories.png")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("gnncomm.cli.replay.trajectory_figure", fails)
+    monkeypatch.setitem(VIEWS, "paths", fails)
     words = ["train", "relay", "--num-envs", "4", "--rollout", "2", "--steps", "16", "--hidden", "8", "--out", "run"]
     assert main([*words, "--episodes", "4"]) == 0
     said = capsys.readouterr().out

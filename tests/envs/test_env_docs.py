@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from gnncomm import envs
 from gnncomm.errors import ConfigError
 from gnncomm.registry import describe
+from gnncomm.types import Named
 
 PAGES = Path(__file__).parents[2] / "docs" / "envs"
 BLOCKS = [
@@ -102,3 +104,31 @@ def test_every_setting_says_what_it_means(name: str) -> None:
     settings = describe("env", name).parameters
     assert settings
     assert [one.name for one in settings if not one.line] == []
+
+
+WAY = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1), "stay": (0, 0)} | {
+    "north": (-1, 0), "south": (1, 0), "west": (0, -1), "east": (0, 1), "brake": (0, 0)
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_actions_do_what_they_are_called(name: str) -> None:
+    env = envs.make(name, num_envs=8)
+    assert isinstance(env, Named)
+    assert len(env.action_names) == (0 if name == "relay" else env.num_actions)
+    assert len(set(env.action_names)) == len(env.action_names)
+    moved = set()
+    for number, called in enumerate(env.action_names):
+        way = WAY.get(called) or (tuple(map(int, called[3:].split(","))) if called.startswith("go ") else None)
+        if way is None:
+            continue
+        now, before = env.reset(seed=0), env.scene().agents
+        if now.action_mask is not None and not now.action_mask[..., number].any():
+            continue
+        after = env.step(torch.full((8, env.num_agents), number))
+        step = (env.scene().agents - before)[now.alive & after.alive & ~after.done[:, None]]
+        there = (step == torch.tensor(way)).all(-1)
+        assert (there | (step == 0).all(-1)).all(), called
+        moved |= {called} if (there & (step != 0).any(-1)).any() else set()
+    walks = [called for called in env.action_names if called in ("up", "down", "left", "right") or "go " in called]
+    assert moved >= set(walks)

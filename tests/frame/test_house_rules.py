@@ -13,7 +13,23 @@ ROOT = Path(__file__).resolve().parents[2]
 ATTICS = {"utils", "util", "common", "helpers", "helper", "misc"}
 UNPICKLERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 THIRD_PARTY = {"torch", "torch_geometric", "numpy", "networkx", "safetensors", "tyro", "rich"}
-OPTIONAL = {"matplotlib", "PIL", "imageio_ffmpeg", "yaml", "pettingzoo", "gymnasium", "jaxtyping"}
+OPTIONAL = {
+    "optuna",
+    "matplotlib",
+    "PIL",
+    "imageio_ffmpeg",
+    "yaml",
+    "tensorboard",
+    "wandb",
+    "mlflow",
+    "pettingzoo",
+    "gymnasium",
+    "jaxtyping",
+    "torchrl",
+    "tensordict",
+    "vmas",
+    "benchmarl",
+}
 FILES = sorted(path for package in ("gnncomm", "envs") for path in (ROOT / package).rglob("*.py"))
 
 

@@ -27,8 +27,8 @@ RANKS = (
     ("learn",),
     ("methods", "recipes"),
     ("evaluation", "recording", "store", "deploy"),
-    ("saved", "run", "seeds", "multiagent"),
-    ("integrations", "testing", "bench"),
+    ("probe", "saved", "run", "seeds", "multiagent"),
+    ("integrations", "testing", "bench", "compare", "sweep"),
     ("cli",),
     ("__main__",),
 )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gnncomm import envs
+from gnncomm.graph import CommGraph
 from gnncomm.learn import PPO, Carry, EpisodeTally, PPOConfig, Rollout, TrainConfig, begin, build_policy, collect
 from gnncomm.policy import PolicyState, WireState
 from gnncomm.types import TimeStep
@@ -61,8 +62,14 @@ class Counter:
         return self.timestep()
 
 
+ONE_WAY = CommGraph.from_dense(torch.tensor([[[False, True], [False, False]]]))
+
+
 class Reader:
-    """Values what it sees at that number plus a quarter for each step that it remembers."""
+    """Values what it sees at that number plus a quarter for each step that it remembers.
+
+    In the first of two rounds agent 0 alone speaks, and agent 1 reads it; in the second both speak, and nobody reads.
+    """
 
     def initial_state(self, num_envs: int, num_agents: int) -> PolicyState:
         nothing = torch.zeros(num_envs, num_agents, 1, 0)
@@ -81,7 +88,11 @@ class Reader:
             value=seen + 0.25 * (memory.squeeze(-1) - 1),
             baseline=none,
             state=replace(state, memory=memory),
-            talk=SimpleNamespace(bits=seen),
+            talk=SimpleNamespace(
+                bits=seen,
+                arrivals=((SimpleNamespace(graph=ONE_WAY),), ()),
+                spoke=(torch.tensor([True, False]).expand_as(seen), torch.ones_like(seen, dtype=torch.bool)),
+            ),
         )
 
     def value(self, now: TimeStep, state: PolicyState, key: int | None = None) -> Tensor:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from gnncomm import envs
-from gnncomm.layers import AttentionComm, CommStack
+from gnncomm.layers import AttentionComm, CommStack, MeanComm
 from gnncomm.learn import Rollout, Step, begin, collect
+from gnncomm.learn.outline import _Held
 from gnncomm.policy import GRU, CommPolicy
 from gnncomm.types import TimeStep, stack
 
@@ -83,12 +84,13 @@ def test_tally_counts_whole_episodes_across_rollouts(counter: tuple[Any, Any]) -
     first = tally.flush()
     said = (0 + 1 + 1000 + 1001 + 2000 + 2001) / 6
     whole = {"episodes": 1.0, "return": 0.5 + 1.5, "length": 2.0, "success": 0.0}
-    assert first == whole | {"bits_per_agent_step": said}
+    talk = {"edges_per_step": 1.0, "gates_open": 3 / 4}
+    assert first == whole | talk | {"bits_per_agent_step": said}
     collect(env, policy, carry, 1, 0, tally)
     second = tally.flush()
     said = (100 + 1002 + 2002) / 3
     whole = {"episodes": 1.0, "return": 1000.5 + 1001.5 + 1002.5, "length": 3.0, "success": 1.0}
-    assert second == whole | {"bits_per_agent_step": pytest.approx(said)}
+    assert second == whole | talk | {"bits_per_agent_step": pytest.approx(said)}
     assert tally.running_return.tolist() == [100.5, 0.0, 2000.5 + 2001.5 + 2002.5]
     nothing = tally.flush()
     assert nothing["episodes"] == 0
@@ -127,3 +129,19 @@ def test_collecting_keeps_what_is_needed_and_no_more(monkeypatch: pytest.MonkeyP
         assert needed > 0
         assert sum(storages.values()) <= 2 * needed
         assert {type(value) for value in vars(step).values()} == {torch.Tensor, TimeStep}
+
+
+def test_a_step_leaves_no_more_than_the_rollout_keeps() -> None:
+    """The state of a team is three times as large as a step: it is kept where somebody asks for it."""
+    env = envs.make("predator_prey", num_envs=8, num_agents=8, max_steps=40)
+    policy = CommPolicy(env.obs_dim, env.num_actions, MeanComm(64, 64), GRU(64))
+    carry, tally = begin(env, policy, 0)
+    peak, size = {}, 0.0
+    for length in (4, 12):
+        with _Held() as held:
+            rollout, _ = collect(env, policy, carry, length, 0, tally)
+        peak[length] = held.most
+        kept = [value for name, value in rollout.tensors().items() if not name.startswith("state")]
+        size = sum(value.numel() * value.element_size() for value in kept) / length
+    state = carry.state.memory.numel() * carry.state.memory.element_size()
+    assert (peak[12] - peak[4]) / 8 < 2 * size + 0.1 * state  # each step, and their stack

@@ -80,7 +80,7 @@ def test_games_that_are_not_monotonic(name: str, payoff: list[list[float]], best
     """Where everything is tried, VDN and QMIX cannot find the best joint action, which QPLEX finds.
 
     The penalty game has two, and QPLEX falls from one to the other: here it is seen to find one, and the climbing game
-    below from any weights (``docs/learners_values.md``).
+    below from any weights (``docs/learners/values.md``).
     """
     game = one_shot(payoff, num_envs=64)
     length = {"updates": 600, "epochs": 1} if name == "qplex" else {"updates": 250}

@@ -177,7 +177,7 @@ def test_a_target_and_a_loss_of_dqn_by_hand(double: bool, ends: bool, want: floa
     mask = torch.ones(2, 2, 1, 3, dtype=torch.bool)
     mask[1, :, :, 1] = False
     episodes = replace(episodes, timestep=replace(episodes.timestep, action_mask=mask))
-    assert float(learner._losses(episodes)["q_loss"].value.detach()) == pytest.approx((2 - want) ** 2)
+    assert float(learner._losses(episodes)[0]["q_loss"].value.detach()) == pytest.approx((2 - want) ** 2)
 
 
 def test_targets_follow_after_so_many_gradient_steps() -> None:

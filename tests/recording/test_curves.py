@@ -33,6 +33,22 @@ def test_names_at_the_ends_do_not_hide_each_other() -> None:
     assert np.diff(heights).min() > 3
 
 
+def test_a_band_and_single_seeds_are_drawn_behind_a_curve() -> None:
+    how = {"bands": {"a": ([0.1, 0.2], [0.3, 0.6])}, "behind": {"a": [([0, 1], [0.0, 0.7])]}}
+    (ax,) = learning_curves({"a": ([0, 1], [0.2, 0.4])}, **how).axes
+    (area,) = ax.collections
+    assert area.get_paths()[0].get_extents().ymax == pytest.approx(60)
+    seed, curve = ax.lines
+    np.testing.assert_allclose(seed.get_ydata(), [0, 70])
+    assert seed.get_linewidth() < curve.get_linewidth()
+
+
+def test_names_of_curves_close_to_each_other_stay_at_their_ends() -> None:
+    """Of returns around 0.1, too: the room between two names is one of the axis, not of the numbers."""
+    figure = learning_curves({name: ([0, 1], [0.1, end]) for name, end in (("a", 0.11), ("b", 0.15))}, percent=False)
+    assert sorted(note.xy[1] for note in figure.axes[0].texts) == pytest.approx([0.11, 0.15])
+
+
 def test_nothing_to_draw_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least one curve"):
         learning_curves({})

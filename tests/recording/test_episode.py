@@ -74,7 +74,7 @@ def test_environments_beside_it_change_nothing() -> None:
     """The first of many environments plays what it plays alone, also when others end earlier."""
     alone = prey_episode()
     many = envs.make("predator_prey", num_envs=16)
-    assert_equal(record(policy_for(many), many, seed=3), alone)
+    assert_equal(record(policy_for(many), many, seed=3), alone, rtol=1e-5)  # products of more rows round otherwise
 
 
 def test_the_field_is_kept() -> None:
@@ -144,7 +144,7 @@ def test_the_package_is_the_function() -> None:
     assert policy.training
 
 
-def assert_equal(a: Episode, b: Episode) -> None:
+def assert_equal(a: Episode, b: Episode, rtol: float = 0.0) -> None:
     for item in fields(Episode):
         one, other = getattr(a, item.name), getattr(b, item.name)
         if isinstance(one, dict):
@@ -153,7 +153,7 @@ def assert_equal(a: Episode, b: Episode) -> None:
                 np.testing.assert_array_equal(one[name], other[name])
         elif isinstance(one, np.ndarray):
             assert one.dtype == other.dtype
-            np.testing.assert_array_equal(one, other)
+            np.testing.assert_allclose(one, other, rtol, rtol / 10)
         else:
             assert one == other, item.name
 
@@ -232,6 +232,13 @@ def test_a_missing_array_is_named(saved: Path, name: str) -> None:
         ("head", np.zeros(3, np.uint8), "head"),
         ("sent", np.zeros(3, np.int64), "sent"),
         ("contents", np.zeros((3, 5), np.float32), "contents"),
+        ("symbols", np.zeros(3, np.int64), "symbols"),
+        ("observations", np.zeros((1, 3, 5), np.float64), "observations"),
+        ("chances", np.zeros((1, 3), np.float32), "chances"),
+        ("values", np.full((1, 3), np.inf, np.float32), "values"),
+        ("spoke", np.zeros((1, 1, 2), np.bool_), "spoke"),
+        ("bits", np.zeros((1, 1, 2), np.float32), "bits"),
+        ("lost", np.full((2, 4), 77), "lost"),
         ("actions", np.array([{"a": 1}], dtype=object), "actions"),
         ("actions", np.array(["left"]), "plain numbers"),
     ],
@@ -241,12 +248,18 @@ def test_a_wrong_array_is_named(saved: Path, name: str, value: Any, words: str) 
         Episode.load(rewritten(saved, {name: value}))
 
 
-def test_files_of_version_one_are_still_read(saved: Path, episode: Episode) -> None:
-    """They know neither when a message was sent nor what it said."""
+SINCE_3 = dict.fromkeys(["symbols", "observations", "chances", "values", "spoke", "bits", "lost"])
+OLD = {2: SINCE_3, 1: SINCE_3 | {"sent": None, "contents": None}}
+
+
+@pytest.mark.parametrize("version", OLD)
+def test_files_of_older_versions_are_still_read(saved: Path, episode: Episode, version: int) -> None:
     with np.load(saved) as found:
-        head = json.loads(found["head"].tobytes())
-    old = {"head": np.frombuffer(json.dumps(head | {"version": 1}).encode(), np.uint8), "sent": None, "contents": None}
-    assert_equal(Episode.load(rewritten(saved, old)), replace(episode, sent=None, contents=None))
+        head = json.loads(found["head"].tobytes()) | {"version": version}
+    for name in ("action_names", "title", "left_out", "marks"):
+        del head[name]
+    old = rewritten(saved, OLD[version] | {"head": np.frombuffer(json.dumps(head).encode(), np.uint8)})
+    assert_equal(Episode.load(old), replace(episode, **OLD[version], action_names=()))
 
 
 class _Bomb:
@@ -355,3 +368,9 @@ def test_parts_must_fit_each_other(episode: Episode) -> None:
         replace(episode, size=(0, 5))
     with pytest.raises(EpisodeError, match="active"):
         replace(episode, active={})
+    with pytest.raises(EpisodeError, match="chances from 0 to"):
+        replace(episode, chances=-np.ones_like(episode.chances))
+    with pytest.raises(EpisodeError, match="left_out"):
+        replace(episode, left_out=["contents"])
+    with pytest.raises(EpisodeError, match="action_names"):
+        replace(episode, action_names=("up", 3))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +17,7 @@ from gnncomm.codec import Quantise
 from gnncomm.graph import CommGraph
 from gnncomm.layers import Attention, AttentionComm, CommLayer, CommStack, MeanComm
 from gnncomm.policy import GRU, CommPolicy
-from gnncomm.recording import Episode, record
-from gnncomm.recording import recorder as module
+from gnncomm.recording import record
 from gnncomm.schedule import EventTriggered, Gate, GumbelEdges, Scheduler
 from gnncomm.topology import Full, Topology
 from gnncomm.wire import Wire
@@ -198,10 +196,3 @@ def test_rounds_of_unequal_width_are_filled_up() -> None:
     assert (episode.contents[first, 3:] == 0).all()
     assert (episode.contents[first, :3] != 0).any()
     assert (episode.contents[~first, 3:] != 0).any()
-
-
-def test_contents_are_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(module, "MAX_CONTENTS", 10)
-    episode = record(policy_with(Wire(), [MeanComm(H, H)]), ENV)
-    assert episode.contents is None
-    assert Episode.load(episode.save(tmp_path / "small.npz")).contents is None

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import linecache
+import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch_geometric.nn import SAGEConv
 
 import gnncomm
@@ -311,6 +316,20 @@ def test_a_file_names_nothing_to_import(run: Path) -> None:
     assert "own" not in json.dumps(kept)
 
 
+class Watched(nn.Linear):
+    """An encoder that holds what cannot be copied."""
+
+    def __init__(self, obs_dim: int, hidden: int) -> None:
+        super().__init__(obs_dim, hidden)
+        self.lock = threading.Lock()
+
+
+def says(metrics: Any) -> Callable[..., PlainGradient]:
+    """A learner that says this of an update."""
+    mine: Any = type("Mine", (PlainGradient,), {"update": lambda self, rollout: metrics})
+    return mine
+
+
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
@@ -321,6 +340,11 @@ def test_a_file_names_nothing_to_import(run: Path) -> None:
         ({"policy": own_policy, "comm": GatedSum}, "got both: policy and comm"),
         ({"learner": PlainGradient, "losses": [calm]}, "got both"),
         ({"comm": GatedSum(9, 9)}, "one width"),
+        ({"learner": "iql", "encoder": Watched}, "copy.deepcopy can copy, got TypeError: cannot pickle '_thread.lock'"),
+        ({"encoder": lambda width, hidden: nn.LazyLinear(hidden)}, "encoder.weight: expected parts of a known width"),
+        ({"learner": says(None)}, r"update: expected metrics, .*got '': NoneType"),
+        ({"learner": says({"mine": torch.zeros(())})}, "got 'mine': Tensor"),
+        ({"learner": says({"env_steps": 7})}, "got 'env_steps', which is the training's"),
     ],
 )
 def test_parts_that_are_none(tiny: Tiny, parts: dict[str, Any], words: str) -> None:
@@ -377,3 +401,28 @@ def test_what_an_object_was_made_with_is_remembered(one: Any, other: Any) -> Non
     assert Fingerprint.of(one) == Fingerprint.of(one)
     assert Fingerprint.of(one) != Fingerprint.of(other)
     assert len(str(Fingerprint.of(one))) < 500
+
+
+def test_other_code_is_told_and_refuses_nothing(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A comment is none, another sign is; a file that is gone says nothing."""
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (
+        "from tests.run.own import GatedSum\nclass Loud(GatedSum):\n    def send(self, h):\n        return {} * h{}\n"
+    )
+
+    def loud(sign: str, note: str = "") -> Any:
+        (tmp_path / "loud_one.py").write_text(text.format(sign, note))
+        linecache.checkcache()
+        sys.modules.pop("loud_one", None)
+        return importlib.import_module("loud_one").Loud
+
+    train(tiny(), tmp_path / "loud", comm=loud("2.0"))
+    load(tmp_path / "loud", comm=loud("2.0", "  # as loud as that"))
+    assert not caplog.records
+    load(tmp_path / "loud", comm=loud("-2.0"))
+    assert "comm: the code of Loud is not what it was in the training" in caplog.text
+    caplog.clear()
+    train(config_of(tmp_path / "loud").replace(steps=96), tmp_path / "loud", resume=True, comm=loud("-3.0"))
+    assert "the code of Loud" in caplog.text

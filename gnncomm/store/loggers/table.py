@@ -1,35 +1,22 @@
-"""Where the metrics of a training go beside ``metrics.jsonl``: a file for a spreadsheet, or what a user writes."""
+"""Tables with a row for each update, for spreadsheets; and the one that every run has of its times."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
+import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from gnncomm.errors import CheckpointCorruptError, ConfigError
-from gnncomm.registry import Registry
-from gnncomm.store.files import write_atomic, write_error
+from gnncomm.store.files import read_regular, require_unlinked, write_atomic, write_error
 from gnncomm.store.metrics import MetricValue
 
-
-@runtime_checkable
-class Logger(Protocol):
-    """Told of every update. It also gets what no two trainings share: ``seconds`` and ``env_steps_per_second``."""
-
-    def log(self, step: int, metrics: Mapping[str, MetricValue]) -> None:
-        """Take in the metrics of an update that ends at environment step ``step``; NaN where there is no number."""
-        ...
-
-    def rewind(self, step: int) -> None:
-        """Forget what came after ``step``: a training goes on from there (0: begins), and will log it again."""
-        ...
-
-    def close(self) -> None:
-        """The training is over, or has failed."""
-        ...
+TIMES = "times.csv"
+_MAX_BYTES = 1 << 30
 
 
 class CsvLogger:
@@ -44,8 +31,10 @@ class CsvLogger:
     """
 
     def __init__(self, folder: str | Path, file: str = "metrics.csv") -> None:
-        if not file.endswith(".csv"):
-            raise ConfigError(f"csv:file: expected a name that ends in .csv, got {file!r}. Choose another.")
+        if not file.endswith(".csv") or file == TIMES:
+            raise ConfigError(
+                f"csv:file: expected a name that ends in .csv, not {TIMES}, got {file!r}. Choose another."
+            )
         self.path = Path(folder) / file
         self._columns: list[str] = []
 
@@ -63,7 +52,8 @@ class CsvLogger:
             self._write([*self._rows(), row])
             return
         try:
-            with self.path.open("a", encoding="utf-8", newline="") as file:
+            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+            with os.fdopen(handle, "a", encoding="utf-8", newline="") as file:
                 file.write(self._text([row]))
         except OSError as error:
             raise write_error(self.path, error) from error
@@ -74,6 +64,7 @@ class CsvLogger:
         Raises:
             CheckpointCorruptError: no such table, of which nothing is touched.
         """
+        require_unlinked(self.path)
         if self.path.exists():
             try:
                 kept = [row for row in self._rows() if int(row["step"]) <= step]
@@ -94,7 +85,7 @@ class CsvLogger:
         """What the file holds, without a last row that was not finished."""
         if not self.path.exists():
             return []
-        text = self.path.read_text(encoding="utf-8")
+        text = read_regular(self.path, _MAX_BYTES).decode("utf-8", errors="replace")
         whole = text[: text.rfind("\n") + 1]
         return list(csv.DictReader(io.StringIO(whole, newline="")))
 
@@ -119,5 +110,43 @@ def _cell(value: Any) -> Any:
     return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
 
 
-LOGGERS: Registry[Any] = Registry("logger", object, {"csv": CsvLogger}, sizes=("folder",))
-"""By name, made for a run directory: ``csv``, ``csv:file=table.csv``."""
+class Clock:
+    """How long a run was trained: ``times.csv`` in its directory, with a row for each update.
+
+    Times are no function of the settings, so they stand beside ``metrics.jsonl``, which is. ``seconds`` are those of
+    all processes that trained the run, of each from when its training began or went on.
+
+    Args:
+        folder: the run directory; None keeps nothing.
+        step: where the training begins, or goes on: later rows are dropped.
+    """
+
+    def __init__(self, folder: Path | None, step: int) -> None:
+        self._table = None if folder is None else _Times(folder)
+        self._first, self._before = step, 0.0 if self._table is None else self._table.gone_by(step)
+        self._begun = time.monotonic()
+
+    def tick(self, step: int) -> dict[str, float]:
+        """The times of an update that ends at ``step``, kept."""
+        gone = time.monotonic() - self._begun
+        speed = (step - self._first) / max(gone, 1e-9)
+        found = {"seconds": self._before + gone, "env_steps_per_second": speed}
+        if self._table is not None:
+            self._table.log(step, found)
+        return found
+
+
+class _Times(CsvLogger):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.path = folder / TIMES
+
+    def gone_by(self, step: int) -> float:
+        """Seconds of training up to ``step``; later rows are dropped, and a table that is none of ours is."""
+        try:
+            self.rewind(step)
+            return max((float(row["seconds"]) for row in self._rows()), default=0.0)
+        except (CheckpointCorruptError, KeyError, TypeError, ValueError):
+            self.path.unlink()
+            self._columns = []
+            return 0.0
