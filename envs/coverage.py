@@ -118,7 +118,7 @@ class Coverage(GridEnv[CoverageState, CoverageDraws]):
     reset_asks = "a walk goes on until it has seen enough cells"
     settings_class = CoverageSettings
     settings: CoverageSettings
-    moves: ClassVar[tuple[str, ...]] = ("stay", "right", "left", "up", "down")
+    named_actions: ClassVar[tuple[str, ...]] = ("stay", "right", "left", "up", "down")
     grid_setting: ClassVar[str | None] = "dim"
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "10x10-3-v0": {"dim": 10, "num_agents": 3, "window": 8, "max_steps": 59},

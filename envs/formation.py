@@ -118,7 +118,7 @@ class Formation(GridEnv[FormationState, FormationDraws]):
     id = "formation"
     settings_class = FormationSettings
     settings: FormationSettings
-    moves: ClassVar[tuple[str, ...]] = ("up", "right", "down", "left", "stay")
+    named_actions: ClassVar[tuple[str, ...]] = ("up", "right", "down", "left", "stay")
     grid_setting: ClassVar[str | None] = "dim"
     adjustable: ClassVar[tuple[str, ...]] = ("shaping",)
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -124,7 +124,7 @@ class Hallway(GridEnv[HallwayState, HallwayDraws]):
     id = "hallway"
     settings_class = HallwaySettings
     settings: HallwaySettings
-    moves: ClassVar[tuple[str, ...]] = ("stay", "towards the goal", "away from it")
+    named_actions: ClassVar[tuple[str, ...]] = ("stay", "towards the goal", "away from it")
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "4x6-slip-v0": {"lengths": "4,6", "slip": 0.25, "max_steps": 29},
         "4x6x10-slip-v0": {"lengths": "4,6,10", "slip": 0.25, "max_steps": 48},

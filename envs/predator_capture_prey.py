@@ -105,7 +105,7 @@ class PredatorCapturePrey(GridEnv[PredatorCapturePreyState, PredatorCapturePreyD
     id = "predator_capture_prey"
     settings_class = PredatorCapturePreySettings
     settings: PredatorCapturePreySettings
-    moves: ClassVar[tuple[str, ...]] = ("up", "right", "down", "left", "stay", "capture")
+    named_actions: ClassVar[tuple[str, ...]] = ("up", "right", "down", "left", "stay", "capture")
     grid_setting: ClassVar[str | None] = "dim"
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "5x5-2p1a-v0": {"dim": 5, "num_agents": 3, "num_action_agents": 1, "vision": 1, "max_steps": 20},

@@ -105,7 +105,7 @@ class PredatorPrey(GridEnv[PredatorPreyState, PredatorPreyDraws]):
     id = "predator_prey"
     settings_class = PredatorPreySettings
     settings: PredatorPreySettings
-    moves: ClassVar[tuple[str, ...]] = ("up", "right", "down", "left", "stay")
+    named_actions: ClassVar[tuple[str, ...]] = ("up", "right", "down", "left", "stay")
     grid_setting: ClassVar[str | None] = "dim"
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "5x5-3-v0": {"dim": 5, "num_agents": 3, "vision": 0, "mode": "mixed", "max_steps": 20},

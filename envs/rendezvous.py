@@ -96,7 +96,7 @@ class Rendezvous(GridEnv[RendezvousState, RendezvousDraws]):
     id = "rendezvous"
     settings_class = RendezvousSettings
     settings: RendezvousSettings
-    moves: ClassVar[tuple[str, ...]] = ("up", "right", "down", "left", "stay")
+    named_actions: ClassVar[tuple[str, ...]] = ("up", "right", "down", "left", "stay")
     grid_setting: ClassVar[str | None] = "dim"
     adjustable: ClassVar[tuple[str, ...]] = ("shaping",)
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -145,7 +145,7 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
     id = "routing"
     settings_class = RoutingSettings
     settings: RoutingSettings
-    moves: ClassVar[tuple[str, ...]] = ("stay", *(f"link {port + 1}" for port in range(_PORTS)))
+    named_actions: ClassVar[tuple[str, ...]] = ("stay", *(f"link {port + 1}" for port in range(_PORTS)))
     renews: ClassVar[bool] = True
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "dgn-20-20-v0": {"features": "dgn", "arrival": "start", "deliveries": 300, "max_steps": 300},
@@ -168,6 +168,11 @@ class Routing(GridEnv[RoutingState, RoutingDraws]):
         self._links = torch.arange(self.num_links + 1, device=self.device)
         seed = None if self.network is None else torch.tensor([self.network], device=self.device)
         self._net = None if seed is None else self._build(self._places(seed))
+
+    @property
+    def judged(self) -> bool:
+        """Whether there is a success: without ``deliveries`` an episode ends by time only."""
+        return self.deliveries is not None
 
     def _places(self, key: Tensor) -> Tensor:
         axis = torch.arange(2, device=self.device)

@@ -114,7 +114,7 @@ class StagHunt(GridEnv[StagHuntState, StagHuntDraws]):
     id = "stag_hunt"
     settings_class = StagHuntSettings
     settings: StagHuntSettings
-    moves: ClassVar[tuple[str, ...]] = ("right", "down", "left", "up", "stay", "catch")
+    named_actions: ClassVar[tuple[str, ...]] = ("right", "down", "left", "up", "stay", "catch")
     grid_setting: ClassVar[str | None] = "dim"
     no_op: ClassVar[int | None] = _STAY
     adjustable: ClassVar[tuple[str, ...]] = ("penalty", "stag_reward", "hare_reward", "step_reward")

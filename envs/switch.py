@@ -93,7 +93,7 @@ class Switch(GridEnv[SwitchState, SwitchDraws]):
     id = "switch"
     settings_class = SwitchSettings
     settings: SwitchSettings
-    moves: ClassVar[tuple[str, ...]] = ("none", "tell", "turn off", "turn on")
+    named_actions: ClassVar[tuple[str, ...]] = ("none", "tell", "turn off", "turn on")
     no_op: ClassVar[int | None] = _NONE
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "3-v0": {"num_agents": 3, "medium": "messages", "max_steps": 6},

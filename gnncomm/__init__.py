@@ -91,6 +91,7 @@ _ROOMS = (
     "methods",
     "multiagent",
     "policy",
+    "probe",
     "random",
     "recipes",
     "recording",

@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 NAMES: dict[str, dict[str, str]] = {
@@ -36,10 +37,15 @@ NAMES: dict[str, dict[str, str]] = {
 """Module -> old name -> ``module:attribute`` of what it is called now."""
 
 
-def names(module: str) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a module with old names. Each is told once, and is an attribute from then on."""
+def names(module: str, home: Mapping[str, str] = MappingProxyType({})) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a module with old names. Each is told once, and is an attribute from then on.
+
+    ``home`` says of present names in which file of the package they are, where that is loaded at their first use.
+    """
 
     def found(name: str) -> Any:
+        if name in home:
+            return getattr(importlib.import_module(f"{module}.{home[name]}"), name)
         if name not in NAMES[module]:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         place, _, new = NAMES[module][name].partition(":")
@@ -92,6 +98,15 @@ def learner_options(words: list[str]) -> list[str]:
     if new != words:
         _warn("Settings of the learner are --learner.NAME, no longer --ppo.NAME.", 4)
     return new
+
+
+def env_state(id: str, state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The saved state of an environment today: ``relay`` once kept whether the answer was right, not which."""
+    solved = state.get("state.solved") if id.partition("/")[0] == "relay" else None
+    if solved is None or "state.symbol" not in state:
+        return state
+    answer = state["state.symbol"].where(solved, -1)
+    return {name: value for name, value in state.items() if name != "state.solved"} | {"state.answer": answer}
 
 
 def _warn(text: str, level: int) -> None:

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from gnncomm.errors import ConfigError, TrustError, did_you_mean
 from gnncomm.registry import Registry
 from gnncomm.registry.table import load
-from gnncomm.types import VectorEnv
+
+if TYPE_CHECKING:
+    import torch
+
+    from gnncomm.types import VectorEnv
 
 COMMON = ("num_envs", "device", "observation")
 """What every factory takes; whatever else it takes is a setting of its environment."""
@@ -27,7 +29,7 @@ _FOREIGN = {  # prefix of an id -> what makes a factory from the rest; a name, a
     "gymnasium": "gnncomm.integrations.factory:gymnasium_source",
 }
 
-Factory = Callable[..., VectorEnv]
+Factory = Callable[..., "VectorEnv"]
 
 
 def is_foreign(id: str) -> bool:
@@ -132,6 +134,8 @@ def make(
         ConfigError: An unknown id or setting (with a suggestion), or a value out of range.
         DeviceError: A device this machine does not have.
     """
+    from gnncomm.types import VectorEnv
+
     if isinstance(id, VectorEnv) and not isinstance(id, type):
         return _as_it_is(id, num_envs, overrides)
     factory, chosen = _find(id) if isinstance(id, str) else (id, {})

@@ -26,10 +26,10 @@ from gnncomm.errors import (
 from gnncomm.evaluation import Selection, Standing
 from gnncomm.learn.build import make_env, unlike
 from gnncomm.learn.config import EnvConfig, TrainConfig
-from gnncomm.learn.learner import LearnerConfig
 from gnncomm.learn.naming import name_of, of_environment
 from gnncomm.learn.parts import Parts, is_made, kept, require_given, require_same, taken, without_weights
 from gnncomm.learn.resources import require_memory
+from gnncomm.learn.settings import LearnerConfig
 from gnncomm.learn.training import Training
 from gnncomm.policy import CommPolicy, PerAgent
 from gnncomm.recipes import recipe_of

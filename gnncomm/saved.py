@@ -7,14 +7,15 @@ and environments that show what was seen last. Sizes are compared before memory 
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from gnncomm import deprecated
 from gnncomm.errors import CheckpointMismatchError, ConfigError, DeviceError, GnnCommError
 from gnncomm.evaluation import Standing
+from gnncomm.graph.given import copied
 from gnncomm.learn.build import assemble
 from gnncomm.learn.config import TrainConfig, folded
 from gnncomm.learn.naming import names_within
@@ -140,11 +141,12 @@ def restore(config: TrainConfig, training: Training, checkpoint: Checkpoint) -> 
         raise CheckpointMismatchError(
             f"{checkpoint.path}/state.json: expected {mine} for the environment, got {theirs}."
         )
+    groups = {**checkpoint.tensors, "env": deprecated.env_state(config.env.id, checkpoint.group("env"))}
     for name, expected in training.state()[0].items():
-        require_match(expected, checkpoint.group(name), f"{checkpoint.path}: {name!r}")
+        require_match(expected, groups.get(name, {}), f"{checkpoint.path}: {name!r}")
     _require_finite(training, checkpoint)
     try:
-        shown = training.restore(checkpoint.tensors, checkpoint.state)
+        shown = training.restore(groups, checkpoint.state)
     except GnnCommError:
         raise
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -227,7 +229,7 @@ def _sizes(checkpoint: Checkpoint) -> TeamSpec:
 
 def _blank(config: TrainConfig, sizes: TeamSpec, checkpoint: Checkpoint, parts: Parts) -> CommPolicy:
     """Such a policy without memory for its tensors; those of ``parts`` are there already, and stay as they are."""
-    copies: Parts = {name: copy.deepcopy(part) for name, part in parts.items() if name in OF_THE_POLICY}  # type: ignore[assignment]  # as above
+    copies: Parts = {name: copied("Loading a run", part) for name, part in parts.items() if name in OF_THE_POLICY}  # type: ignore[assignment]  # as above
     try:
         with torch.device("meta"):
             return assemble(config.replace(device="meta"), sizes, copies)

@@ -62,7 +62,10 @@ class Seeds:
             each[seed] = values | {"communication_gain": report["communication_gain"]}
         over: dict[str, Any] = {}
         for name in (*MEASURED, "communication_gain") if len(each) > 1 else ():
-            interval = mean_interval(torch.tensor([values[name] for values in each.values()], dtype=torch.float64))
+            known = [values[name] for values in each.values()]
+            if None in known:  # the environment knows no success
+                continue
+            interval = mean_interval(torch.tensor(known, dtype=torch.float64))
             over[name] = {"mean": interval.mean, "low": interval.low, "high": interval.high}
         return {"seeds": {str(seed): values for seed, values in each.items()}, "over_seeds": over}
 

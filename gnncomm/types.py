@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -24,9 +26,11 @@ __all__ = [
     "Group",
     "Grouped",
     "Held",
+    "Judging",
     "Moment",
     "Named",
     "Observation",
+    "Pictured",
     "Rated",
     "Scene",
     "Shown",
@@ -293,6 +297,15 @@ class Named(Protocol):
 
 
 @runtime_checkable
+class Pictured(Protocol):
+    """An environment that draws itself."""
+
+    def picture(self) -> NDArray[np.uint8] | None:
+        """``[height, width, 3]`` of environment 0 now; None where it was not made so. All pictures have one size."""
+        ...
+
+
+@runtime_checkable
 class Shown(Protocol):
     """An environment whose time steps hold its state."""
 
@@ -361,6 +374,16 @@ class Rated(Protocol):
     @property
     def ceiling_kind(self) -> str:
         """``"optimal"``: no policy has a higher expected return; ``"reference"``: a good player that may be beaten."""
+        ...
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """An environment that says whether ``success`` has a meaning; in others it always has one."""
+
+    @property
+    def judged(self) -> bool | Tensor:
+        """False: it knows no success. ``[B]`` bool: where the last step told whether there was one."""
         ...
 
 

@@ -306,3 +306,15 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Python]:
     started = Python(tmp_path_factory.mktemp("python"))
     yield started
     started.close()
+
+
+@pytest.hookimpl(tryfirst=True)  # before cases are left out for being slow
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """``every(n)``: of many cases of one law the fast suite takes each n-th, the slow tests the others."""
+    seen: dict[str, int] = {}
+    for item in items:
+        if (mark := item.get_closest_marker("every")) is not None:
+            test = item.nodeid.partition("[")[0]
+            number = seen[test] = seen.get(test, -1) + 1
+            if number % mark.args[0]:
+                item.add_marker(pytest.mark.slow)

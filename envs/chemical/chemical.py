@@ -134,7 +134,7 @@ class Chemical(GridEnv[ChemicalState, ChemicalDraws]):
     id = "chemical"
     settings_class = ChemicalSettings
     settings: ChemicalSettings
-    moves: ClassVar[tuple[str, ...]] = ("up", "right", "down", "left", "stay")
+    named_actions: ClassVar[tuple[str, ...]] = ("up", "right", "down", "left", "stay")
     grid_setting: ClassVar[str | None] = "dim"
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "plume-v0": {

@@ -120,7 +120,7 @@ class ChemicalReaction(GridEnv[ChemicalReactionState, ChemicalReactionDraws]):
     id = "chemical_reaction"
     settings_class = ChemicalReactionSettings
     settings: ChemicalReactionSettings
-    moves: ClassVar[tuple[str, ...]] = ("up", "right", "down", "left", "stay", "release")
+    named_actions: ClassVar[tuple[str, ...]] = ("up", "right", "down", "left", "stay", "release")
     grid_setting: ClassVar[str | None] = "dim"
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "reaction-v0": {"dim": 8, "num_agents": 4, "target": 2.0, "max_steps": 40},

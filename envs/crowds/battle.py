@@ -139,7 +139,7 @@ class Battle(GridEnv[BattleState, BattleDraws]):
     id = "battle"
     settings_class = BattleSettings
     settings: BattleSettings
-    moves: ClassVar[tuple[str, ...]] = (
+    named_actions: ClassVar[tuple[str, ...]] = (
         "stay",
         *(f"go {r:+d},{c:+d}" for r, c in _MOVES),
         *(f"strike {r:+d},{c:+d}" for r, c in crowd.NEIGHBOURS),

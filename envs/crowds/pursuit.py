@@ -119,7 +119,7 @@ class Pursuit(GridEnv[PursuitState, PursuitDraws]):
     id = "pursuit"
     settings_class = PursuitSettings
     settings: PursuitSettings
-    moves: ClassVar[tuple[str, ...]] = (
+    named_actions: ClassVar[tuple[str, ...]] = (
         "stay",
         "up",
         "right",

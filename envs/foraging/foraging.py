@@ -141,7 +141,7 @@ class Foraging(GridEnv[ForagingState, ForagingDraws]):
     id = "foraging"
     settings_class = ForagingSettings
     settings: ForagingSettings
-    moves: ClassVar[tuple[str, ...]] = ("none", "north", "south", "west", "east", "load")
+    named_actions: ClassVar[tuple[str, ...]] = ("none", "north", "south", "west", "east", "load")
     grid_setting: ClassVar[str | None] = "size"
     no_op: ClassVar[int | None] = 0
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = _protocols()

@@ -150,7 +150,7 @@ class GridEnv(Rules[StateT, DrawsT]):
     @property
     def action_names(self) -> tuple[str, ...]:
         """What the actions are called; none where they are just numbers, as the symbols of ``relay``."""
-        return self.moves[: self.num_actions]
+        return self.named_actions[: self.num_actions]
 
     @property
     def state_dim(self) -> int:

@@ -22,7 +22,7 @@ _EASIER: Mapping[str, Mapping[str, Any]] = {"chemical": {"shaping": 3.0, "max_st
 
 
 class MultiAgentEnv:
-    """A single environment of a bundled scenario.
+    """A single environment of a bundled scenario::
 
         env = MultiAgentEnv(num_agents=5, grid_size=10)
         observations, done = env.reset(), False

@@ -86,7 +86,7 @@ class Rules(ABC, Generic[StateT, DrawsT]):
     reset_asks: ClassVar[str] = ""
     """Why ``initial`` or ``draws(key, 0)`` asks the device how far it is, where it does; see ``gnncomm.host``."""
 
-    moves: ClassVar[tuple[str, ...]] = ()
+    named_actions: ClassVar[tuple[str, ...]] = ()
     """What the actions are called, the first ``num_actions`` of these; none where they are just numbers."""
 
     no_op: ClassVar[int | None] = None

@@ -43,11 +43,11 @@ def integer(
     optional: bool = False,
     doc: str = "",
 ) -> Any:
-    """A whole number in ``[least, most]``; None, too, if ``optional``."""
+    """A whole number in ``[least, most]``; None (as text: none), too, if ``optional``."""
 
     def take(name: str, value: object, own: Any) -> int | None:
         bound = most(own) if callable(most) else most
-        return None if optional and value is None else checks.integer(name, value, least, bound)
+        return None if optional and value in (None, "none") else checks.integer(name, value, least, bound)
 
     return _field(default, take, doc)
 

@@ -144,7 +144,7 @@ class PathFinding(GridEnv[PathFindingState, PathFindingDraws]):
     reset_asks = "maps are thinned until every agent has a goal that it can reach"
     settings_class = PathFindingSettings
     settings: PathFindingSettings
-    moves: ClassVar[tuple[str, ...]] = ("stay", "up", "down", "left", "right")
+    named_actions: ClassVar[tuple[str, ...]] = ("stay", "up", "down", "left", "right")
     grid_setting: ClassVar[str | None] = "dim"
     adjustable: ClassVar[tuple[str, ...]] = ("density",)
     protocols: ClassVar[Mapping[str, Mapping[str, Any]]] = {

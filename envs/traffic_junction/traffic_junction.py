@@ -131,7 +131,7 @@ class TrafficJunction(GridEnv[TrafficState, TrafficDraws]):
     id = "traffic_junction"
     settings_class = TrafficJunctionSettings
     settings: TrafficJunctionSettings
-    moves: ClassVar[tuple[str, ...]] = ("gas", "brake")
+    named_actions: ClassVar[tuple[str, ...]] = ("gas", "brake")
     renews = True
     adjustable = ("add_rate",)
     grid_setting: ClassVar[str | None] = "dim"

@@ -5,7 +5,7 @@ from gnncomm.bench.envs import CASES, EnvCase, EnvRow, bench_envs, envs_table
 from gnncomm.bench.gpu import GpuRow, bench_gpu, gpu_table
 from gnncomm.bench.layers import SETTINGS, Setting, bench_layers, layers_table
 from gnncomm.bench.measure import count_flops, interleaved, matmul_rate, peak_memory
-from gnncomm.bench.methods import NO_COMM, MethodRow, bench_methods, bench_speed, methods_table
+from gnncomm.bench.methods import NO_COMM, MethodRow, bench_methods, bench_speed, methods_table, read_rows, rows_as_data
 from gnncomm.bench.parity import ParityRow, bench_parity, parity, parity_table
 from gnncomm.bench.peers import PeerRow, bench_peers, peers_table
 from gnncomm.bench.scaling import ScaleRow, bench_scaling, scaling_table
@@ -47,6 +47,8 @@ __all__ = [
     "parity_table",
     "peak_memory",
     "peers_table",
+    "read_rows",
+    "rows_as_data",
     "scaling_table",
     "trainers_table",
 ]

@@ -23,7 +23,7 @@ class ParityRow:
     numbers: int
     """Recorded numbers that were compared."""
     difference: float
-    """The largest, relative to max(1, |recorded|)."""
+    """The largest, relative to max(1, abs(recorded))."""
     tolerance: float
     quirks: dict[str, float]
     """Quirk -> how far the recorded numbers are from a network without it."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gnncomm import deprecated
-from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph
+from gnncomm.errors import ConfigError, ShapeError
+from gnncomm.graph import CommGraph, given
 from gnncomm.random import bits, stream
 from gnncomm.types import Batch, Moment
 
@@ -133,10 +133,11 @@ class Series(Channel):
         size = msg.shape[-1], msg.shape[-2]
         first, then = self.left.carried_dim(*size), self.right.carried_dim(*size)
         mine, *theirs = state.split([first, *[then] * self.left.copies], -1)
-        delivery = self.left.pass_on(msg, graph, mine, moment)
+        delivery = _kept(self.left, self.left.pass_on(msg, graph, mine, moment), msg, mine)
         arrivals, states = [], [delivery.state]
         for arrival, flight in zip(delivery.arrivals, theirs, strict=True):
             late = self.right.pass_on(arrival.msg, arrival.graph, flight, moment)
+            late = _kept(self.right, late, msg, flight)
             for item in late.arrivals:
                 arrivals.append(replace(item, fresh=item.fresh and arrival.fresh, age=item.age + arrival.age))
             states.append(late.state)
@@ -223,6 +224,31 @@ class Apart(_Redrawn):
 
     def key(self, moment: Moment) -> Tensor:
         return bits(stream(moment.key, "apart"), self.number)
+
+
+def delivered(channel: Channel, msg: Tensor, graph: CommGraph, state: Tensor, moment: Moment) -> Delivery:
+    """``channel.carry(msg, graph, state, moment)``, if it is what it must be.
+
+    Raises:
+        ShapeError, DtypeError, GraphError: a channel of a user's gave something else; names it.
+    """
+    return _kept(channel, channel.carry(msg, graph, state, moment), msg, state)
+
+
+def _kept(channel: Channel, delivery: Delivery, msg: Tensor, state: Tensor) -> Delivery:
+    given.require_kind(channel, "what pass_on gives", delivery, Delivery)
+    given.require_made(channel, "state", "[B, N, Q] (carried_dim)", delivery.state, state.shape, state.dtype)
+    if not isinstance(delivery.arrivals, tuple) or not delivery.arrivals:
+        raise ShapeError(
+            f"{type(channel).__name__}.pass_on: expected a tuple of arrivals, one at least, got "
+            f"{type(delivery.arrivals).__name__}{'' if delivery.arrivals else ', empty'}. Where nothing arrives, give "
+            "one over a graph without edges."
+        )
+    for arrival in delivery.arrivals:
+        given.require_kind(channel, "each of the arrivals", arrival, Arrival)
+        given.require_made(channel, "messages that arrive", "[B, N, M]", arrival.msg, msg.shape, msg.dtype)
+        given.require_graph(channel, "the graph over which they arrive", arrival.graph, *msg.shape[:-1])
+    return delivery
 
 
 def _split(graph: CommGraph) -> tuple[CommGraph | None, CommGraph]:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from gnncomm.cli.console import make_console
-from gnncomm.cli.parse import output_file, parse
-from gnncomm.compare import Comparison, compare
-from gnncomm.compare.text import latex, lines, remarks, tables, to_dict
+from gnncomm.cli.parse import parse
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.evaluation import DEFAULT_SEED
-from gnncomm.learn import MAX_SEED
-from gnncomm.recording import record
-from gnncomm.run import load
-from gnncomm.store import write_json_atomic
-
-NARROW = 96
-"""Columns that the tables need."""
+from gnncomm.learn.config import DEFAULT_SEED, MAX_SEED
 
 
 @dataclass(frozen=True)
 class CompareArgs:
     """Compare methods over seeds, on the same episodes. Runs of one configuration but for the seed are one method."""
+
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "gnncomm compare runs/attention runs/mean",
+        "gnncomm compare runs/attention runs/mean --metric return --figure both.svg --json both.json",
+        "gnncomm compare runs/attention --html muted.html",
+    )
 
     runs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN ...")]
     """Runs, or directories of many seeds; the first method is what the others are compared with."""
@@ -59,49 +53,6 @@ class CompareArgs:
 
 def run(words: list[str]) -> int:
     args = parse(CompareArgs, words, "gnncomm compare")
-    console = make_console(120)
-    found = compare(args.runs, args.metric, args.threshold)
-    written = {}
-    if args.json:
-        written["numbers"] = output_file(args.json)
-        write_json_atomic(written["numbers"], to_dict(found))
-    if args.marl_eval:
-        from gnncomm.compare.marl_eval import export
+    from gnncomm.cli import comparing  # what compares needs torch, what shows options does not
 
-        data, written["marl-eval"] = export(found), output_file(args.marl_eval)
-        write_json_atomic(written["marl-eval"], data)
-    if args.figure:
-        from gnncomm.compare.figure import comparison_figure
-        from gnncomm.recording import figure_suffixes
-
-        written["figure"] = output_file(args.figure, *figure_suffixes())
-        comparison_figure(found, written["figure"])
-    if args.html:
-        written["page"] = _page(args, found)
-    if args.latex:
-        sys.stdout.write(latex(found))
-        return 0
-    if console.width >= NARROW:
-        for table in tables(found):
-            console.print(table)
-    else:
-        for line in lines(found):
-            console.print(line, soft_wrap=True)
-    for line in remarks(found):
-        console.print(line, soft_wrap=True)
-    for what, file in written.items():
-        console.print(f"{what} in {file}", soft_wrap=True)
-    return 0
-
-
-def _page(args: CompareArgs, found: Comparison) -> Path:
-    """One episode of two teams, side by side."""
-    from gnncomm.recording.page import compare_page
-
-    file, methods = output_file(args.html, ".html", ".htm"), found.methods[:2]
-    teams = [load(method.teams[0].run.path, trust_env=args.trust_env) for method in methods]
-    titles = [method.group.label for method in methods]
-    if len(teams) == 1:
-        teams, titles = [teams[0], teams[0].with_wire(topology="empty")], [titles[0], f"{titles[0]}, messages muted"]
-    first, second = (record(team.policy, team.make_env(1), seed=args.seed) for team in teams)
-    return compare_page(first, second, file, (titles[0], titles[1]))
+    return comparing.run(args)

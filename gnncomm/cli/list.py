@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Annotated, ClassVar
 
 import tyro
 from rich.table import Table
 
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import parse, print_json
-from gnncomm.registry import KINDS, Description, Parameter, describe, described, is_kind, kind_of_word
+from gnncomm.cli.remembered import described_of
+from gnncomm.registry import KINDS, Description, Parameter, describe, is_kind, kind_of_word
 
 TITLES = {
     "env": "environments (gnncomm train ENV)",
@@ -36,7 +38,13 @@ TITLES = {
 class ListArgs:
     """What there is to choose from."""
 
-    what: tyro.conf.Positional[tuple[str, ...]] = ()
+    EXAMPLES: ClassVar[tuple[str, ...]] = (
+        "gnncomm list envs topologies",
+        "gnncomm list layer attention",
+        "gnncomm list channels --json",
+    )
+
+    what: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[KIND ...] [NAME]")] = ()
     """Kinds of things, as in: layers topologies; none shows all. Or a kind and a name, as in: layer attention."""
     json: bool = False
     """Print it as JSON."""
@@ -46,17 +54,18 @@ def run(words: list[str]) -> int:
     args = parse(ListArgs, words, "gnncomm list")
     if len(args.what) == 2 and not is_kind(args.what[1]):
         kind, name = kind_of_word(args.what[0]), args.what[1]
-        one = describe(kind, name)
+        known = {word: one for one in described_of(kind) for word in (*one.aliases, one.name)}
+        one = known[name] if name in known else describe(kind, name)
         if args.json:
             return print_json(asdict(one))
         make_console().print(*_page(kind, one), sep="\n", soft_wrap=True)
         return 0
     kinds = list(dict.fromkeys(map(kind_of_word, args.what))) or list(KINDS)
     if args.json:
-        return print_json({KINDS[kind].plural: [asdict(one) for one in described(kind)] for kind in kinds})
+        return print_json({KINDS[kind].plural: [asdict(one) for one in described_of(kind)] for kind in kinds})
     console = make_console()
     for kind in kinds:
-        console.print(_table(TITLES[kind], [_row(one) for one in described(kind)]))
+        console.print(_table(TITLES[kind], [_row(one) for one in described_of(kind)]))
     return 0
 
 

@@ -17,15 +17,18 @@ COMMANDS = {
     "resume": "go on with a training that was stopped",
     "eval": "measure a trained team beside its controls",
     "compare": "compare methods over seeds, on the same episodes",
+    "probe": "measure what messages say and what they change",
     "sweep": "search for settings, by many trainings",
     "replay": "record an episode of a trained team and draw it",
     "plot": "draw learning curves of runs side by side",
     "bench": "measure the speed of training on this machine",
+    "completion": "print what a shell needs to complete all of this",
 }
 USAGE = (
     "usage: gnncomm COMMAND [options]\n\n"
-    + "\n".join(f"  {name:8} {line}" for name, line in COMMANDS.items())
-    + "\n\nOptions of a command: gnncomm COMMAND --help. With --debug an error shows its traceback."
+    + "\n".join(f"  {name:10} {line}" for name, line in COMMANDS.items())
+    + "\n\nOptions and examples: gnncomm COMMAND --help, or gnncomm help COMMAND. Version: gnncomm --version. With "
+    "--debug an error\nshows its traceback. First: gnncomm train predator_prey --out first, then gnncomm replay first."
 )
 
 
@@ -90,9 +93,8 @@ def _dispatch(words: list[str]) -> int:
         return 0
     name = words[0]
     if name not in COMMANDS:
-        sys.stderr.write(
-            f"error: {faults.one_line(f'expected a command, got {name!r}. {did_you_mean(name, COMMANDS)}')}\n"
-        )
+        line = f"expected a command, got {name!r}. {did_you_mean(name, [*COMMANDS, 'help'])}"
+        sys.stderr.write(f"error: {faults.one_line(line)}\n")
         return 2
     command: Callable[[list[str]], int] = importlib.import_module(f"gnncomm.cli.{name}").run
     return command(words[1:])

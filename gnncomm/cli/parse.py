@@ -49,6 +49,11 @@ def output_file(name: str, *suffixes: str) -> Path:
     return path
 
 
+def wants_help(words: list[str]) -> bool:
+    """Whether somebody asks what there is to say."""
+    return bool({"-h", "--help"} & set(words))
+
+
 def print_json(value: object) -> int:
     """To standard output; the exit code."""
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=True) + "\n")
@@ -56,7 +61,7 @@ def print_json(value: object) -> int:
 
 
 def parse(what: type[T] | Callable[[], T], words: list[str], prog: str, default: T | None = None) -> T:
-    """``tyro.cli``; a usage error is written to stderr as one line, with exit code 2.
+    """``tyro.cli``; a usage error is written to stderr as one line, with exit code 2. Help ends with ``EXAMPLES``.
 
     Raises:
         GnnCommError: what the class itself refuses, with the exit code of its kind.
@@ -78,6 +83,8 @@ def _parsed(what: Any, words: list[str], prog: str, options: dict[str, Any]) -> 
         with _RULES, contextlib.redirect_stderr(said):
             return tyro.cli(what, args=words, prog=prog, **options)
     except SystemExit as stop:
+        if not stop.code and (examples := getattr(what, "EXAMPLES", ())):
+            sys.stdout.write("\nexamples:\n" + "".join(f"  {line}\n" for line in examples))
         if stop.code == 2:
             refused = _cause(stop)
             if refused is not None:
@@ -100,7 +107,7 @@ def _text_of(box: str) -> str:
     """The text of tyro's boxed message: frames and rules removed, the hint about --help kept short."""
     frame = r"[\u2500-\u257f]+|-{4,}|^[|+]|[|+]$"  # the latter where the locale has no lines to draw with
     lines = [re.sub(frame, " ", line.strip()).strip() for line in box.splitlines()]
-    text = " ".join(line for line in lines if line and line != "Unrecognized options")
+    text = " ".join(line for line in lines if line not in ("", "Unrecognized options", "Invalid choice"))
     text = re.sub(r"Error parsing \w+: ", "", text)  # the name of a class says nothing to who typed the options
     return text.removeprefix("Value error ").removeprefix("Required options ").strip()
 
@@ -127,6 +134,20 @@ def _names_and_values(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] 
 
 
 @_RULES.primitive_rule
+def _names(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Text is a name of something wherever no other word is said for it."""
+    if info.type is not str:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="NAME",
+        instance_from_str=lambda texts: texts[0],
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    )
+
+
+@_RULES.primitive_rule
 def _plain_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
     """Numbers as they are written in English: no digits of other scripts, no underscores."""
     kind = info.type
@@ -134,7 +155,7 @@ def _plain_numbers(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | N
         return None
     return PrimitiveConstructorSpec(
         nargs=1,
-        metavar=str(kind.__name__).upper(),
+        metavar="N" if kind is int else "NUMBER",
         instance_from_str=lambda texts: plain_number(texts[0], kind),
         is_instance=lambda value: (
             isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)

@@ -10,6 +10,7 @@ from typing import Any, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from gnncomm.evaluation.report import percent
 from gnncomm.learn import Training
 
 _CLOCK = 9
@@ -66,7 +67,7 @@ class TrainingProgress:
         }
         parts = [
             f"{self.steps_per_second:,.0f} steps/s",
-            f"success {self.latest['success']:.1%}",
+            f"success {percent(self.latest['success'])}",
             f"return {self.latest['return']:.2f}",
             f"length {self.latest['length']:.1f}",
         ]

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-import torch
 import tyro
 
 from gnncomm import environments
 from gnncomm.cli.parse import most_threads, parse
-from gnncomm.cli.train import go, go_many
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.learn import MAX_STEPS
-from gnncomm.learn.parts import require_given
-from gnncomm.run import config_of
-from gnncomm.seeds import planned, resume_seeds
+from gnncomm.learn.config import MAX_STEPS
 
 
 @dataclass(frozen=True)
 class ResumeArgs:
     """Continue a run from its newest good checkpoint, as it was begun, bit for bit as if it had never stopped."""
+
+    EXAMPLES: ClassVar[tuple[str, ...]] = ("gnncomm resume runs/first", "gnncomm resume runs/first --steps 3000000")
 
     run: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RUN")]
     """Run directory."""
@@ -41,6 +38,13 @@ class ResumeArgs:
 
 def run(words: list[str]) -> int:
     args = parse(ResumeArgs, words, "gnncomm resume")
+    import torch
+
+    from gnncomm.cli.training import go, go_many
+    from gnncomm.learn.parts import require_given
+    from gnncomm.run import config_of
+    from gnncomm.seeds import planned, resume_seeds
+
     many = planned(args.run)
     config = config_of(args.run) if many is None else many.config
     require_given(config, {}, every=True, begun=True)

@@ -13,7 +13,7 @@ from rich.console import Console
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import most_threads, parse_known
 from gnncomm.cli.signals import StopSignal
-from gnncomm.cli.train import arguments
+from gnncomm.cli.training import arguments
 from gnncomm.compare.text import plain
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError, GnnCommError

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.codec.packet import Field, Packet
+from gnncomm.errors import ConfigError
 from gnncomm.gradients import straight_through
+from gnncomm.graph import given
 from gnncomm.registry import Remembers
 from gnncomm.types import Batch, Moment
 
@@ -68,6 +70,32 @@ class Codec(Remembers, nn.Module, ABC):
 
     def forward(self, msg: Tensor, moment: Moment) -> Coded:
         """``[B, N, M]`` as sent -> as read: ``decode(encode(msg))`` with the gradient of ``smooth``."""
-        packet = self.encode(msg, moment)
-        read = straight_through(self.decode(packet, moment), self.smooth(msg, moment))
-        return Coded(read, packet.bits.to(msg.dtype), symbols=packet.symbols if packet.discrete else None)
+        packet, smooth = self.encode(msg, moment), self.smooth(msg, moment)
+        self._check_packet(packet, msg)
+        read = self.decode(packet, moment)
+        for verb, value in (("decode", read), ("smooth", smooth)):
+            given.require_made(self, f"messages from {verb}", "[B, N, M]", value, msg.shape)
+        symbols = packet.symbols if packet.discrete else None
+        return Coded(straight_through(read, smooth), packet.bits.to(msg.dtype), symbols=symbols)
+
+    def _check_packet(self, packet: Packet, msg: Tensor) -> None:
+        given.require_kind(self, "what encode gives", packet, Packet)
+        if not isinstance(packet.fields, tuple) or not all(isinstance(field, Field) for field in packet.fields):
+            raise ConfigError(f"{type(self).__name__}.fields: expected a tuple of Field, got {packet.fields!r}.")
+        shape = *msg.shape[:-1], sum(field.count for field in packet.fields)
+        given.require_made(self, "symbols, as many as its fields say,", "[B, N, S]", packet.symbols, shape, torch.int64)
+
+
+def coded(codec: Codec, msg: Tensor, moment: Moment) -> Coded:
+    """``codec(msg, moment)``, if it is what it must be; ``msg [B, N, M]``.
+
+    Raises:
+        ShapeError, DtypeError: a codec of a user's gave something else; names it.
+    """
+    result: Coded = codec(msg, moment)
+    given.require_kind(codec, "what forward gives", result, Coded)
+    given.require_made(codec, "messages as read", "[B, N, M]", result.msg, msg.shape, msg.dtype)
+    given.require_made(codec, "bits", "[B, N]", result.bits, msg.shape[:-1])
+    if result.cost is not None:
+        given.require_made(codec, "cost", "[B, N]", result.cost, msg.shape[:-1])
+    return result

@@ -53,7 +53,10 @@ def curve_of(run: Run, metric: str, x: Literal["steps", "wall"] = "steps") -> tu
             place = f"{run.path}/metrics.jsonl, line {number}"
             found.append((_finite(line, "env_steps", place), _finite(line, metric, place)))
     if not found:
-        raise ConfigError(f"{run.name}: {metric!r} has no value yet. Train longer, or plot another metric.")
+        raise ConfigError(
+            f"{run.name}: {metric!r} has no value: no episode has ended yet, or its environment knows no such thing. "
+            "Train longer, or plot another: --metric return."
+        )
     xs, ys = np.array(found, dtype=np.float64).T
     return (xs if x == "steps" else _hours(run, xs)), ys
 

@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from gnncomm.codec import Packet
+from gnncomm.codec.base import coded
 from gnncomm.deploy.mailbox import Inbox
 from gnncomm.errors import ActionMaskError, ConfigError, NonFiniteError, ShapeError, StateError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.layers import CommLayer
 from gnncomm.policy import CommPolicy, Integration, checks
 from gnncomm.schedule import Decider, Schedule, Situation
+from gnncomm.schedule.base import scheduled
 from gnncomm.types import Moment, Observation, SparseObs
 
 
@@ -152,9 +154,9 @@ class LocalAgent:
 
         state = self._scheduled.get(self._round, row.new_zeros(scheduler.carried_dim(layer.msg_channels)))
         moment, edges = self._moment(episode, step, reachable.num_agents), reachable.to_layout(Layout.SPARSE)
-        msg = self._read(self.policy.wire.codec(self._rows("gate", moment), moment).msg)
+        msg = self._read(coded(self.policy.wire.codec, self._rows("gate", moment), moment).msg)
         now = Situation(alone(row), alone(msg), edges, alone(state), moment, key, announced=heard)
-        schedule: Schedule = scheduler(now)
+        schedule = scheduled(scheduler, now)
         self._schedule, self._scheduled[self._round] = schedule, schedule.state[0, self.index]
         if schedule.log_prob is not None:
             self._wire_log_prob = self._wire_log_prob + schedule.log_prob[0, self.index]
@@ -190,7 +192,7 @@ class LocalAgent:
         if self._schedule is not None:
             return self._schedule.msg[0, self.index]
         moment = self._moment(episode, step, self.index + 1)
-        return self._read(self.policy.wire.codec(self._rows("say", moment), moment).msg)
+        return self._read(coded(self.policy.wire.codec, self._rows("say", moment), moment).msg)
 
     def say_bytes(self, episode: int = 0, step: int = 0) -> bytes | None:
         """The message of this round as it goes over a real wire, ceil(bits / 8) bytes; ``read`` is the inverse.
@@ -237,7 +239,7 @@ class LocalAgent:
 
     def _rows(self, verb: str, moment: Moment) -> Tensor:
         """``[1, N, M]`` for the codec, which knows a sender by its row and gets NaN in place of the other rows."""
-        sent = self._layer(verb).send(self._open_row(verb))
+        sent = self._layer(verb).sent(self._open_row(verb))
         assert moment.alive is not None
         rows_1NM = sent.new_full((*moment.alive.shape, len(sent)), torch.nan)
         rows_1NM[0, self.index] = sent

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gnncomm.channel import Arrival, Channel, Ideal
+from gnncomm.channel.base import delivered
 from gnncomm.errors import GraphError, ShapeError, StateError
 from gnncomm.graph import CommGraph, Layout
 from gnncomm.shapes import Float
@@ -174,7 +175,7 @@ class Mailbox:
             used = self.graph.keep(spoke_N[self.graph.edge_index[0]])
             # A world for each sender, in which the others are silent: what they say must not get into what it says.
             alone_NNM = torch.diag_embed(sent_NM.T).permute(1, 2, 0)
-            delivery = self.channel.carry(alone_NNM, used, state, moment)
+            delivery = delivered(self.channel, alone_NNM, used, state, moment)
             self._refuse_new_edges(delivery.arrivals, used)
             self.flight[self.round], self._carried = delivery.state, delivery.arrivals
         return self._carried

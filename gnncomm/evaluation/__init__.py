@@ -1,6 +1,6 @@
 """Evaluation with controls: what a team achieves, and what its communication is worth."""
 
-from gnncomm.evaluation.controls import DEFAULT_SEED, evaluate
+from gnncomm.evaluation.controls import evaluate, muted
 from gnncomm.evaluation.play import Outcomes, play
 from gnncomm.evaluation.report import Arm, Report
 from gnncomm.evaluation.selection import Selection, Standing
@@ -15,6 +15,7 @@ from gnncomm.evaluation.statistics import (
     wilson,
 )
 from gnncomm.evaluation.traffic import Traffic, WireUse
+from gnncomm.learn.config import DEFAULT_SEED
 
 __all__ = [
     "DEFAULT_SEED",
@@ -32,6 +33,7 @@ __all__ = [
     "WireUse",
     "evaluate",
     "mean_interval",
+    "muted",
     "paired_difference",
     "play",
     "sign_flip",

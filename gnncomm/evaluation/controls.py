@@ -12,6 +12,7 @@ from gnncomm.evaluation.report import ARMS, Arm, Report
 from gnncomm.evaluation.shuffle import Overheard, Partners, Shuffled
 from gnncomm.evaluation.statistics import paired_difference
 from gnncomm.evaluation.traffic import Traffic
+from gnncomm.learn.config import DEFAULT_SEED
 from gnncomm.learn.resources import memory_of, size_of
 from gnncomm.policy import CommPolicy
 from gnncomm.topology import Empty
@@ -21,8 +22,11 @@ _OUTCOME = 17
 """Bytes that an episode leaves: its return, its length and its success."""
 _AT_ONCE = 100
 """Environments side by side, where only one was given."""
-DEFAULT_SEED = 0
-"""Of evaluations, in Python and on the command line. Whatever the seeds, their episodes occur in no training."""
+
+
+def muted(policy: CommPolicy) -> CommPolicy:
+    """The same weights on a wire without edges (``Empty``): no message arrives."""
+    return policy.with_wire(replace(policy.wire, topology=Empty()))
 
 
 @torch.no_grad()
@@ -54,14 +58,13 @@ def evaluate(
     _check(policy, env, episodes)
     wire, partners = policy.wire, Partners()
     trained = policy.with_wire(replace(wire, channel=Overheard(partners, wire.channel)))
-    muted = policy.with_wire(replace(wire, topology=Empty()))
     shuffled = policy.with_wire(replace(wire, channel=Shuffled(partners, wire.channel)))
     key, teams = None if greedy else seed, policy.teams
     traffic = Traffic(policy.comm)
     with evaluating(policy):
         played = {
             "trained": play(env, team(trained, env, key, traffic, partners), episodes, seed, teams),
-            "muted": play(env, team(muted, env, key), episodes, seed, teams),
+            "muted": play(env, team(muted(policy), env, key), episodes, seed, teams),
             "shuffled": play(env, team(shuffled, env, key, None, partners), episodes, seed, teams),
             "floor": play(env, lambda now, _: env.floor_action(now.key), episodes, seed, teams),
         }
@@ -69,7 +72,8 @@ def evaluate(
             played["ceiling"] = play(env, lambda *_: env.ceiling_action(), episodes, seed, teams)
     ours, theirs = played["trained"], played["shuffled"]
     gain = paired_difference(ours.returns, theirs.returns)
-    arms = {name: Arm.of(outcomes) for name, outcomes in played.items()}
+    judged = any(outcomes.judged for outcomes in played.values())
+    arms = {name: Arm.of(outcomes, judged) for name, outcomes in played.items()}
     kind = env.ceiling_kind if isinstance(env, Rated) else "reference"
     return Report(
         env=env.id,

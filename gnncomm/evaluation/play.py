@@ -18,7 +18,7 @@ from gnncomm.evaluation.traffic import Traffic
 from gnncomm.learn.returns import paid, team_mean, team_share
 from gnncomm.policy import CommPolicy, Teams
 from gnncomm.shapes import Bool, Float, Int
-from gnncomm.types import TimeStep, VectorEnv
+from gnncomm.types import Judging, TimeStep, VectorEnv
 
 Purpose = Literal["evaluate", "select"]
 """Why episodes are played: each has seeds of its own, so a checkpoint is chosen on others than those reported."""
@@ -35,6 +35,7 @@ class Outcomes:
     length: Int[Tensor, " E"]
     success: Bool[Tensor, " E"]
     teams: Mapping[str, Tensor] = field(default_factory=dict)  # name -> [E] the same for each of several teams
+    judged: bool = True  # whether any of them told of success, see ``gnncomm.types.Judging``
 
 
 def team(
@@ -84,6 +85,7 @@ def play(
         torch.cat([wave.length for wave in waves]),
         torch.cat([wave.success for wave in waves]),
         {name: torch.cat([wave.teams[name] for wave in waves]) for name in waves[0].teams},
+        any(wave.judged for wave in waves),
     )
 
 
@@ -97,7 +99,7 @@ def _wave(
     count = int(running.sum())
     returns = torch.zeros(env.num_envs, dtype=torch.float64, device=env.device)
     shares = returns.new_zeros(env.num_envs, env.num_agents if teams else 0)  # of each agent's team
-    length, success = torch.zeros_like(first.step), torch.zeros_like(first.success)
+    length, success, judged = torch.zeros_like(first.step), *(torch.zeros_like(first.success) for _ in range(2))
 
     def act(now: TimeStep) -> policies.Action:
         return policies.Action(actor(now, torch.where(running, episode, -1)))
@@ -109,10 +111,13 @@ def _wave(
             shares += torch.where(running.unsqueeze(-1), team_share(reward, counts, teams.index), 0.0)
         length = torch.where(running, after.step, length)
         success = torch.where(running, after.success, success)
+        judged = judged | running & after.done & (env.judged if isinstance(env, Judging) else True)
         running = running & ~after.done
         if not bool(running.any()):
             apart = {name: shares[:count, teams.first(name)].cpu() for name in teams.names} if teams else {}
-            return Outcomes(returns[:count].cpu(), length[:count].cpu(), success[:count].cpu(), apart)
+            return Outcomes(
+                returns[:count].cpu(), length[:count].cpu(), success[:count].cpu(), apart, bool(judged.any())
+            )
     raise EnvContractError(
         f"Expected episodes of {env.id!r} to end within max_steps={env.max_steps}, but {int(running.sum())} still run. "
         "Mend the environment: set truncated at max_steps."

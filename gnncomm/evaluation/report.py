@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,22 +32,23 @@ class Arm:
     """How one of the five policies did."""
 
     success: Interval
+    """NaN where the environment knows no success."""
     returns: Interval
     length: Interval
     teams: Mapping[str, Interval] = field(default_factory=dict)
     """Returns of each of several teams, whose mean says nothing of opponents."""
 
     @classmethod
-    def of(cls, outcomes: Outcomes) -> Arm:
-        """Wilson's interval for success, Student's t for the others."""
+    def of(cls, outcomes: Outcomes, judged: bool = True) -> Arm:
+        """Wilson's interval for success, where the environment ``judged`` of it, Student's t for the others."""
         return cls(
-            wilson(int(outcomes.success.sum()), len(outcomes.success)),
+            wilson(int(outcomes.success.sum()), len(outcomes.success)) if judged else Interval(*[math.nan] * 3),
             mean_interval(outcomes.returns),
             mean_interval(outcomes.length.double()),
             {name: mean_interval(returns) for name, returns in outcomes.teams.items()},
         )
 
-    def to_dict(self) -> dict[str, dict[str, float]]:
+    def to_dict(self) -> dict[str, dict[str, float | None]]:
         named = {"success": self.success, "return": self.returns, "length": self.length}
         named |= {f"return_{name}": returns for name, returns in self.teams.items()}
         return {name: _interval(value) for name, value in named.items()}
@@ -116,9 +118,10 @@ class Report:
         """The report as JSON text.
 
         Keys: ``schema`` (2), ``env`` (id), ``episodes``, ``seed``, ``greedy``; ``trained``, ``muted``, ``shuffled``,
-        ``floor`` and, where there is one, ``ceiling``, each with ``success`` (share), ``return`` (rewards summed over
-        time, averaged over agents) and ``length`` (steps), each ``{"mean", "low", "high"}`` with a 95 % interval;
-        with it ``ceiling_kind`` (``"optimal"``, or ``"reference"``: a good player that may be beaten);
+        ``floor`` and, where there is one, ``ceiling``, each with ``success`` (share; null where the environment knows
+        none), ``return`` (rewards summed over time, averaged over agents) and ``length`` (steps), each
+        ``{"mean", "low", "high"}`` with a 95 % interval; with it ``ceiling_kind`` (``"optimal"``, or ``"reference"``: a
+        good player that may be beaten);
         ``communication_gain`` (number) and ``communication_gain_interval`` (``{"low", "high"}``), in units of return;
         where there are several teams the same with ``_TEAM`` (``return_TEAM``, ``communication_gain_TEAM``, ...);
         ``channel_used`` (bool: that interval is above zero, that of a team where there are several);
@@ -143,8 +146,8 @@ class Report:
         for name, arm in ((name, self.arms[name]) for name in order if name in self.arms):
             table.add_row(
                 self.label(name),
-                f"{100 * arm.success.mean:.1f} %",
-                f"{100 * arm.success.low:.1f} – {100 * arm.success.high:.1f}",
+                percent(arm.success.mean).replace("%", " %"),
+                "" if math.isnan(arm.success.mean) else f"{100 * arm.success.low:.1f} – {100 * arm.success.high:.1f}",
                 f"{arm.length.mean:.2f} ± {arm.length.half_width:.2f}",
                 *(f"{one.mean:+.3f} ± {one.half_width:.3f}" for one in (arm.teams.values() or [arm.returns])),
                 style="bold" if name == "trained" else "",
@@ -182,5 +185,13 @@ class Report:
         )
 
 
-def _interval(value: Interval) -> dict[str, float]:
-    return {"mean": value.mean, "low": value.low, "high": value.high}
+def _interval(value: Interval) -> dict[str, float | None]:
+    known = not math.isnan(value.mean)
+    return (
+        {"mean": value.mean, "low": value.low, "high": value.high} if known else dict.fromkeys(("mean", "low", "high"))
+    )
+
+
+def percent(share: float | None) -> str:
+    """A share, for people, where there is one."""
+    return "n/a" if share is None or math.isnan(share) else f"{share:.1%}"

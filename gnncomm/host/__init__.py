@@ -6,7 +6,7 @@ they have to refuse they refuse once, after the work: ``refuse`` notes a flag, a
 read. On a CPU asking is free, and shortens the work: there selections stay, and errors come at once.
 """
 
-from gnncomm.host.asking import apart, at_hand, constant, is_tracing, may_ask, quiet
+from gnncomm.host.asking import apart, at_hand, constant, is_tracing, may_ask, one_hot, quiet
 from gnncomm.host.reads import Reads, asked, reads
 from gnncomm.host.refusing import Pending, pending, refuse, refuse_unless_finite, waits
 
@@ -19,6 +19,7 @@ __all__ = [
     "constant",
     "is_tracing",
     "may_ask",
+    "one_hot",
     "pending",
     "quiet",
     "reads",

@@ -79,3 +79,8 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         _quiet.reset(before)
+
+
+def one_hot(index: Tensor, count: int, like: Tensor) -> Tensor:
+    """``[..., count]`` of the type of ``like``, zeros for an index out of range; torch's own asks for the largest."""
+    return (index.unsqueeze(-1) == torch.arange(count, device=index.device)).to(like.dtype)

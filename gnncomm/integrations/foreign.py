@@ -14,6 +14,7 @@ from gnncomm.integrations.sources import BreachError, SettingError, build, funct
 
 Array = np.ndarray[Any, Any]
 _LARGEST = float(np.finfo(np.float32).max)
+_SIDE = 512
 _WIDEST = 2**24
 """Numbers that all agents observe together, and actions that they can choose from."""
 
@@ -123,6 +124,23 @@ class Slot:
         self._look(record, observations, self.live)
         self._locate(record, observations, self.live)
 
+    def picture(self) -> Array | None:
+        """``[height, width, 3]`` uint8 as the environment draws itself now, at most ``_SIDE`` points high and wide."""
+        if not self.task.pictures or getattr(self.env, "render_mode", None) != "rgb_array":
+            return None
+        drawn = np.asarray(self.env.render())
+        if drawn.dtype != np.uint8 or drawn.ndim != 3 or drawn.shape[2] != 3 or 0 in drawn.shape:
+            raise BreachError(
+                None, "render", f"expected uint8 [height, width, 3] of render_mode rgb_array, got {short(drawn)}"
+            )
+        block = -(-max(drawn.shape) // _SIDE)
+        height, width = (max(side // block, 1) for side in drawn.shape[:2])
+        cut = drawn[: height * block, : width * block]
+        if block == 1:
+            return cut
+        means: Array = cut.reshape(height, -1, width, cut.shape[1] // width, 3).mean((1, 3)).astype(np.uint8)
+        return means
+
     def step(self, actions: Array, records: Array, number: int) -> None:
         """Let the living act, each with its row of ``actions [N]`` or ``[N, A]``."""
         acted = self.live
@@ -153,7 +171,8 @@ class Slot:
         self._locate(record, observations, seen)
         if self.live:
             self._part(record, before, observations, [name for name in left if name in observations])
-        record["success"] = bool(acted) and all(self._success(infos, name) for name in acted)
+        told = [self._success(infos, name) for name in acted]
+        record["success"], record["judged"] = bool(told) and all(told), any(one is not None for one in told)
 
     def _part(self, record: Any, before: Any, observations: Mapping[str, Any], left: list[str]) -> None:
         """Keep the last observation of those who were truncated while others go on; a function of the user's gives
@@ -234,9 +253,10 @@ class Slot:
         return number
 
     @staticmethod
-    def _success(infos: Mapping[str, Any], name: str) -> bool:
-        success = infos.get(name, {}).get("success", False)
-        return isinstance(success, bool | np.bool_) and bool(success)
+    def _success(infos: Mapping[str, Any], name: str) -> bool | None:
+        """None: the environment does not say."""
+        success = infos.get(name, {}).get("success")
+        return bool(success) if isinstance(success, bool | np.bool_) else None
 
     def _look(self, record: Any, observations: Mapping[str, Any], seen: Iterable[str]) -> None:
         """Flatten and pad what the agents in ``seen`` observe."""

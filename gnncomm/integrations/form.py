@@ -29,6 +29,7 @@ class Task:
     strict: bool
     newcomers: bool
     fresh: bool
+    pictures: bool = False  # made so that it draws itself, where it offers that
 
     def encode(self) -> bytes:
         return json.dumps(asdict(self)).encode()
@@ -81,6 +82,7 @@ class Form:
             ("terminated", "?"),
             ("truncated", "?"),
             ("success", "?"),
+            ("judged", "?"),
         ]
         if self.offers_mask:
             fields.append(("mask", "?", (count, self.num_actions)))

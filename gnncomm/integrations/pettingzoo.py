@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gnncomm import checks, random
@@ -73,6 +74,8 @@ class ForeignEnv:
         fresh: Whether each episode gets an environment made anew. For those whose ``reset(seed)`` leaves something of
             the episode before, and which therefore cannot be repeated: lbforaging 2.0 places no player where one stood
             last.
+        pictures: Whether the environment is made with ``render_mode="rgb_array"``, where its metadata offers that and
+            its maker takes it, so that ``picture`` shows what it draws.
         **settings: Those of the environment itself, as JSON.
 
     Raises:
@@ -103,6 +106,7 @@ class ForeignEnv:
         newcomers: bool = False,
         fresh: bool = False,
         teams: str | None = None,
+        pictures: bool = False,
         **settings: Any,
     ) -> None:
         self.id = f"{kind}:{source}"
@@ -122,6 +126,7 @@ class ForeignEnv:
         own = {"num_workers": num_workers, "timeout": timeout, "step_limit": step_limit, "pos": pos, "area": area}
         self.config: dict[str, Any] = {**own, "strict": strict, "newcomers": newcomers, "fresh": fresh, **settings}
         self.config |= {} if teams is None else {"teams": teams}
+        self.config |= {"pictures": True} if pictures else {}
         cut, function = options.positions(pos)
         task = Task(
             kind,
@@ -134,6 +139,7 @@ class ForeignEnv:
             strict=checks.flag("strict", strict),
             newcomers=checks.flag("newcomers", newcomers),
             fresh=checks.flag("fresh", fresh),
+            pictures=checks.flag("pictures", pictures),
         )
         self.workers = Workers(
             task, self.num_envs, min(num_workers, self.num_envs), options.seconds("timeout", timeout)
@@ -275,6 +281,11 @@ class ForeignEnv:
         )
         return found if self.device.type == "cpu" else found.map(lambda x: x.to(self.device))
 
+    @property
+    def judged(self) -> Tensor:
+        """``[B]`` bool: where the last step said of an agent whether it succeeded."""
+        return self._read("judged").to(self.device)
+
     def floor_action(self, key: Int[Tensor, " B"]) -> Tensor:
         """Uniformly random among the allowed actions, a function of ``key [B]`` and the current step."""
         if key.shape != (self.num_envs,) or key.dtype != torch.int64:
@@ -314,6 +325,11 @@ class ForeignEnv:
         if not self.workers.form.coordinates:
             return Scene((1, self.num_agents), side_by_side(*finished_BN.shape), finished_BN, {}, {})
         return Scene((CELLS, CELLS), on_grid(self._read("pos"), self._low, self._high), finished_BN, {}, {})
+
+    def picture(self) -> NDArray[np.uint8] | None:
+        """See ``gnncomm.types.Pictured``."""
+        self._require_started("picture")
+        return self.workers.picture()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Seeds, counters, the actions of the running episodes, and what was seen last, to compare with."""

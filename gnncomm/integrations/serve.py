@@ -18,7 +18,7 @@ import numpy as np
 from gnncomm.integrations.foreign import Array, Slot
 from gnncomm.integrations.form import NO_SEED, Form, Task
 from gnncomm.integrations.sources import BreachError, SettingError, build
-from gnncomm.integrations.words import ALIVE, ANSWER, FAILED, FORM, STEP
+from gnncomm.integrations.words import ALIVE, ANSWER, FAILED, FORM, PICTURE, STEP
 
 _PULSE = 0.5  # seconds between signs of life
 _MOST_TEXT, _MOST_TRACEBACK = 2000, 20_000  # letters of an error message
@@ -47,8 +47,12 @@ class Worker:
             records = np.zeros(task.count, form.record())
             self._say(FORM + form.encode())
             while True:
-                self._answer(self._hear(), form, records)
-                self._say(ANSWER + records.tobytes())
+                request = self._hear()
+                if request == PICTURE:
+                    self._say(ANSWER + self._picture())
+                else:
+                    self._answer(request, form, records)
+                    self._say(ANSWER + records.tobytes())
         except _ClosedError:
             for slot in self.slots:
                 slot.env.close()
@@ -90,6 +94,12 @@ class Worker:
                 random.seed(seed)  # for environments that draw from the global generators; see the page
                 np.random.seed(seed)
                 self.slots[number].reset(seed, records, number)
+
+    def _picture(self) -> bytes:
+        """Height and width, and the points of the first environment; nothing where it does not draw itself."""
+        self._begin(0, "render")
+        picture = self.slots[0].picture()
+        return b"" if picture is None else np.array(picture.shape[:2], "<i4").tobytes() + picture.tobytes()
 
     def _begin(self, number: int, what: str) -> None:
         """Note what comes now, for error messages, and give a sign of life now and then."""

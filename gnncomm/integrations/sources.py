@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from types import FunctionType
 from typing import Any, get_origin, get_type_hints
 
@@ -40,7 +42,7 @@ class TupleTeam:
                     f"expected {name} to be gymnasium.spaces.Tuple, one for each agent, got {getattr(env, name)}. Only "
                     "such environments have many agents."
                 )
-        self.env = env
+        self.env, self.metadata = env, env.metadata
         self.possible_agents = [f"agent_{n}" for n in range(len(env.action_space))]
         self.agents: list[str] = []
 
@@ -74,6 +76,14 @@ class TupleTeam:
 
     def _shared(self, info: Any) -> dict[str, Any]:
         return dict.fromkeys(self.possible_agents, info)
+
+    @property
+    def render_mode(self) -> str | None:
+        mode: str | None = self.env.render_mode
+        return mode
+
+    def render(self) -> Any:
+        return self.env.render()
 
     def close(self) -> None:
         self.env.close()
@@ -115,6 +125,17 @@ def function(path: str) -> Any:
 
 def build(task: Task) -> Any:
     """The environment that a task names, as a ``ParallelEnv``. What makes it is looked at before it is called."""
+    env = _made(task)
+    offered = (getattr(env, "metadata", None) or {}).get("render_modes") or ()
+    if task.pictures and "rgb_array" in offered and "render_mode" not in task.settings:
+        with contextlib.suppress(TypeError):  # a function of one's own that takes no such argument
+            drawing = _made(replace(task, settings={**task.settings, "render_mode": "rgb_array"}))
+            env.close()
+            return drawing
+    return env
+
+
+def _made(task: Task) -> Any:
     if task.kind == "gymnasium":
         return _gymnasium(task)
     import pettingzoo

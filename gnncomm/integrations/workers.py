@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gnncomm.errors import ConfigError, EnvContractError, GnnCommError, StateError
 from gnncomm.integrations.form import NO_SEED, Form, Task
-from gnncomm.integrations.words import ALIVE, ANSWER, FAILED, FORM, HELLO, RESET, STEP
+from gnncomm.integrations.words import ALIVE, ANSWER, FAILED, FORM, HELLO, PICTURE, RESET, STEP
 
 _START_SECONDS = 60.0  # to load the environment's package
 _GRACE_SECONDS = 2.0  # to close the environments
@@ -112,6 +112,16 @@ class Workers:
                     STEP + due[mine].tobytes() + actions[mine].astype(self.form.action[0]).tobytes()
                 )
         self._keep(self._exchange(requests, ANSWER, self.timeout, "step"))
+
+    def picture(self) -> NDArray[np.uint8] | None:
+        """``[height, width, 3]`` as environment 0 draws itself now; None where it does not."""
+        answer = self._exchange({0: PICTURE}, ANSWER, self.timeout, "picture")[0]
+        if not answer:
+            return None
+        height, width = np.frombuffer(answer[:8], "<i4").tolist() if len(answer) >= 8 else (0, 0)
+        if len(answer) != 8 + 3 * height * width or min(height, width) < 1:
+            raise self._ended_by(self._garbled(self._workers[0], "picture"))
+        return np.frombuffer(answer[8:], np.uint8).reshape(height, width, 3)
 
     def close(self) -> None:
         """End all processes; does nothing the second time."""

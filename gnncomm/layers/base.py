@@ -12,7 +12,7 @@ from torch_geometric.typing import OptPairTensor, OptTensor  # noqa: F401  PyG c
 
 from gnncomm import deprecated
 from gnncomm.errors import ConfigError, DeviceError, DtypeError, GraphError, ShapeError
-from gnncomm.graph import CommGraph, Layout
+from gnncomm.graph import CommGraph, Layout, given
 from gnncomm.graph.checks import as_tensor
 from gnncomm.host import at_hand
 from gnncomm.layers.certain import is_untouched, record, remember, speaks_for
@@ -160,7 +160,7 @@ class CommLayer(Remembers, MessagePassing):
             if edge_attr is not None or edge_weight is not None:
                 raise GraphError("A CommGraph brings its features: use graph.with_features(attr, weight).")
             self.check_read(graph.attr)
-            out = self.receive(h, self._sent(h), graph)
+            out = self.receive(h, self.sent(h), graph)
         return (out, attention_of(self, h, graph, edge_attr, edge_weight)) if return_attention_weights else out
 
     def _over_edges(
@@ -174,7 +174,7 @@ class CommLayer(Remembers, MessagePassing):
         if isinstance(h, Tensor):
             edge_index, edge_attr, edge_weight = edges_over(h, edge_index, edge_attr, edge_weight)
         source, target = (h.reshape(-1, h.shape[-1]),) * 2 if isinstance(h, Tensor) else h
-        msg, query = self._sent(source), self.query(target)
+        msg, query = self.sent(source), self.asked(target)
         features = like(edge_attr, target), like(edge_weight, target)
         out = self.new_row(target, self.edge_inbox(msg, query, edge_index, *features))
         return out.view(*h.shape[:-1], out.shape[-1]) if isinstance(h, Tensor) else out
@@ -193,28 +193,30 @@ class CommLayer(Remembers, MessagePassing):
                 "message ask for edge_attr (where edge_inbox reads them, say self.edge_dim)."
             )
 
-    def _sent(self, h: Tensor) -> Tensor:
+    def sent(self, h: Tensor) -> Tensor:
+        """What ``send`` says, if it is what is on the wire."""
         msg = self.send(h)
-        if msg.shape[:-1] != h.shape[:-1] or msg.shape[-1] != self.msg_channels:
-            raise ShapeError(
-                f"{type(self).__name__}.send says what is on the wire: expected {[*h.shape[:-1]]} rows of "
-                f"M={self.msg_channels} numbers (msg_channels), got {tuple(msg.shape)}."
-            )
+        shape = *h.shape[:-1], self.msg_channels
+        given.require_made(self, "messages from send", "[..., M] (msg_channels)", msg, shape, h.dtype)
         return msg
+
+    def asked(self, h: Tensor) -> Tensor:
+        """What ``query`` says, if it is a row for each row."""
+        query = self.query(h)
+        given.require_made(self, "rows from query", "[..., Q]", query, (*h.shape[:-1], None))
+        return query
 
     def receive(self, h: Tensor, msg: Tensor, graph: CommGraph) -> Tensor:
         """Everything after the wire: ``h [*lead, N, F]`` and delivered messages ``msg [*lead, N, M]``."""
-        inbox = self._inbox(msg.flatten(0, -2), self.query(h).flatten(0, -2), graph)
+        inbox = self._inbox(msg.flatten(0, -2), self.asked(h).flatten(0, -2), graph)
         return self.new_row(h, inbox.reshape(*h.shape[:-1], inbox.shape[-1]))
 
     def new_row(self, h: Tensor, inbox: Tensor) -> Tensor:
         """What ``combine`` says, if it is a row of the width that the layer promises."""
         row = self.combine(h, inbox)
-        if row.shape[:-1] != h.shape[:-1] or row.shape[-1] != self.out_channels:
-            raise ShapeError(
-                f"{type(self).__name__}.combine makes new rows: expected {[*h.shape[:-1]]} rows of "
-                f"F'={self.out_channels} numbers (out_channels), got {tuple(row.shape)}."
-            )
+        given.require_made(
+            self, "rows from combine", "[..., F'] (out_channels)", row, (*h.shape[:-1], self.out_channels)
+        )
         return row
 
     def _inbox(self, msg_VM: Tensor, query_VQ: Tensor, graph: CommGraph) -> Tensor:
@@ -229,7 +231,9 @@ class CommLayer(Remembers, MessagePassing):
             if inbox_GNI is not None:
                 return inbox_GNI.flatten(0, 1)
         graph = graph.expand(msg_VM.shape[0] // graph.num_agents)
-        return self.edge_inbox(msg_VM, query_VQ, graph.edge_index, graph.edge_attr, graph.edge_weight)
+        inbox = self.edge_inbox(msg_VM, query_VQ, graph.edge_index, graph.edge_attr, graph.edge_weight)
+        given.require_made(self, "inboxes", "[V, I]", inbox, (query_VQ.shape[0], None))
+        return inbox
 
     def _is_certain(self) -> bool:
         """Whether ``dense_inbox`` says what the hooks say, as they are now."""
@@ -243,7 +247,7 @@ class CommLayer(Remembers, MessagePassing):
         edge_index = torch.stack([senders, torch.zeros_like(senders)])
         row = h.unsqueeze(0)
         features = like(edge_attr, h), like(edge_weight, h)
-        inbox = self.edge_inbox(inbox_msg, self.query(row), edge_index, *features)
+        inbox = self.edge_inbox(inbox_msg, self.asked(row), edge_index, *features)
         return self.new_row(row, inbox).squeeze(0)
 
     def edge_inbox(

@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
-from gnncomm.learn.actor_critic import ActorCritic, ActorCriticConfig
+from gnncomm.learn.actor_critic import ActorCritic
 from gnncomm.learn.gradient import Means, Metrics
 from gnncomm.learn.losses import LossFunction, score_loss, total
-from gnncomm.learn.optimizers import Name
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import ActorCriticConfig, OptimizerName
 from gnncomm.policy import CommPolicy
 
 
@@ -22,7 +22,7 @@ class A2CConfig(ActorCriticConfig):
 
     lr: float = 7e-4
     """Learning rate."""
-    optimizer: Name = "rmsprop"
+    optimizer: OptimizerName = "rmsprop"
     """adam, or rmsprop."""
     lam: float = 1.0
     """Lambda of generalised advantage estimation; 1: all steps of the rollout (n-step returns)."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
 from gnncomm.learn import credit
-from gnncomm.learn.gradient import GradientConfig, GradientLearner, Metrics
+from gnncomm.learn.gradient import GradientLearner, Metrics
 from gnncomm.learn.learner import Experience
 from gnncomm.learn.losses import (
     LossFunction,
@@ -28,55 +27,8 @@ from gnncomm.learn.losses import (
 )
 from gnncomm.learn.returns import ReturnNorm, Stream, after_death, gae, left, team_share
 from gnncomm.learn.rollout import Rollout, parted, require_divisor
+from gnncomm.learn.settings import ActorCriticConfig
 from gnncomm.policy import CommPolicy, Evaluation
-
-
-@dataclass(frozen=True)
-class ActorCriticConfig(GradientConfig):
-    """Settings of an actor with a critic."""
-
-    UNIT: ClassVar[tuple[str, ...]] = (*GradientConfig.UNIT, "lam", "shared_reward", "norm_rate")
-    NOT_NEGATIVE: ClassVar[tuple[str, ...]] = (
-        *GradientConfig.NOT_NEGATIVE,
-        "entropy",
-        "entropy_end",
-        "value_coef",
-        "huber",
-    )
-
-    lam: float = 0.95
-    """Lambda of generalised advantage estimation; 1: all steps of the rollout (n-step returns)."""
-    entropy: float = 0.01
-    """Weight of the entropy bonus at the beginning."""
-    entropy_end: float = 0.001
-    """Weight of the entropy bonus at the end; linear in between."""
-    value_coef: float = 0.5
-    """Weight of the value loss."""
-    huber: float = 0.0
-    """Errors of the value beyond this count linearly (MAPPO: 10); 0: all are squared."""
-    shared_reward: float = 0.5
-    """Share of the team mean in each agent's reward: 0 individual, 1 common."""
-    team_reward_after_death: bool = False
-    """Whether an agent that died goes on receiving that share until the episode ends, as sacrifice needs."""
-    normalise_returns: bool = True
-    """Train the critic on returns of running mean 0 and variance 1."""
-    norm_rate: float = 0.01
-    """Weight of the newest returns in these running moments (MAPPO: 1e-5)."""
-    norm_every: Literal["rollout", "minibatch"] = "rollout"
-    """When returns enter the moments: once, or before each step with those of its minibatch, as in MAPPO's code."""
-    normalise_advantages: bool = True
-    """Scale the advantages of each rollout to mean 0 and variance 1."""
-    choice_credit: Literal["return", "counterfactual"] = "return"
-    """What a choice to talk is judged by: the return, or what the values of others lose without its message (SCoUT)."""
-    chunk: int = 0
-    """Steps over which gradients go back: a rollout is cut into chunks of so many; 0 cuts nothing."""
-    graph_every: int = 0
-    """Every n-th pass over a rollout trains the learned graph alone, the others the rest; 0 trains all together."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_ranges(self, {"graph_every": (0, 10**6), "chunk": (0, 2**20)}, "learner.")
-
 
 A = TypeVar("A", bound=ActorCriticConfig)
 

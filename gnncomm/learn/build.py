@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from gnncomm import channel, codec, environments, schedule, topology
 from gnncomm.channel import Channel
@@ -186,6 +187,11 @@ def assemble(config: TrainConfig, spec: TeamSpec, parts: Parts = NO_PARTS) -> Co
 
 def _placed(policy: CommPolicy, device: str) -> CommPolicy:
     """On ``device``; one that is made without memory for its tensors has none to move."""
+    if lazy := [name for name, value in policy.named_parameters() if isinstance(value, UninitializedParameter)]:
+        raise ConfigError(
+            f"{lazy[0]}: expected parts of a known width, got a lazy one, whose weights nobody could save or load "
+            "before it was used. A class or function is told the widths, as in encoder(obs_dim, hidden)."
+        )
     return policy if torch.get_default_device().type == "meta" else policy.to(device)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,11 +11,13 @@ from torch import Tensor, nn
 
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.learn.actor_critic import ActorCritic, ActorCriticConfig
+from gnncomm.graph.given import copied
+from gnncomm.learn.actor_critic import ActorCritic
 from gnncomm.learn.gradient import Means, Metrics
 from gnncomm.learn.losses import LossFunction, Targets, explained_variance, masked_mean, normalised, score_loss, total
 from gnncomm.learn.returns import left
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import ActorCriticConfig
 from gnncomm.policy import CommPolicy
 from gnncomm.policy.joint import JointCritic
 from gnncomm.types import TeamSpec
@@ -91,7 +92,7 @@ class COMA(ActorCritic[COMAConfig]):
                 f"COMA: expected a policy whose critic is a JointCritic, got {type(critic).__name__}. Name the learner "
                 "in the configuration (learner='coma'), or give CommPolicy one."
             )
-        self.critic, self.target = critic, copy.deepcopy(critic).requires_grad_(False)
+        self.critic, self.target = critic, copied("COMA", critic).requires_grad_(False)
         return {**super()._modules(), "target": self.target}
 
     def _improve(self, rollout: Rollout) -> Metrics:
@@ -101,7 +102,7 @@ class COMA(ActorCritic[COMAConfig]):
         every = list(reversed(range(len(counts)))) if not steps else [slice(None)] * steps
         for part in every:
             timestep = rollout.timestep.map(lambda value, part=part: value[part])  # type: ignore[misc]
-            taken = _taken(self.critic.q(timestep, self._one_hot(rollout.action[part])), rollout.action[part])
+            taken = _taken(self.critic.q(timestep, self.critic.one_hot(rollout.action[part])), rollout.action[part])
             loss = masked_mean((taken - return_TBN[part]).square(), counts[part])
             means.add({"critic_loss": loss, "critic_grad_norm": self._step(loss)})
         self._follow(len(every))
@@ -115,7 +116,7 @@ class COMA(ActorCritic[COMAConfig]):
     def _targets(self, rollout: Rollout) -> Targets:
         alive = rollout.timestep.alive
         now = self.policy.unroll(rollout.timestep, rollout.action, rollout.state, rollout.choice)
-        q = self.critic.q(rollout.timestep, self._one_hot(rollout.action))
+        q = self.critic.q(rollout.timestep, self.critic.one_hot(rollout.action))
         advantage = counterfactual(q, now.logits.softmax(-1), rollout.action)
         if self.config.normalise_advantages:
             advantage = normalised(advantage, alive)
@@ -127,7 +128,7 @@ class COMA(ActorCritic[COMAConfig]):
     def _returns(self, rollout: Rollout) -> Tensor:
         """G, ``[T, B, N]``."""
         stream, alive = self._stream(rollout), rollout.timestep.alive
-        q = _taken(self.target.q(rollout.timestep, self._one_hot(rollout.action)), rollout.action)
+        q = _taken(self.target.q(rollout.timestep, self.critic.one_hot(rollout.action)), rollout.action)
         q = torch.where(alive, q, 0.0)
         unseen = left(rollout.done, alive)[:-1]
         next_q = torch.cat([torch.where(unseen, stream.next_value[:-1], q[1:]), stream.next_value[-1:]])
@@ -135,9 +136,6 @@ class COMA(ActorCritic[COMAConfig]):
 
     def _policy_loss(self, log_prob: Tensor, old_log_prob: Tensor, advantage: Tensor, mask: Tensor) -> Tensor:
         return score_loss(log_prob, advantage, mask)
-
-    def _one_hot(self, action: Tensor) -> Tensor:
-        return nn.functional.one_hot(action, self.critic.num_actions).to(self.critic.agent.dtype)
 
     @torch.no_grad()
     def _follow(self, taken: int) -> None:

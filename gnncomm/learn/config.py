@@ -12,13 +12,15 @@ from gnncomm.config import require_ranges, require_types, to_json
 from gnncomm.config.data import decode_fields, encode_fields
 from gnncomm.errors import ConfigError, did_you_mean
 from gnncomm.learn.fingerprint import Fingerprint
-from gnncomm.learn.learner import LearnerConfig
-from gnncomm.learn.ppo import PPOConfig
+from gnncomm.learn.settings import LearnerConfig, PPOConfig
 
 MAX_SEED, MAX_STEPS = 2**62, 2**53
 """Seeds are below the first: environments and episodes are counted on from a seed, and the sum is still one."""
 
-Setting = bool | int | float | str
+DEFAULT_SEED = 0
+"""Of evaluations, in Python and on the command line. Whatever the seeds, their episodes occur in no training."""
+
+Setting = bool | int | float | str | None
 
 VERSION = 2
 """Of what settings mean, raised when the same ones give another training. 2: environments, which in 1 had the seeds

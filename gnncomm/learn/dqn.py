@@ -9,12 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from gnncomm.learn import optimizers
 from gnncomm.learn.gradient import Metrics
 from gnncomm.learn.losses import LossFunction, Term, explained_variance, joined, masked_mean, total
 from gnncomm.learn.replay import Episodes
 from gnncomm.learn.replaying import ReplayConfig, ReplayLearner, as_played
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import OptimizerName
 from gnncomm.learn.values import ValueConfig, ValueLearner
 from gnncomm.policy import CommPolicy, Evaluation
 
@@ -27,7 +27,7 @@ class DQNConfig(ValueConfig, ReplayConfig):
     """Learning rate."""
     lr_schedule: Literal["constant", "linear"] = "constant"
     """"linear" goes to zero at the end of training."""
-    optimizer: optimizers.Name = "rmsprop"
+    optimizer: OptimizerName = "rmsprop"
     """adam, radam or rmsprop."""
     max_grad_norm: float = 10.0
     """Gradients are scaled down to this norm; 0 leaves them as they are."""

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from types import FunctionType, MethodType
-from typing import Any, TypeVar
-
-import numpy as np
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gnncomm.registry.arguments import made_by
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 
@@ -43,6 +43,8 @@ class Fingerprint:
     @staticmethod
     def of(thing: object) -> Fingerprint:
         """The fingerprint of a part of a training."""
+        from torch import nn
+
         parts: dict[str, str] = {}
         tensors: dict[str, str] = {}
         if isinstance(thing, nn.Module):
@@ -65,6 +67,9 @@ class Fingerprint:
 
 def said(thing: object, depth: int = 0) -> str:
     """``Class(parameter=value, ...)``, of the constructor's parameters that are attributes; or a plain value."""
+    import numpy as np
+    from torch import Tensor
+
     if isinstance(thing, Enum):
         return repr(thing.value)
     if thing is None or isinstance(thing, (bool, int, float, str)):
@@ -101,6 +106,8 @@ def _listed(texts: list[str], whole: Sized) -> str:
 
 
 def _values(thing: object) -> dict[str, Any]:
+    from torch import Tensor, nn
+
     if isinstance(thing, functools.partial):
         numbered = {str(number): value for number, value in enumerate(thing.args)}
         return {"func": thing.func, **numbered, **thing.keywords}

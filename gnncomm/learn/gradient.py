@@ -7,86 +7,21 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, cast
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from gnncomm import random
-from gnncomm.config import require_ranges, require_types
-from gnncomm.errors import ConfigError, NonFiniteError
+from gnncomm.errors import NonFiniteError
 from gnncomm.host import Pending, asked, may_ask, pending
 from gnncomm.learn import optimizers
 from gnncomm.learn.graphs import Record, Recorded
-from gnncomm.learn.learner import Experience, Groups, LearnerConfig
+from gnncomm.learn.learner import Experience, Groups
 from gnncomm.learn.losses import LossFunction, contributions
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import GradientConfig
 from gnncomm.policy import CommPolicy
-
-
-@dataclass(frozen=True)
-class GradientConfig(LearnerConfig):
-    """Settings that all learners by gradients have."""
-
-    UNIT: ClassVar[tuple[str, ...]] = ("gamma",)
-    """Settings within [0, 1]."""
-    POSITIVE: ClassVar[tuple[str, ...]] = ("lr", "eps")
-    """Finite numbers above 0."""
-    NOT_NEGATIVE: ClassVar[tuple[str, ...]] = ("max_grad_norm",)
-    """Finite numbers of at least 0."""
-
-    lr: float = 1e-3
-    """Learning rate."""
-    lr_schedule: Literal["constant", "linear"] = "linear"
-    """"linear" goes to zero at the end of training."""
-    optimizer: optimizers.Name = "adam"
-    """adam, radam or rmsprop."""
-    alpha: float = 0.99
-    """Decay of the mean square of RMSprop."""
-    eps: float = 1e-5
-    """Added to the root of the mean square, so that nothing is divided by zero."""
-    max_grad_norm: float = 0.5
-    """Gradients are scaled down to this norm; 0 leaves them as they are."""
-    gamma: float = 0.99
-    """Discount per step."""
-
-    def __post_init__(self) -> None:
-        require_types(self, "learner.")
-        for name in (*self.UNIT, "alpha"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise ConfigError(f"learner.{name} must be within [0, 1], got {getattr(self, name)}.")
-        for name in self.POSITIVE:
-            if not 0.0 < getattr(self, name) < float("inf"):
-                raise ConfigError(f"learner.{name} must be a positive finite number, got {getattr(self, name)}.")
-        for name in self.NOT_NEGATIVE:
-            if not 0.0 <= getattr(self, name) < float("inf"):
-                raise ConfigError(f"learner.{name} must be a finite number >= 0, got {getattr(self, name)}.")
-
-
-@dataclass(frozen=True)
-class MinibatchConfig(GradientConfig):
-    """Settings of learners that pass over a rollout several times, in minibatches."""
-
-    epochs: int = 4
-    """Passes over a rollout."""
-    minibatches: int = 4
-    """Minibatches per pass; each is a set of environments (of chunks, where there are some)."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_ranges(self, {"epochs": (1, 10**6), "minibatches": (1, 2**24)}, "learner.")
-
-    def at_once(self, rows: int) -> int:
-        return rows // self.minibatches
-
-    def require_fit(self, num_envs: int) -> None:
-        if self.minibatches > num_envs:
-            raise ConfigError(
-                f"learner.minibatches={self.minibatches} is more than num_envs={num_envs}: a minibatch is a set of "
-                "environments."
-            )
-
 
 C = TypeVar("C", bound=GradientConfig)
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from gnncomm.config.data import decode_fields
-from gnncomm.errors import ConfigError
 from gnncomm.learn.rollout import Rollout
-from gnncomm.policy import Actions, CommPolicy, actions_of
-from gnncomm.registry import registry_of, scalar
-from gnncomm.types import TeamSpec, TimeStep
+from gnncomm.policy import CommPolicy
+from gnncomm.types import TimeStep
 
 Groups = dict[str, dict[str, Tensor]]
 """Tensors by name, in groups: one file of a checkpoint each."""
@@ -82,117 +78,3 @@ class Prepares(Protocol):
     def prepare(self, shown: TimeStep, max_steps: int) -> None:
         """``shown [B, ...]``: the first time step, and how long an episode is at most."""
         ...
-
-
-@dataclass(frozen=True)
-class LearnerConfig:
-    """Settings of a learner that has a name. As data: an object with its ``name`` (ppo, if it has none) and these."""
-
-    def learner(self, policy: CommPolicy, *, losses: Sequence[Any] = (), **told: Any) -> Learner:
-        """The learner for ``policy``, told ``total_updates``, ``seed`` and ``length``, with further ``losses``."""
-        raise NotImplementedError(f"{type(self).__name__}.learner")
-
-    @property
-    def looks_at_state(self) -> bool:
-        """Whether time steps are to show the state of an environment that tells one."""
-        return False
-
-    def actions(self, spec: TeamSpec) -> Actions:
-        """The distribution over actions that it trains."""
-        return actions_of(spec)
-
-    def critic(self, spec: TeamSpec) -> nn.Module | None:
-        """Its critic; None: the one that the settings of the policy name."""
-        return None
-
-    def for_encoder(self) -> Mapping[str, Any]:
-        """Settings that an encoder gets where it has them and its text leaves them open."""
-        return {}
-
-    def require_fit(self, num_envs: int) -> None:
-        """Refuse what so many environments do not allow."""
-
-    def suited(self, max_steps: int) -> dict[str, Any]:
-        """Settings of a training with episodes of so many steps at most in which it does not go by the recipe."""
-        return {}
-
-    def keeps(self, num_envs: int) -> int:
-        """How many whole episodes it keeps."""
-        return 0
-
-    def at_once(self, rows: int) -> int:
-        """How many of so many rows of experience are in one backward pass."""
-        return rows
-
-    @property
-    def name(self) -> str:
-        """What it is called.
-
-        Raises:
-            ConfigError: nothing.
-        """
-        name: str | None = registry_of("learner").name_of(type(self))
-        if name is None:
-            raise ConfigError(
-                f"learner: expected settings of a learner that has a name, got {type(self).__name__}. Give it one: "
-                f'gnncomm.register("learner", "mine", {type(self).__name__}).'
-            )
-        return name
-
-    def to_data(self) -> dict[str, Any]:
-        return {"name": self.name, **{item.name: getattr(self, item.name) for item in fields(self)}}
-
-    @classmethod
-    def of_data(cls, data: Mapping[str, Any], path: str = "learner") -> LearnerConfig:
-        given = dict(data)
-        name = given.pop("name", "ppo")
-        if not isinstance(name, str):
-            raise ConfigError(f"{path}.name: expected the name of a learner, got {name!r}.")
-        known = registry_of("learner")
-        kind = known.find(name) if name in known.names() else None  # a policy can be loaded without its learner
-        if isinstance(kind, type) and issubclass(kind, LearnerConfig):
-            made: LearnerConfig = decode_fields(kind, given, path)
-            return made
-        return NamedLearner(name, given)
-
-    def named(self, text: str) -> LearnerConfig:
-        """Settings that a text names; where it names this kind, these with what it says."""
-        made, said = LearnerConfig.of(text), text.partition(":")[2]
-        if type(made) is not type(self) or made.name != self.name or isinstance(made, NamedLearner):
-            return made
-        return replace(self, **{key: getattr(made, key) for key in re.findall(r"(\w+)=", said)})
-
-    @classmethod
-    def of(cls, value: LearnerConfig | str) -> LearnerConfig:
-        """Settings as they are, or those that a text names: ``ppo:lr=1e-4``."""
-        if not isinstance(value, str):
-            return value
-        name, _, rest = value.partition(":")
-        kind = registry_of("learner").find(name)
-        if isinstance(kind, type) and issubclass(kind, LearnerConfig):
-            made: LearnerConfig = registry_of("learner").resolve(value)
-            return made
-        said = dict(part.partition("=")[::2] for part in filter(None, rest.split(",")))
-        return NamedLearner(name, {key: scalar(text) for key, text in said.items()})
-
-
-@dataclass(frozen=True)
-class NamedLearner(LearnerConfig):
-    """A registered learner without settings of a type of its own: a class or function that makes one."""
-
-    name: str = ""
-    settings: Mapping[str, bool | int | float | str] = field(default_factory=dict)
-
-    def learner(self, policy: CommPolicy, *, losses: Sequence[Any] = (), **told: Any) -> Learner:
-        if losses:
-            raise ConfigError(f"losses: expected none with the learner {self.name!r}, got {len(losses)}.")
-        said = ",".join(
-            f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in self.settings.items()
-        )
-        made = registry_of("learner").resolve(f"{self.name}:{said}" if said else self.name, policy=policy, **told)
-        if not isinstance(made, Learner):
-            raise ConfigError(f"learner: expected {self.name!r} to be a learner, got {type(made).__name__}.")
-        return made
-
-    def to_data(self) -> dict[str, Any]:
-        return {"name": self.name, **self.settings}

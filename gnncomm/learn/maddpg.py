@@ -101,7 +101,7 @@ class MADDPG(ReplayLearner[MADDPGConfig]):
 
     def _learn(self, episodes: Episodes, step: int) -> dict[str, Tensor]:
         now = episodes.timestep.map(lambda value: value[:-1])
-        action, counts = self._one_hot(episodes.action), self._counting(episodes)
+        action, counts = self.critic.one_hot(episodes.action), self._counting(episodes)
         value, target = self.critic.q(now, action), self.targets(episodes)
         q_loss = masked_mean(torch.where(counts, value - target, 0.0).square(), counts)
         explained = explained_variance(value.detach(), target, counts)
@@ -136,7 +136,7 @@ class MADDPG(ReplayLearner[MADDPGConfig]):
         state = target.initial_state(*episodes.timestep.alive.shape[1:])
         logits = target.unroll(episodes.timestep, padded, state).logits[1:]
         assert isinstance(target.critic, JointCritic)
-        q = target.critic.q(after, self._one_hot(logits.argmax(-1)))
+        q = target.critic.q(after, self.critic.one_hot(logits.argmax(-1)))
         return after.reward + self.config.gamma * torch.where(after.discount != 0, after.discount * q, 0.0)
 
     def _sampled(self, logits: Tensor, step: int) -> Tensor:
@@ -144,12 +144,9 @@ class MADDPG(ReplayLearner[MADDPGConfig]):
         index = torch.arange(logits.numel(), device=logits.device).view_as(logits)
         noise = random.gumbel(random.stream(self.seed, "maddpg"), self.number, step, index, dtype=torch.float64)
         soft = ((logits + noise.to(logits)) / self.config.temperature).softmax(-1)
-        return (self._one_hot(soft.argmax(-1)) - soft).detach() + soft
+        return (self.critic.one_hot(soft.argmax(-1)) - soft).detach() + soft
 
     def _counting(self, episodes: Episodes) -> Tensor:
         """``[L, E, N]``: what is learned from. Whoever was cut while others went on has nothing to look at."""
         alive, discount = episodes.timestep.alive, episodes.timestep.discount[1:]
         return alive[:-1] & episodes.filled.unsqueeze(-1) & ((discount == 0) | alive[1:])
-
-    def _one_hot(self, action: Tensor) -> Tensor:
-        return nn.functional.one_hot(action, self.critic.num_actions).to(self.critic.agent.dtype)

@@ -8,9 +8,9 @@ from gnncomm.learn.a2c import A2CConfig
 from gnncomm.learn.coma import COMAConfig
 from gnncomm.learn.dqn import DQNConfig, IQLConfig, QMIXConfig, QPLEXConfig, VDNConfig
 from gnncomm.learn.maddpg import MADDPGConfig
-from gnncomm.learn.ppo import PPOConfig
 from gnncomm.learn.pqn import PQNConfig
 from gnncomm.learn.reinforce import ReinforceConfig
+from gnncomm.learn.settings import PPOConfig
 from gnncomm.registry import Registry
 
 LEARNERS: Registry[Any] = Registry(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,13 +12,14 @@ from torch.optim import Adam, Optimizer, RAdam, RMSprop
 
 from gnncomm.errors import CheckpointMismatchError
 from gnncomm.host import may_ask
-
-Name = Literal["adam", "radam", "rmsprop"]
+from gnncomm.learn.settings import OptimizerName
 
 _SQUARES = ("exp_avg_sq", "square_avg")
 
 
-def optimizer_of(name: Name, groups: Sequence[dict[str, Any]], lr: float, eps: float, alpha: float) -> Optimizer:
+def optimizer_of(
+    name: OptimizerName, groups: Sequence[dict[str, Any]], lr: float, eps: float, alpha: float
+) -> Optimizer:
     """Adam (Kingma and Ba 2015), RAdam (Liu et al. 2020), or RMSprop with the decay ``alpha``, of parameters.
 
     On a GPU its steps can be recorded, and learning rates are tensors there, to be filled and never replaced.

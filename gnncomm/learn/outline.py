@@ -16,6 +16,9 @@ from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.fingerprint import said
 from gnncomm.learn.training import Training
 
+_GROWN, _ENOUGH = 5, 2**30
+"""How many times what grows is what does not, and the bytes, from which on nothing larger is tried."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -49,11 +52,13 @@ class Outline:
 
 
 def outline(config: TrainConfig) -> Outline:
-    """Play and learn an update on two small numbers of environments, and see what both take.
+    """Play and learn an update on a few environments, on more, and say what so many as there shall be would take.
 
     All that a training holds is the same for every number B of environments, or grows with B: weights and moments, or
-    states, a rollout, and a minibatch, which is a part of it. So the peak is a line through the peaks for two small B.
-    Nothing of it is kept, and nothing is written.
+    states, a rollout, and a minibatch, which is a part of it. What is the highest, :math:`a + b B`, may be another
+    thing for a larger B: of a learner with replay an update for few, playing for many. As no :math:`a` is below 0, no
+    :math:`b` is above peak / B. So B is raised until the line through the last two peaks says a fifth less at most, or
+    all are there, or a gibibyte is in use. Nothing of it is kept, and nothing is written.
 
     Raises:
         ConfigError: what ``Training.of`` refuses.
@@ -61,11 +66,13 @@ def outline(config: TrainConfig) -> Outline:
     config.learner.require_fit(config.env.num_envs)
     most = config.env.num_envs
     least = next(number for number in range(1, most + 1) if most // config.learner.at_once(most) <= number)
-    few, more = min(4 * least, most), min(8 * least, most)
-    low, _ = _peak(config.replace(num_envs=few))
-    high, training = _peak(config.replace(num_envs=more))
-    slope = (high - low) / (more - few) if more > few else 0.0
-    return _described(config, training, round(high + slope * (most - more)))
+    number, slope = min(4 * least, most), 0.0
+    peak, training = _peak(config.replace(num_envs=number))
+    while number < most and slope * number < _GROWN * (peak - slope * number) and peak < _ENOUGH:
+        before, few, number = peak, number, min(2 * number, most)
+        peak, training = _peak(config.replace(num_envs=number))
+        slope = (peak - before) / (number - few)
+    return _described(config, training, round(peak + slope * (most - number)))
 
 
 def _peak(config: TrainConfig) -> tuple[int, Training]:

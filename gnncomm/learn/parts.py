@@ -16,9 +16,10 @@ from gnncomm.layers import CommLayer, CommStack
 from gnncomm.learn.config import TrainConfig
 from gnncomm.learn.fingerprint import Fingerprint, said
 from gnncomm.learn.gradient import GradientLearner
-from gnncomm.learn.learner import Learner, LearnerConfig
+from gnncomm.learn.learner import Learner
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.naming import names_of, of_environment
+from gnncomm.learn.settings import LearnerConfig
 from gnncomm.policy import CommPolicy, Critic, Memory
 from gnncomm.schedule import Scheduler
 from gnncomm.topology import Topology

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
-
 from torch import Tensor
 
-from gnncomm.learn.actor_critic import ActorCritic, ActorCriticConfig
-from gnncomm.learn.gradient import Means, Metrics, MinibatchConfig
-from gnncomm.learn.losses import LossFunction, drift, policy_loss, total, value_loss
+from gnncomm.learn.actor_critic import ActorCritic
+from gnncomm.learn.gradient import Means, Metrics
+from gnncomm.learn.losses import drift, policy_loss, total, value_loss
 from gnncomm.learn.rollout import Rollout
-from gnncomm.policy import CommPolicy
-
-
-@dataclass(frozen=True)
-class PPOConfig(MinibatchConfig, ActorCriticConfig):
-    """Proximal policy optimisation: IPPO with a local critic, MAPPO with a central one; the default."""
-
-    POSITIVE: ClassVar[tuple[str, ...]] = (*ActorCriticConfig.POSITIVE, "clip")
-
-    clip: float = 0.2
-    """Clipping range of the probability ratio, and of the value around the old one."""
-    value_clip: bool = True
-    """Clip the change of the value (Schulman et al. 2017 released code)."""
-
-    def learner(self, policy: CommPolicy, *, losses: Sequence[LossFunction] = (), **told: Any) -> PPO:
-        return PPO(policy, self, losses=losses, **told)
+from gnncomm.learn.settings import PPOConfig
 
 
 class PPO(ActorCritic[PPOConfig]):

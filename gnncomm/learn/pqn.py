@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from gnncomm.learn import optimizers
-from gnncomm.learn.gradient import Means, Metrics, MinibatchConfig
+from gnncomm.learn.gradient import Means, Metrics
 from gnncomm.learn.losses import (
     LossFunction,
     Targets,
@@ -26,6 +25,7 @@ from gnncomm.learn.losses import (
     value_loss,
 )
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import MinibatchConfig, OptimizerName
 from gnncomm.learn.values import ValueConfig, ValueLearner, lambda_returns
 from gnncomm.policy import CommPolicy, Evaluation
 
@@ -38,7 +38,7 @@ class PQNConfig(MinibatchConfig, ValueConfig):
     POSITIVE: ClassVar[tuple[str, ...]] = (*ValueConfig.POSITIVE, "clip")
     NOT_NEGATIVE: ClassVar[tuple[str, ...]] = (*ValueConfig.NOT_NEGATIVE, "entropy", "baseline_coef")
 
-    optimizer: optimizers.Name = "radam"
+    optimizer: OptimizerName = "radam"
     """adam, radam or rmsprop."""
     max_grad_norm: float = 10.0
     """Gradients are scaled down to this norm; 0 leaves them as they are."""

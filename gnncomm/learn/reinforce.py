@@ -12,12 +12,12 @@ from torch import Tensor
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
 from gnncomm.host import refuse
-from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means, Metrics
+from gnncomm.learn.gradient import GradientLearner, Means, Metrics
 from gnncomm.learn.learner import Experience
 from gnncomm.learn.losses import LossFunction, Term, explained_variance, joined, total
-from gnncomm.learn.optimizers import Name
 from gnncomm.learn.returns import gae, team_share
 from gnncomm.learn.rollout import Rollout, parted, require_divisor
+from gnncomm.learn.settings import GradientConfig, OptimizerName
 from gnncomm.policy import CommPolicy, Evaluation
 
 _STEPS, _PROCESSES = 500, 16
@@ -35,7 +35,7 @@ class ReinforceConfig(GradientConfig):
     """Learning rate."""
     lr_schedule: Literal["constant", "linear"] = "constant"
     """"linear" goes to zero at the end of training."""
-    optimizer: Name = "rmsprop"
+    optimizer: OptimizerName = "rmsprop"
     """adam, or rmsprop."""
     alpha: float = 0.97
     """Decay of the mean square of RMSprop."""

@@ -85,8 +85,8 @@ class Replay:
         place = torch.where(done, (self.count + done.cumsum(0) - 1) % self.capacity, self.capacity)
         oldest = self.order[place]
         self.order[place] = self.slot
-        self.slot = torch.where(done, oldest, self.slot)
-        self.count = self.count + done.sum()
+        self.slot.copy_(torch.where(done, oldest, self.slot))  # in place: an update may be a graph
+        self.count += done.sum()
 
     def sample(self, batch: int, key: int, *counters: int | Tensor) -> Episodes:
         """Different episodes by chance, a pure function of (key, counters); none as long as there are fewer."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +12,13 @@ from torch import Tensor, nn
 
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.learn.gradient import GradientConfig, GradientLearner, Means, Metrics
+from gnncomm.graph.given import copied
+from gnncomm.learn.gradient import GradientLearner, Means, Metrics
 from gnncomm.learn.learner import Experience, Groups
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.replay import Episodes, Replay
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import GradientConfig
 from gnncomm.policy import CommPolicy, Evaluation, PolicyState
 from gnncomm.types import TimeStep
 
@@ -62,7 +63,7 @@ class Target(nn.Module):
 
     def __init__(self, policy: CommPolicy) -> None:
         super().__init__()
-        self.policy = copy.deepcopy(policy).requires_grad_(False)
+        self.policy = copied("A learner of values", policy).requires_grad_(False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ from gnncomm.errors import ConfigError, NonFiniteError
 from gnncomm.host import Pending, may_ask, pending, refuse
 from gnncomm.learn.returns import paid, team_mean
 from gnncomm.policy import CommPolicy, Decision, Play, PolicyState, Talk, team
-from gnncomm.types import Batch, TimeStep, VectorEnv, joined, stack
+from gnncomm.types import Batch, Judging, TimeStep, VectorEnv, joined, stack
 
 
 @dataclass(frozen=True)
@@ -153,33 +153,39 @@ class EpisodeTally:
 
     def __init__(self, running_return: Tensor, sums: Tensor | None = None) -> None:
         self.running_return = running_return
-        self.sums = torch.zeros(10, dtype=torch.float64, device=running_return.device) if sums is None else sums
-        """Of what ``flush`` gives, exact up to 2^53: episodes, returns, lengths, successes, and see ``_wire``."""
+        self.sums = torch.zeros(11, dtype=torch.float64, device=running_return.device) if sums is None else sums
+        """Of what ``flush`` gives, exact up to 2^53: episodes, returns, lengths, successes, how many told of one, and
+        see ``_wire``."""
 
-    def add(self, now: TimeStep, talk: Talk, after: TimeStep) -> None:
-        """Take in the step from ``now`` to ``after``, with what was said in between."""
+    def add(self, now: TimeStep, talk: Talk, after: TimeStep, judged: bool | Tensor = True) -> None:
+        """Take in the step from ``now`` to ``after``, with what was said in between; ``judged`` as in ``Judging``."""
         self.running_return = self.running_return + team_mean(after.reward, paid(now, after))
         done = after.done
         wire = _wire(now.alive, talk)
         if may_ask(done.device) and not bool(done.any()):
-            self.sums[4:] += wire
+            self.sums[5:] += wire
             return
         ended = torch.stack(
-            [done, torch.where(done, self.running_return, 0.0), done * after.step, done & after.success]
+            [done, torch.where(done, self.running_return, 0.0), done * after.step, done & after.success, done & judged]
         )
         self.sums = self.sums + torch.cat([ended.double().sum(1), wire])
         self.running_return = torch.where(done, 0.0, self.running_return)
 
     def flush(self) -> dict[str, float]:
-        """Means over the episodes that ended since the last call, NaN if none; of what was said over all steps."""
-        episodes, returned, length, successes, bits, agent_steps, edges, steps, spoken, rounds = self.sums.tolist()
+        """Means over the episodes that ended since the last call, NaN if none; of what was said over all steps.
+
+        The success is NaN, too, where none of these episodes told whether there was one.
+        """
+        episodes, returned, length, successes, judged, bits, agent_steps, edges, steps, spoken, rounds = (
+            self.sums.tolist()
+        )
         self.sums = torch.zeros_like(self.sums)
         count = episodes or float("nan")
         return {
             "episodes": episodes,
             "return": returned / count,
             "length": length / count,
-            "success": successes / count,
+            "success": successes / count if judged else float("nan"),
             "bits_per_agent_step": bits / max(agent_steps, 1),
             "edges_per_step": edges / max(steps, 1),
             "gates_open": spoken / max(rounds, 1),
@@ -234,14 +240,17 @@ def played(
 ) -> tuple[Rollout, Carry]:
     """``collect`` without a question to the device: what is refused waits for whoever calls."""
     play = Play(env, carry.timestep, team(policy, carry.state, key))
-    state, steps, ends, starts = carry.state, list[Step](), list[Carry](), list[PolicyState]()
+    state, steps, ends, starts = carry.state, list[Step](), list[_End](), list[PolicyState]()
+    seen = list[TimeStep]()
     for now, decision, after in play.steps(length):
         if chunk and len(steps) % chunk == 0:
             starts.append(state)
-        tally.add(now, decision.talk, after)
+        tally.add(now, decision.talk, after, env.judged if isinstance(env, Judging) else True)
         steps.append(Step.of(now, decision, after))
         state = decision.state
-        ends.append(Carry(after, state))
+        ends.append(_End.of(after, state))
+        if keep_after:
+            seen.append(after)
     # What is expected is what the team that acts expects: sampled choices, drawn as they would be if it played on.
     next_value_TBN = torch.stack([*(step.value for step in steps[1:]), policy.value(play.now, state, key)])
     next_value_TBN = _with_cut(policy, ends, next_value_TBN, key)
@@ -249,29 +258,46 @@ def played(
         **vars(stack(steps)),
         next_value=next_value_TBN,
         state=carry.state,
-        after=stack([end.timestep for end in ends]) if keep_after else None,
+        after=stack(seen) if keep_after else None,
         starts=stack(starts) if chunk else None,
     )
     return rollout, Carry(play.now, state)
 
 
-def _with_cut(policy: CommPolicy, ends: list[Carry], next_value: Tensor, key: int | Tensor) -> Tensor:
+@dataclass(frozen=True)
+class _End:
+    """What came of a step: whose return goes on unobserved, and what is asked for it, of those environments alone.
+
+    The state of a team is by far the largest of what a step leaves, and is kept where it is needed: where a device
+    cannot be asked which environments these are, of all.
+    """
+
+    cut: Tensor  # [B, N]
+    last: Carry | None  # None: of nobody
+
+    @classmethod
+    def of(cls, after: TimeStep, state: PolicyState) -> _End:
+        cut_BN, last = _cut(after), Carry(_alive_at_the_end(after), state)
+        if not may_ask(cut_BN.device):
+            return cls(cut_BN, last)
+        some_B = cut_BN.any(-1)
+        return cls(cut_BN, last.select(some_B) if bool(some_B.any()) else None)
+
+
+def _with_cut(policy: CommPolicy, ends: list[_End], next_value: Tensor, key: int | Tensor) -> Tensor:
     """``next_value [T, B, N]``; where a return goes on unobserved, what is expected at its last observation.
 
-    One call for all steps: of the environments in which somebody is cut, or, where they cannot be asked for, of all.
+    One call for all steps.
     """
-    cut_TBN = torch.stack([_cut(end.timestep) for end in ends])
-    ends = [replace(end, timestep=_alive_at_the_end(end.timestep)) for end in ends]
-    some_TB = cut_TBN.any(-1)
-    if not may_ask(some_TB.device):
-        last = joined(ends)
-        return torch.where(cut_TBN, policy.value(last.timestep, last.state, key).view_as(next_value), next_value)
-    parts = [end.select(some_B) for end, some_B in zip(ends, some_TB, strict=True) if bool(some_B.any())]
+    parts = [end.last for end in ends if end.last is not None]
     if not parts:
         return next_value
-    last = joined(parts)
+    last, cut_TBN = joined(parts), torch.stack([end.cut for end in ends])
+    found = policy.value(last.timestep, last.state, key)
+    if not may_ask(cut_TBN.device):
+        return torch.where(cut_TBN, found.view_as(next_value), next_value)
     value = next_value.clone()
-    value[some_TB] = policy.value(last.timestep, last.state, key)
+    value[cut_TBN.any(-1)] = found
     return torch.where(cut_TBN, value, next_value)
 
 

@@ -162,8 +162,9 @@ class Training:
             rollout = self.collect()
             with _products(self.precision):
                 metrics = self.learner.update(rollout)
-        counts = {"update": self.learner.updates, "env_steps": self.env_steps}
-        return counts | in_force | self.tally.flush() | metrics
+        counts: dict[str, float] = {"update": self.learner.updates, "env_steps": self.env_steps}
+        counts |= in_force | self.tally.flush()
+        return counts | _numbers(self.learner, metrics, counts)
 
     @contextmanager
     def _own_chance(self) -> Iterator[None]:
@@ -218,6 +219,19 @@ def _products(precision: str) -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+def _numbers(learner: Learner, metrics: Mapping[str, float], taken: Mapping[str, float]) -> dict[str, float]:
+    """``metrics``, if they are numbers by names of their own."""
+    given = metrics.items() if isinstance(metrics, Mapping) else [("", metrics)]
+    for name, value in given:
+        if not name or not isinstance(name, str) or not isinstance(value, (int, float)) or name in taken:
+            what = f"{name!r}, which is the training's" if name in taken else f"{name!r}: {type(value).__name__}"
+            raise ConfigError(
+                f"{type(learner).__name__}.update: expected metrics, numbers by names of their own, got {what}. Give "
+                "{'mine': float(value)}."
+            )
+    return dict(metrics)
 
 
 def _require_fit(env: VectorEnv, policy: CommPolicy, learner: Learner) -> None:

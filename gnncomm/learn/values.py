@@ -11,10 +11,11 @@ from torch import Tensor
 
 from gnncomm.config import require_ranges
 from gnncomm.errors import ConfigError
-from gnncomm.learn.gradient import GradientConfig, GradientLearner
+from gnncomm.learn.gradient import GradientLearner
 from gnncomm.learn.losses import LossFunction
 from gnncomm.learn.returns import gae, team_share
 from gnncomm.learn.rollout import Rollout
+from gnncomm.learn.settings import GradientConfig
 from gnncomm.policy import Actions, CommPolicy, EpsilonGreedy, Evaluation, Mixer, NoMixer
 from gnncomm.policy.names import MIXERS
 from gnncomm.types import TeamSpec
@@ -110,9 +111,9 @@ class ValueLearner(GradientLearner[V]):
 
     def _explore(self, rollout: Rollout) -> None:
         """How often the next rollout explores."""
-        config, (length, num_envs) = self.config, rollout.done.shape
-        share = min((self.updates + 1) * length * num_envs / config.epsilon_steps, 1.0)
-        self.actions.epsilon.fill_(config.epsilon + (config.epsilon_end - config.epsilon) * share)
+        config, played = self.config, torch.as_tensor(self.number, dtype=torch.float64) + 1
+        share = (played * rollout.done.numel() / config.epsilon_steps).clamp(max=1.0)
+        self.actions.epsilon.copy_(config.epsilon + (config.epsilon_end - config.epsilon) * share)
 
     def _earned(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
         """Reward and discount ``[T, B, N]`` of what the values are of.

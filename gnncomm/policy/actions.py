@@ -229,6 +229,13 @@ def _log_slope(u: Tensor) -> Tensor:
     return 2 * (math.log(2) - u - nn.functional.softplus(-2 * u))
 
 
+def chances(actions: Actions, logits: Tensor, num_actions: int) -> Tensor:
+    """``[..., N, A]``: how likely each of A choices is, from the numbers ``[..., N, P]`` that tell the distribution."""
+    each = torch.arange(num_actions, device=logits.device).view(-1, *[1] * (logits.dim() - 1))
+    every = each.expand(num_actions, *logits.shape[:-1])
+    return actions.log_prob(logits.expand(num_actions, *logits.shape), every).exp().movedim(0, -1)
+
+
 def choose_action(logits: Tensor, key: int | Tensor | None, episode: Tensor, step: Tensor, agent: Tensor) -> Tensor:
     """One action ``[...]`` for each row of ``logits [..., A]``: sampled by the Gumbel trick, or the best if no ``key``.
 

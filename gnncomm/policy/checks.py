@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from gnncomm.errors import DtypeError, NonFiniteError, ShapeError
-from gnncomm.graph import CommGraph
 from gnncomm.host import refuse_unless_finite
 from gnncomm.types import SparseObs, TimeStep
 
@@ -140,27 +139,3 @@ def _shape(name: str, value: object) -> tuple[int, ...]:
 def _wanted(name: str, meaning: str, shape: tuple[object, ...], value: Tensor) -> str:
     sizes = ", ".join(map(str, shape))
     return f"Expected {name} {meaning} = [{sizes}], got {list(value.shape)}: nothing is repeated to fit."
-
-
-def require_made(what: str, value: object, shape: tuple[int, ...]) -> None:
-    """What a part of a user's gave; torch would spread another shape over rows that it is not of.
-
-    Raises:
-        ShapeError: no tensor, or another shape.
-    """
-    if not isinstance(value, Tensor) or value.shape != shape:
-        got = list(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise ShapeError(f"Expected {what}, {list(shape)}, got {got}.")
-
-
-def require_graph(value: object, num_envs: int, num_agents: int) -> None:
-    """What a topology of a user's gave.
-
-    Raises:
-        ShapeError: no graphs, or those of other teams.
-    """
-    if not isinstance(value, CommGraph) or value.num_agents != num_agents or value.num_graphs not in (1, num_envs):
-        raise ShapeError(
-            f"Expected a topology that gives a CommGraph of {num_agents} agents, one for each of {num_envs} teams or "
-            f"for all, got {value}."
-        )

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ConfigError, ShapeError
+from gnncomm.host import one_hot
 from gnncomm.policy.encoder import Encoder, ReadsSparse, encoded, require_floats
 from gnncomm.policy.groups import PerAgent
 from gnncomm.registry import Remembers
@@ -185,8 +186,8 @@ class AgentId(PerAgent, ReadsSparse):
             index = torch.cat([obs.index, (self.obs_dim + number).expand(rows).unsqueeze(-1)], -1)
             value = torch.cat([obs.value, obs.value.new_ones(*rows, 1)], -1)
             return replace(obs, index=index, value=value, width=self.obs_dim + self.num_agents)
-        one_hot = nn.functional.one_hot(number, self.num_agents).to(obs.dtype)
-        return torch.cat([obs, one_hot.expand(*obs.shape[:-1], self.num_agents)], -1)
+        own = one_hot(number, self.num_agents, obs)
+        return torch.cat([obs, own.expand(*obs.shape[:-1], self.num_agents)], -1)
 
 
 def _orthogonal(part: PartT) -> PartT:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ShapeError
+from gnncomm.host import one_hot
 from gnncomm.policy.critic import Critic, LocalCritic
 from gnncomm.policy.encoder import Encoder, living_obs
 from gnncomm.types import TimeStep
@@ -74,6 +75,10 @@ class JointCritic(Critic):
             rows = rows - said + torch.einsum("...na,nah->...nh", mine, self.action)
         found: Tensor = self.head(self._layers(rows))
         return found.squeeze(-1) if self.with_own else found
+
+    def one_hot(self, action: Tensor) -> Tensor:
+        """What ``q`` takes, ``[..., N, A]``, of actions ``[..., N]``."""
+        return one_hot(action, self.num_actions, self.agent)
 
     def _layers(self, rows: Tensor) -> Tensor:
         return torch.relu(self.within(torch.relu(rows)))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ShapeError
+from gnncomm.host import one_hot
 from gnncomm.policy.critic import Critic, LocalCritic
 from gnncomm.policy.encoder import living_obs
 from gnncomm.policy.trunks import require_state
@@ -148,8 +149,7 @@ class QPLEX(StateMixer):
         weight, bias = self.weight(s).abs() + 1e-10, self.bias(s)
         scaled = torch.where(alive, weight * q + bias, 0.0)
         behind = torch.where(alive, weight * (q - best), 0.0).detach()
-        one_hot = nn.functional.one_hot(torch.where(alive, action, 0), self.num_actions)
-        joint = torch.where(alive.unsqueeze(-1), one_hot, 0).to(s).flatten(-2)
+        joint = torch.where(alive.unsqueeze(-1), one_hot(action, self.num_actions, s), 0).flatten(-2)
         lead = self.acts(torch.cat([s, joint], -1)).sigmoid() * self.agents(s).sigmoid()
         lam = (lead * (self.key(s).abs() + 1e-10)).sum(-2)
         total: Tensor = scaled.sum(-1) + ((lam - 1) * behind).sum(-1)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ConfigError, ShapeError
-from gnncomm.graph import CommGraph
+from gnncomm.graph import CommGraph, given
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.policy import checks
 from gnncomm.policy.actions import Actions, Categorical, EpsilonGreedy
@@ -82,6 +82,7 @@ class CommPolicy(nn.Module):
         comm = CommStack([comm]) if isinstance(comm, CommLayer) else comm
         hidden = comm.in_channels
         self.memory = GRU(hidden) if memory is None else memory
+        given.require_width(self.memory, "state_dim", self.memory.state_dim)
         if not hidden == comm.out_channels == self.memory.hidden:
             raise ConfigError(
                 f"CommPolicy needs one width for all its parts, got comm {comm.in_channels} -> {comm.out_channels} "
@@ -141,6 +142,7 @@ class CommPolicy(nn.Module):
                 f"{type(wire.scheduler).__name__} reads rows of width {wire.scheduler.in_channels}, but those of this "
                 f"policy have {self.hidden}: expected in_channels={self.hidden}."
             )
+        given.require_width(wire.scheduler, "num_choices", wire.scheduler.num_choices)
         self.wire = wire
         self.scheduler, self.codec = wire.scheduler, wire.codec  # as submodules: they may have weights
 
@@ -176,14 +178,24 @@ class CommPolicy(nn.Module):
 
     def _remember(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         rows = x.reshape(-1, self.hidden)
-        out, state = self.memory.step(rows, memory.reshape(rows.shape[0], memory.shape[-1]))
+        out, state = self._memorised(self.memory.step(rows, memory.reshape(rows.shape[0], memory.shape[-1])), rows)
         return out.view(x.shape), state.view(memory.shape)
+
+    def _memorised(self, found: tuple[Tensor, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+        """``found``, if it is what the memory makes of the rows ``x [..., R, H]``."""
+        given.require_kind(self.memory, "what the memory gives, (out, state),", found, tuple)
+        if len(found) != 2:
+            raise ShapeError(f"{type(self.memory).__name__}: expected (out, state), got {len(found)} things.")
+        given.require_made(self.memory, "what the memory gives, out", "[..., R, H]", found[0], x.shape, x.dtype)
+        shape = x.shape[-2], self.memory.state_dim
+        given.require_made(self.memory, "what the memory gives, state", "[R, S] (state_dim)", found[1], shape, x.dtype)
+        return found
 
     def logits(self, features: Tensor, alive: Tensor, action_mask: Tensor | None) -> Tensor:
         """``[..., P]``: what tells the distribution of the action, from the features."""
         logits: Tensor = self.actor(features)
-        if logits.shape[-1] != self.actions.width:
-            raise ShapeError(f"Expected an actor that gives {self.actions.width} numbers, got {logits.shape[-1]}.")
+        shape = *features.shape[:-1], self.actions.width
+        given.require_made(self.actor, "what the actor gives", "[..., P]", logits, shape, features.dtype)
         return logits if action_mask is None else self.actions.masked(logits, action_mask, alive)
 
     def encode(self, obs: Observation) -> Tensor:
@@ -194,7 +206,9 @@ class CommPolicy(nn.Module):
         if values.dtype != mine:
             obs = replace(obs, value=values.to(mine)) if isinstance(obs, SparseObs) else values.to(mine)
         x = encoded(self.encoder, obs)
-        checks.require_made(f"an encoder that gives rows of width {self.hidden}", x, (*values.shape[:-1], self.hidden))
+        given.require_made(
+            self.encoder, "what the encoder gives", "[..., H]", x, (*values.shape[:-1], self.hidden), mine
+        )
         return x
 
     # The part that crosses rows, over the wire.
@@ -202,7 +216,7 @@ class CommPolicy(nn.Module):
     def reachable(self, timestep: TimeStep) -> CommGraph:
         """Who could hear whom now: what the topology says, within each team."""
         graph = self.wire.topology(timestep.alive, timestep.pos, timestep.step, timestep.key)
-        checks.require_graph(graph, *timestep.alive.shape)
+        given.require_graph(self.wire.topology, "a graph", graph, *timestep.alive.shape)
         return graph if self.teams is None else self.teams.within(graph)
 
     def communicate(
@@ -226,7 +240,8 @@ class CommPolicy(nn.Module):
         Raises:
             ShapeError, DtypeError: a tensor of ``timestep``, or ``state``, is of another batch; nothing is broadcast.
             NonFiniteError: a living agent observes, remembers or decides with NaN or infinity; names it, and the weight
-            that is not finite. ActionMaskError: a living agent has no allowed action.
+                that is not finite.
+            ActionMaskError: a living agent has no allowed action.
         """
         alive, state = timestep.alive, self._entered(timestep, state, key)
         x = self.encode(living_obs(timestep.obs, alive))
@@ -255,7 +270,8 @@ class CommPolicy(nn.Module):
         """
         if not isinstance(self.critic, Mixer):
             value: Tensor = self.critic(features, timestep.alive, timestep)
-            checks.require_made("a critic that gives a number for each agent", value, timestep.alive.shape)
+            shape = timestep.alive.shape
+            given.require_made(self.critic, "what the critic gives", "[..., N]", value, shape, features.dtype)
             return value
         best, action = logits.max(-1)
         return self.critic(best, best, action, timestep, heard) if self.critic.training else best
@@ -369,7 +385,8 @@ class CommPolicy(nn.Module):
 
     def _memory_sequence(self, x_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:
         first_TR = _forgetting(timestep).flatten(1)
-        out, _ = self.memory.unroll(x_TBNH.flatten(1, 2), state.memory.flatten(0, 1), first_TR)
+        rows_TRH = x_TBNH.flatten(1, 2)
+        out, _ = self._memorised(self.memory.unroll(rows_TRH, state.memory.flatten(0, 1), first_TR), rows_TRH)
         return out.view(x_TBNH.shape)
 
     def _remembered(self, out_TBNH: Tensor, timestep: TimeStep, state: PolicyState) -> Tensor:

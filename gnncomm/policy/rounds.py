@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from gnncomm.channel import Arrival, Delivery
+from gnncomm.channel.base import delivered
+from gnncomm.codec.base import coded
 from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph, talkers
+from gnncomm.graph import CommGraph, given, talkers
 from gnncomm.layers import CommLayer, CommStack
 from gnncomm.policy.credit import Offer, credited
-from gnncomm.schedule.base import Situation, Trades
+from gnncomm.schedule.base import Situation, Trades, scheduled
 from gnncomm.types import Batch, Moment
 from gnncomm.wire import Wire
 
@@ -32,10 +35,12 @@ class WireState(Batch):
     @staticmethod
     def shapes(wire: Wire, comm: CommStack, num_envs: int, num_agents: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """``[B, N, K, Z]`` of ``schedule`` and ``[B, N, K, Q]`` of ``flight``."""
-        layers = comm.rounds
-        schedule = max(wire.scheduler.carried_dim(layer.msg_channels) for layer in layers) + _remembered(wire)
-        flight = max(wire.channel.carried_dim(layer.msg_channels, num_agents) for layer in layers)
-        rows = (num_envs, num_agents, len(layers))
+        widths, scheduler, channel = [layer.msg_channels for layer in comm.rounds], wire.scheduler, wire.channel
+        own = [given.require_width(scheduler, "carried_dim", scheduler.carried_dim(width)) for width in widths]
+        flight = max(
+            given.require_width(channel, "carried_dim", channel.carried_dim(width, num_agents)) for width in widths
+        )
+        schedule, rows = max(own) + _remembered(wire), (num_envs, num_agents, len(widths))
         return (*rows, schedule), (*rows, flight)
 
     @property
@@ -57,6 +62,7 @@ class Talk(Batch):
     round_bits: Tensor  # [B, N, K] that each agent put on the wire, control traffic of the scheduler included
     rows: tuple[Tensor, ...]  # [B, N, H] before each round
     scheduled: tuple[CommGraph, ...]  # the edges that the channel was given in each round
+    said: tuple[Tensor, ...]  # [B, N, M] as it enters the channel in each round
     symbols: tuple[Tensor, ...]  # [B, N, S] of what each agent says in each round; S = 0 where it is no symbols
     delivered: tuple[tuple[Arrival, ...], ...]  # what arrived in each round, also at those who do not listen
     arrivals: tuple[tuple[Arrival, ...], ...]  # what was read in each round
@@ -106,17 +112,17 @@ def talk(
     zero = h.new_zeros(h.shape[:-1])
     entropy, cost = zero, zero
     rows, arrivals, spoke, choices, log_probs, schedules, flights = [], [], [], [], [], [], []
-    bits, scheduled, symbols, delivered = [], [], [], []
+    bits, graphs, messages, symbols, deliveries = [], [], [], [], []
     width, own = wire.scheduler.num_choices, state.schedule.shape[-1] - _remembered(wire)
     if not any(layer.reads_features for layer in comm.rounds):
         comm.rounds[0].check_read(reachable.attr)
     for number, layer in enumerate(comm.rounds):
         rows.append(h)
         moment = replace(now, round=number)
-        coded = wire.codec(layer.send(h), moment)
+        said = coded(wire.codec, layer.sent(h), moment)
         recorded = None if choice is None else choice[..., number * width : (number + 1) * width]
         before, past = state.schedule[:, :, number].tensor_split([own], -1)
-        schedule = wire.scheduler(Situation(h, coded.msg, reachable, before, moment, draw, recorded))
+        schedule = scheduled(wire.scheduler, Situation(h, said.msg, reachable, before, moment, draw, recorded))
         trades, past = _trades(schedule.trades, past)
         carried = schedule.graph if schedule.candidates is None else schedule.candidates
         delivery = _carried(wire, schedule.msg, carried, state.flight[:, :, number], moment)
@@ -128,15 +134,16 @@ def talk(
             offer = Offer(arrived, reachable.weight is not None, tuple(_of_then(trades, item) for item in arrived))
             h, arrived = credited(receive, h, offer), offer.used
         sent = (talkers(schedule.graph) if schedule.sent is None else schedule.sent).expand(zero.shape)
-        bits.append(_add(torch.where(sent, coded.bits, 0.0), schedule.bits))
+        bits.append(_add(torch.where(sent, said.bits, 0.0), schedule.bits))
         entropy = _add(entropy, schedule.entropy)
-        cost = _add(_add(cost, schedule.cost), coded.cost)
+        cost = _add(_add(cost, schedule.cost), said.cost)
         if schedule.choice is not None:
             choices.append(schedule.choice)
             log_probs.append(_add(zero, schedule.log_prob))
-        scheduled.append(schedule.graph)
-        symbols.append(zero.new_zeros(*zero.shape, 0).long() if coded.symbols is None else coded.symbols)
-        delivered.append(delivery.arrivals)
+        graphs.append(schedule.graph)
+        messages.append(schedule.msg)
+        symbols.append(zero.new_zeros(*zero.shape, 0).long() if said.symbols is None else said.symbols)
+        deliveries.append(delivery.arrivals)
         arrivals.append(arrived)
         spoke.append(sent)
         schedules.append(torch.cat([schedule.state, past], -1))
@@ -144,8 +151,8 @@ def talk(
     after = WireState(torch.stack(schedules, 2), torch.stack(flights, 2))
     chosen = torch.cat(choices, -1) if choices else zero.new_zeros(*zero.shape, 0).long()
     log_prob = torch.stack(log_probs, -1) if log_probs else zero.new_zeros(*zero.shape, 0)
-    seen = (rows, scheduled, symbols, delivered, arrivals, spoke)
-    return Talk(h, after, chosen, log_prob, entropy, cost, torch.stack(bits, -1), *map(tuple, seen))
+    seen: tuple[list[Any], ...] = (rows, graphs, messages, symbols, deliveries, arrivals, spoke)
+    return Talk(h, after, chosen, log_prob, entropy, cost, torch.stack(bits, -1), *(tuple(each) for each in seen))
 
 
 def _remembered(wire: Wire) -> int:
@@ -181,7 +188,7 @@ def _of_then(trades: list[Trades | None], arrival: Arrival) -> Trades | None:
 def _carried(wire: Wire, msg: Tensor, graph: CommGraph, flight: Tensor, moment: Moment) -> Delivery:
     """What the channel delivers; rounds of unequal width share a state as wide as the widest."""
     width = wire.channel.carried_dim(msg.shape[-1], msg.shape[-2])
-    delivery = wire.channel.carry(msg, graph, flight[..., :width], moment)
+    delivery = delivered(wire.channel, msg, graph, flight[..., :width], moment)
     return replace(delivery, state=torch.cat([delivery.state, flight[..., width:]], -1))
 
 
@@ -203,7 +210,7 @@ def _receive(comm: CommStack, layer: CommLayer, h: Tensor, arrivals: tuple[Arriv
 
     inbox = layer.edge_inbox(
         torch.cat([arrival.msg for arrival in arrivals]).flatten(0, 1),
-        layer.query(h).flatten(0, 1),
+        layer.asked(h).flatten(0, 1),
         torch.stack([sender_E[order_E], receiver_E]),
         joined([graph.edge_attr for graph in graphs]),
         joined([graph.edge_weight for graph in graphs]),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from gnncomm.errors import ShapeError
+from gnncomm.graph.given import copied
 from gnncomm.layers import CommStack
 from gnncomm.policy.critic import Critic
 from gnncomm.policy.encoder import encoded, living_obs
@@ -52,7 +52,7 @@ class TrunkCritic(Critic):
 
     def another(self, in_channels: int) -> TrunkCritic:
         """The same look at the time step; rows before a round are not read, whatever their width."""
-        encoder, comm = copy.deepcopy((self.encoder, self.comm))
+        encoder, comm = copied("Each baseline of a TrunkCritic", (self.encoder, self.comm))
         return TrunkCritic(encoder, self.head.another(self.hidden), comm, self.topology, self.state_dim)
 
     def forward(self, features: Tensor, alive: Tensor, timestep: TimeStep | None = None) -> Tensor:
@@ -93,7 +93,15 @@ def require_state(timestep: TimeStep, state_dim: int) -> Tensor:
 
 
 class WithState:
-    """An environment whose time steps show its ``state() [B, S]``, for critics that see it; all else is as it was."""
+    """An environment whose time steps show its ``state() [B, S]``, for critics that see it; all else is as it was.
+
+    Each is of a class of its own, which has what ``env`` has: from Python 3.12 on, ``isinstance`` with a protocol looks
+    at classes only.
+    """
+
+    def __new__(cls, env: Any = None) -> Self:
+        names = [name for name in dir(env) if env is not None and not name.startswith("_") and not hasattr(cls, name)]
+        return super().__new__(type(cls.__name__, (cls,), {name: _inner(name) for name in names}) if names else cls)
 
     def __init__(self, env: Any) -> None:
         self.env = env
@@ -115,6 +123,10 @@ class WithState:
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> TimeStep:
         return self._shown(self.env.load_state_dict(state))
+
+
+def _inner(name: str) -> property:
+    return property(lambda outer: getattr(outer.env, name))
 
 
 def has_state(env: VectorEnv) -> bool:

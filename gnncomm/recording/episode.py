@@ -116,12 +116,16 @@ class Episode:
         """Rewards summed over time, averaged over agents."""
         return float(self.rewards.sum(0, dtype=np.float64).mean())
 
+    def weights_at(self, step: int) -> Floats:
+        """``[K, N, N]`` (round, sender, receiver): weights of the messages of one step; those of one edge add up."""
+        total = np.zeros((self.num_rounds, self.num_agents, self.num_agents), np.float32)
+        now = self.messages[:, 0] == step
+        np.add.at(total, tuple(self.messages[now, 1:].T), self.weight[now])
+        return total
+
     def attention_at(self, step: int) -> Floats:
         """``[N, N]`` (sender, receiver): weights of the messages of one step, averaged over rounds."""
-        total = np.zeros((self.num_agents, self.num_agents), np.float32)
-        now = self.messages[:, 0] == step
-        np.add.at(total, (self.messages[now, 2], self.messages[now, 3]), self.weight[now])
-        mean: Floats = total / np.float32(max(self.num_rounds, 1))
+        mean: Floats = self.weights_at(step).sum(0) / np.float32(max(self.num_rounds, 1))
         return mean
 
     def save(self, path: str | Path) -> Path:

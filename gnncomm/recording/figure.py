@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +19,10 @@ def trajectory_figure(episode: Episode, path: str | Path | None = None, dpi: int
 
     Left, the grid with the path of each agent from its start (hollow) to its end (filled), paler when earlier, with
     step numbers, over the field at step 0 where the environment has one. Right, up to six moments with the messages
-    that flow then, in the colour of the sender and as wide as the receiver's attention to them. Below, for each agent
+    that flow then, in the colour of the sender and as wide as the receiver's attention to them; rounds have panels of
+    their own, or lines of their own kind; a broken line with a cross is a message that got lost. Below, for each agent
     and step the attention that its messages got, averaged over all receivers that could listen, and what happened.
+    Where an environment of another library drew itself (``Episode.pictures``), its pictures take the place of grids.
 
     The figure is drawn off-screen; pyplot's state is not touched.
 
@@ -30,10 +34,48 @@ def trajectory_figure(episode: Episode, path: str | Path | None = None, dpi: int
         MissingExtraError: matplotlib is not installed (``gnncomm[viz]``).
         ConfigError: matplotlib cannot write files of this suffix.
     """
-    checked = figure_path(path)
-    from gnncomm.recording.drawing.page import draw_page
+    return _drawn("page:draw_page", episode, path, dpi)
 
-    return draw_page(episode, checked, dpi)
+
+def attention_figure(episode: Episode, path: str | Path | None = None, dpi: int = 160) -> Figure:
+    """Draw who listened to whom: a matrix of senders and receivers for each round, and below it every pair over time.
+
+    Numbers are the weights of messages, averaged over the steps of the episode at which the receiver lives; where the
+    layer has no attention, the share of these steps at which it read a message. For arguments and errors see
+    ``trajectory_figure``.
+    """
+    return _drawn("matrix:draw_attention", episode, path, dpi)
+
+
+def graph_figure(episode: Episode, path: str | Path | None = None, dpi: int = 160) -> Figure:
+    """Draw the graph of who read messages of whom, one for each round, laid out and drawn by networkx.
+
+    An edge is as wide as its mean weight and as strong as the share of steps at which a message came over it; a disc
+    grows with what its agent sent out. For arguments and errors see ``trajectory_figure``.
+    """
+    return _drawn("network:draw_graph", episode, path, dpi)
+
+
+VIEWS: dict[str, Callable[..., Figure]] = {
+    "paths": trajectory_figure,
+    "attention": attention_figure,
+    "graph": graph_figure,
+}
+"""Pictures of an episode, by name."""
+
+
+def _drawn(what: str, episode: Episode, path: str | Path | None, dpi: int) -> Figure:
+    """What ``module:function`` of ``drawing`` makes of the episode, saved where there is a path."""
+    checked = figure_path(path)
+    from gnncomm.recording.drawing import plain
+
+    module, _, name = what.partition(":")
+    draw = getattr(importlib.import_module(f"gnncomm.recording.drawing.{module}"), name)
+    with plain():
+        figure: Figure = draw(episode)
+        if checked is not None:
+            figure.savefig(checked, dpi=dpi)
+    return figure
 
 
 def figure_suffixes() -> tuple[str, ...]:

@@ -50,7 +50,7 @@ class Listener:
         found = {name: _wide([each[name] for each in read]) for name in read[0]}
         if not talk.symbols[0].shape[-1]:
             del found["symbols"]
-        return found | {"lost": self._lost(talk)}
+        return found | {"lost": self._lost(talk).cpu().numpy()}
 
     def _read(self, talk: Talk, number: int, step: int) -> dict[str, Tensor]:
         """What was read in one round: E messages."""
@@ -110,7 +110,7 @@ def _said(talk: Talk, step: int) -> _Said:
 def _numbered(graph: CommGraph, number: int) -> Tensor:
     """``[E]``: a number for each edge between two agents in round ``number``."""
     sender_E, receiver_E = graph.edge_index
-    numbers = (number * graph.num_agents + sender_E) * graph.num_agents + receiver_E
+    numbers: Tensor = (number * graph.num_agents + sender_E) * graph.num_agents + receiver_E
     return numbers[sender_E != receiver_E]
 
 

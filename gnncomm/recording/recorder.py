@@ -17,11 +17,11 @@ from gnncomm.evaluation.play import evaluating
 from gnncomm.layers.weighing import attends
 from gnncomm.learn.returns import paid
 from gnncomm.policy import CommPolicy, Decision, Play, team
-from gnncomm.policy.actions import Actions
+from gnncomm.policy.actions import Actions, chances
 from gnncomm.recording.episode import Episode
 from gnncomm.recording.hearing import Listener
 from gnncomm.recording.kept import Kept
-from gnncomm.types import Named, Scene, SparseObs, TimeStep, VectorEnv
+from gnncomm.types import Named, Pictured, Scene, SparseObs, TimeStep, VectorEnv
 
 __all__ = ["record"]
 
@@ -60,12 +60,12 @@ def _record(policy: CommPolicy, env: VectorEnv, seed: int, key: int | None, titl
     first = env.reset(seed=random.seeds("record", seed, torch.arange(env.num_envs, device=env.device)))
     play = Play(env, first, team(policy, policy.initial_state(env.num_envs, env.num_agents), key))
     kept, listener = Kept(), Listener(policy.comm, policy.wire.channel.max_age)
-    kept.add(**_state(first, env.scene()))
+    kept.add(**_state(first, env.scene()), **_drawn(env))
     for step, (now, decision, after) in enumerate(play.steps(env.max_steps)):
         kept.add(**_decided(policy.actions, now, decision, env.num_actions))
         kept.add(rewards=_numbers(torch.where(paid(now, after), after.reward, 0.0)))
         kept.add(**listener.hear(decision.talk, step))
-        kept.add(**_state(after, env.scene()))
+        kept.add(**_state(after, env.scene()), **_drawn(env))
         if bool(after.done[0]):
             return _episode(policy, env, seed, title, kept, bool(after.success[0]))
     raise EnvContractError(
@@ -77,7 +77,7 @@ def _record(policy: CommPolicy, env: VectorEnv, seed: int, key: int | None, titl
 def _episode(policy: CommPolicy, env: VectorEnv, seed: int, title: str, kept: Kept, success: bool) -> Episode:
     scene = env.scene()
     over_time = ("finished", "alive", "actions", "rewards", "observations", "chances", "values", "spoke", "bits")
-    found = {name: kept.stacked(name) for name in ("agents", "field", *over_time)}
+    found = {name: kept.stacked(name) for name in ("agents", "field", "pictures", *over_time)}
     found |= {name: kept.joined(name) for name in ("messages", "sent", "weight", "contents", "symbols", "lost")}
     return Episode(
         env=env.id,
@@ -107,6 +107,12 @@ def _state(step: TimeStep, scene: Scene) -> dict[str, NDArray[Any]]:
     return found if scene.field is None else found | {"field": _numbers(scene.field)}
 
 
+def _drawn(env: VectorEnv) -> dict[str, NDArray[Any]]:
+    """As the environment draws itself."""
+    picture = env.picture() if isinstance(env, Pictured) else None
+    return {} if picture is None else {"pictures": picture}
+
+
 def _decided(actions: Actions, now: TimeStep, decision: Decision, num_actions: int) -> dict[str, NDArray[Any]]:
     """What was seen and decided; rows of the dead are 0."""
     obs = now.obs.to_flat() if isinstance(now.obs, SparseObs) else now.obs
@@ -120,15 +126,9 @@ def _decided(actions: Actions, now: TimeStep, decision: Decision, num_actions: i
         "bits": _numbers(torch.where(alive.unsqueeze(-1), talk.round_bits, 0.0).transpose(1, 2)),
     }
     if discrete:
-        found["chances"] = _numbers(torch.where(alive.unsqueeze(-1), _chances(actions, decision, num_actions), 0.0))
+        likely = chances(actions, decision.logits, num_actions)
+        found["chances"] = _numbers(torch.where(alive.unsqueeze(-1), likely, 0.0))
     return found
-
-
-def _chances(actions: Actions, decision: Decision, num_actions: int) -> Tensor:
-    """``[B, N, A]``: how likely each action was, by the distribution that the policy draws from."""
-    each = torch.arange(num_actions, device=decision.action.device)
-    every = each.view(-1, 1, 1).expand(-1, *decision.action.shape)
-    return actions.log_prob(decision.logits.expand(num_actions, *decision.logits.shape), every).exp().movedim(0, -1)
 
 
 def _first(value: Tensor) -> NDArray[Any]:

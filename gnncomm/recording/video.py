@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +23,7 @@ class VideoError(GnnCommError, OSError):
 
 
 def episode_video(episode: Episode, path: str | Path, seconds_per_step: float = 0.5) -> Path:
-    """Draw every state with the messages sent in it, and write them as a film.
+    """Draw every state, where agents came from, and the messages sent in it, and write them as a film.
 
     Args:
         path: ``.mp4`` (H.264) or ``.gif``.
@@ -48,20 +51,33 @@ def episode_video(episode: Episode, path: str | Path, seconds_per_step: float = 
 def _write_gif(path: Path, pictures: Iterator[NDArray[np.uint8]], seconds: float) -> None:
     from PIL import Image
 
-    images = [Image.fromarray(picture) for picture in pictures]
+    images = [Image.fromarray(picture).quantize() for picture in pictures]  # a byte for each point
     durations = [round(1000 * seconds)] * (len(images) - 1) + [round(3000 * seconds)]
-    images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)
+    try:
+        images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)
+    except OSError as error:
+        raise VideoError(f"Could not write {path}: {error}.") from error
 
 
 def _write_mp4(path: Path, pictures: Iterator[NDArray[np.uint8]], seconds: float) -> None:
+    """One picture after the other goes to ffmpeg, so that a long episode takes no more memory than a short one."""
     from imageio_ffmpeg import get_ffmpeg_exe  # type: ignore[import-untyped]  # has no stubs
 
-    film = list(pictures)
-    height, width, _ = film[0].shape
+    first = next(pictures)
+    height, width, _ = first.shape
     raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(1 / seconds), "-i", "pipe:"]
     codec = ["-an", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
     command = [get_ffmpeg_exe(), "-loglevel", "error", "-y", *raw, *codec, str(path.absolute())]
-    frames = b"".join(picture.tobytes() for picture in [*film, film[-1], film[-1]])
-    done = subprocess.run(command, input=frames, capture_output=True, check=False)
-    if done.returncode:
-        raise VideoError(f"ffmpeg could not write {path}: {done.stderr.decode(errors='replace').strip()[-300:]}")
+    with tempfile.TemporaryFile() as said, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=said) as ffmpeg:
+        assert ffmpeg.stdin is not None  # a pipe
+        with contextlib.suppress(BrokenPipeError):  # it ended, and says why
+            picture = first
+            for picture in itertools.chain([first], pictures):
+                ffmpeg.stdin.write(picture.tobytes())
+            ffmpeg.stdin.write(2 * picture.tobytes())
+        with contextlib.suppress(BrokenPipeError):
+            ffmpeg.stdin.close()
+        if ffmpeg.wait():
+            said.seek(0)
+            why = said.read().decode(errors="replace").strip()[-300:]
+            raise VideoError(f"ffmpeg could not write {path}: {why}")

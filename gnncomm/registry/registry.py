@@ -89,7 +89,7 @@ class Registry(Generic[T]):
         known = {**self.house, **self.aliases}
         if name not in known:
             hint = did_you_mean(name, {*known, *table.added(self.kind)})
-            raise ConfigError(f"Unknown {self.kind} {name!r}. {hint}")
+            raise ConfigError(f"Unknown {self.kind} {name!r}. {hint} If a package brings it, install that.")
         return known[name]
 
     def name_of(self, maker: Any) -> str | None:

@@ -15,8 +15,8 @@ from gnncomm.registry.kinds import KINDS, kind_of_word
 
 S = TypeVar("S")
 
-STRANGERS_FAULTS: tuple[type[BaseException], ...] = (Exception, SystemExit)
-"""What a module of somebody else may raise while it is imported: whatever it is, all other names stay usable."""
+STRANGERS_FAULTS: tuple[type[BaseException], ...] = (BaseException,)
+"""What code of somebody else may raise, but for the user's own word to stop: whatever it is, the rest stays usable."""
 
 
 @dataclass(frozen=True)
@@ -198,6 +198,8 @@ def _outcome(kind: str, name: str) -> Any:
         )
     try:
         thing = one.load()
+    except KeyboardInterrupt:
+        raise
     except STRANGERS_FAULTS as error:
         return _Broken(f"{one.sources[0]} cannot be imported ({type(error).__name__}: {str(error)[:300]}).", error)
     try:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gnncomm import deprecated
-from gnncomm.errors import ConfigError
-from gnncomm.graph import CommGraph, Edges
+from gnncomm.errors import ConfigError, GraphError
+from gnncomm.graph import CommGraph, Edges, given
 from gnncomm.registry import Remembers
 from gnncomm.types import Batch, Moment
 
@@ -133,6 +133,40 @@ class Scheduler(Remembers, nn.Module, ABC):
     @abstractmethod
     def forward(self, now: Situation) -> Schedule:
         """Decide one round."""
+
+
+def scheduled(scheduler: Scheduler, now: Situation) -> Schedule:
+    """``scheduler(now)``, if it is what it must be.
+
+    Raises:
+        ShapeError, DtypeError, GraphError, ConfigError: a scheduler of a user's gave something else; names it.
+    """
+    found: Schedule = scheduler(now)
+    given.require_kind(scheduler, "what forward gives", found, Schedule)
+    rows, choices = now.h.shape[:-1], scheduler.num_choices
+    for name, graph in (("graph", found.graph), ("candidates", found.candidates)):
+        if name == "graph" or graph is not None:
+            given.require_graph(scheduler, name, graph, *rows)
+    given.require_made(scheduler, "msg", "[B, N, M]", found.msg, now.msg.shape, now.msg.dtype)
+    given.require_made(scheduler, "state", "[B, N, Z] (carried_dim)", found.state, now.state.shape, now.state.dtype)
+    if (found.choice is not None) != (choices > 0) or (found.log_prob is not None) != (choices > 0):
+        raise ConfigError(
+            f"{type(scheduler).__name__}: expected {'a' if choices else 'no'} choice and log_prob, as num_choices is "
+            f"{choices}, got choice {found.choice is not None}, log_prob {found.log_prob is not None}. Say how many "
+            "decisions of each agent it samples in num_choices, and give both."
+        )
+    if found.choice is not None:
+        given.require_made(scheduler, "choice", "[B, N, C] (num_choices)", found.choice, (*rows, choices), torch.int64)
+    if found.candidates is not None and found.candidates.weight is None:
+        raise GraphError(
+            f"{type(scheduler).__name__}: expected candidates with weights, 1 or 0 with a gradient, got none. Use "
+            "now.edges.weighed(weight)."
+        )
+    for name in ("log_prob", "entropy", "cost", "bits", "sent", "deaf"):
+        value, kind = getattr(found, name), torch.bool if name in ("sent", "deaf") else None
+        if value is not None:
+            given.require_made(scheduler, name, "[B, N]", value, rows, kind)
+    return found
 
 
 @runtime_checkable

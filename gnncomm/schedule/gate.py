@@ -66,7 +66,7 @@ class Gate(Scheduler):
         self.lin = nn.Linear(in_channels, 2)
 
     def pair_logit(self, h: Tensor) -> Tensor:
-        r"""The same for all who hear j: :math:`\\ell_{j1} - \\ell_{j0}`."""
+        r"""The same for all who hear j: :math:`\ell_{j1} - \ell_{j0}`."""
         logit_BN2: Tensor = self.lin(h)
         return (logit_BN2[..., 1:] - logit_BN2[..., :1]).expand(*h.shape[:-1], h.shape[-2])
 

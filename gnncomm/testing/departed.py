@@ -43,7 +43,7 @@ def check_departed(factory: EnvFactory, num_envs: int = 16, steps: int | None = 
         seed: of the trial, at least 0.
 
     Returns:
-        How many rows were overwritten: a trial without any shows nothing.
+        How many rows were overwritten; a trial without any shows nothing.
 
     Raises:
         LawError: names the tensor, the environment and the agent.

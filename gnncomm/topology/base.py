@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -53,6 +54,7 @@ class Topology(ABC):
         """Whatever a subclass does, what it is given is judged first."""
         super().__init_subclass__(**settings)
         if "__call__" in vars(cls):
+            _require_arguments(cls)
             cls.__call__ = _judged(vars(cls)["__call__"])  # type: ignore[method-assign]
         if "__post_init__" in vars(cls):
             cls.__post_init__ = _typed(vars(cls)["__post_init__"])  # type: ignore[method-assign, assignment]
@@ -72,6 +74,17 @@ class Topology(ABC):
     def every(self, k: int) -> Topology:
         """These edges at the steps 0, k, 2 k, ...; silence between them."""
         return Every(self, k)
+
+
+def _require_arguments(cls: type[Topology]) -> None:
+    """Each of them is given, whatever a topology reads."""
+    try:
+        inspect.signature(vars(cls)["__call__"]).bind(None, alive=None, pos=None, step=0, key=None)
+        inspect.signature(vars(cls)["__call__"]).bind(None, None, None, 0, None)
+    except TypeError as error:
+        raise ConfigError(
+            f"{cls.__name__}: expected __call__(self, alive, pos=None, step=0, key=None), got another: {error}."
+        ) from error
 
 
 def _judged(call: Callable[..., CommGraph]) -> Callable[..., CommGraph]:

@@ -23,8 +23,8 @@ class Summary:
         edges: messages sent in one round.
         degree: smallest, mean and largest number of agents that an agent hears.
         diameter: rounds until what anyone says can have reached everyone; None when some news never arrive.
-        spectral_gap: 1 - |l2|, where l2 is the second largest eigenvalue (by modulus) of the matrix that replaces the
-            number of every agent by the mean of its own and of those it hears. Near 1: few rounds of averaging and
+        spectral_gap: ``1 - |l2|``, where l2 is the second largest eigenvalue (by modulus) of the matrix that replaces
+            the number of every agent by the mean of its own and of those it hears. Near 1: few rounds of averaging and
             all agree. 0: they never do.
     """
 

@@ -33,6 +33,8 @@ USAGE = [
     (["eval", "somewhere", "--episodes", "0"], 78, "episodes must be"),
     (["replay"], 2, "Run directory"),
     (["replay", "somewhere", "--seed", "-1"], 78, "seed must be"),
+    (["replay", "somewhere", "--against", "muted"], 78, "expected --html"),
+    (["replay", "kept.npz", "--seed", "3", "--codec", "int4"], 78, "expected a RUN for --codec, --seed"),
     (["bench", "train", "--repeats", "0"], 78, "repeats must be"),
     (["bench", "sleep"], 2, "train"),
 ]
@@ -53,7 +55,11 @@ NAMES = [
     ([*TRAIN, "--out", "CON"], 73, "CON"),
     ([*TRAIN, "--out", "nowhere", "--resume"], 66, "There is no run"),
     (["eval", "nowhere"], 66, "There is no run"),
+    (["replay", "nowhere", "--fps", "0"], 78, "--fps"),
+    (["probe"], 2, "Run directory"),
+    (["probe", "somewhere", "--episodes", "29"], 78, "episodes must be"),
     (["replay", "nowhere"], 66, "There is no run"),
+    (["replay", "nowhere.npz"], 66, "There is no episode"),
     (["train", "relay", "--resume", "--overwrite"], 78, "got both"),
 ]
 

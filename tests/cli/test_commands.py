@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 import gnncomm
 from gnncomm.cli import main
@@ -90,6 +91,26 @@ def test_train_eval_replay(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
         says(["replay", "tiny", "--figure", name, "--episode", f"{name}.npz", "--seed", "3"], capsys)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "a.png.npz").read_bytes() == (tmp_path / "b.png.npz").read_bytes()
+    for words in (["tiny", "--seed", "3", "--html", "a.html"], ["a.png.npz", "--html", "b.html"]):
+        assert says(["replay", *words], capsys) == f"page in {words[-1]}\n"
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes(), "kept is as good as played"
+    says(["replay", "tiny", "--html", "pair.html", "--against", "muted"], capsys)
+    says(["replay", "tiny", "--html", "twice.html", "--against", "tiny"], capsys)
+    pages = [(tmp_path / name).read_text("utf-8") for name in ("pair.html", "twice.html")]
+    assert ["<title>tiny | tiny, muted</title>" in page for page in pages] == [True, False]
+    says(["replay", "a.png.npz"], capsys)
+    assert (tmp_path / "a.png.png").is_file()
+
+    says(["replay", "tiny", "--view", "graph", "--video", "film.gif", "--fps", "4"], capsys)
+    assert (run / "graph.png").read_bytes().startswith(b"\x89PNG")
+    with Image.open(tmp_path / "film.gif") as film:
+        assert film.info["duration"] == 250
+
+    said = says(["probe", "tiny", "--episodes", "30", "--json", "said.json", "--topology", "ring"], capsys)
+    assert "this measures what is said and heard" in said
+    numbers = json.loads((tmp_path / "said.json").read_text())
+    assert (numbers["episodes"], numbers["overrides"]) == (30, {"topology": "ring"})
+    assert {cell["target"] for cell in numbers["readable"]} >= {"place of prey", "place of the sender"}
 
     before = {path.name: path.read_bytes() for path in (run / "checkpoints" / "step_64").iterdir()}
     again = ["train", "predator_prey", *TINY, "--episodes", "0", "--out", "runs/tiny", "--resume"]
@@ -125,6 +146,20 @@ def check_report(report: dict[str, Any], env: str, episodes: int) -> None:
     assert type(report["channel_used"]) is bool
     assert report["ceiling"]["success"]["mean"] == 1.0
     assert report["ceiling"]["length"]["mean"] < report["floor"]["length"]["mean"]
+
+
+def test_where_there_is_no_success_none_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Packets that are routed until the time is over."""
+    words = ["--env-settings", "deliveries", "none", "max_steps", "2", "num_agents", "3", "--num-envs", "4"]
+    words += ["--rollout", "4", "--steps", "16", "--hidden", "8", "--episodes", "2", "--out", "runs/routes"]
+    assert main(["train", "routing", *words]) == 0
+    assert "n/a" in capsys.readouterr().out
+    assert '"success": null' in (tmp_path / "runs" / "routes" / "metrics.jsonl").read_text()
+    told = json.loads((tmp_path / "runs" / "routes" / "eval.json").read_text())
+    assert told["trained"]["success"] == {"mean": None, "low": None, "high": None}
+    assert told["trained"]["length"]["mean"] == 2
+    assert main(["plot", "runs/routes"]) == 78
+    assert "--metric return" in capsys.readouterr().err
 
 
 def test_a_bare_name_is_a_run_with_all_that_belongs_to_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -180,7 +215,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(capsys: pytest.Captu
 
 
 def test_bench_measures(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnncomm.cli.bench.matmul_rate", lambda: 1e9)
+    monkeypatch.setattr("gnncomm.cli.benching.matmul_rate", lambda: 1e9)
     text = says(["bench", "train", "--env", "relay", "--repeats", "2"], capsys)
     rows = dict(line.strip("│ ").split("│") for line in text.splitlines() if line.count("│") == 3)
     numbers = {name.strip(): value.strip() for name, value in rows.items()}

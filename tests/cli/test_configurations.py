@@ -220,6 +220,11 @@ def test_zero_shot_in_one_option(hunters: str, capsys: pytest.CaptureFixture[str
     there = load(hunters).with_env(num_agents=5).with_wire(topology="ring")
     by_hand = gnncomm.evaluate(there.policy, there.evaluation_env(20), episodes=20).to_dict()
     assert report == by_hand | {"overrides": report["overrides"]}
+    same = ["--num-agents", "3", "--env", "predator_prey", "--env-settings", "dim", "5", "--codec", "float32"]
+    words = [*same, "--topology", "full", "--channel", "ideal", "--scheduler", "always", "--episodes", "20"]
+    assert "zero-shot" not in says(["eval", hunters, *words, "--json", "same.json"], capsys)
+    says(["eval", hunters, "--episodes", "20", "--json", "trained.json"], capsys)
+    assert (tmp_path / "same.json").read_text() == (tmp_path / "trained.json").read_text()
     words = ["--env", "predator_prey/5x5-3-v0", "--channel", "loss:p=1", "--episodes", "4", "--json", "deaf.json"]
     says(["eval", hunters, *words], capsys)
     assert json.loads((tmp_path / "deaf.json").read_text())["wire"]["edges_per_step"] == 0

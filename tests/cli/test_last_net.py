@@ -20,6 +20,7 @@ from gnncomm.cli.output import Output
 from gnncomm.cli.parse import output_file
 from gnncomm.compare.groups import short_names
 from gnncomm.errors import ConfigError
+from gnncomm.recording import VIEWS
 from gnncomm.registry import make
 from gnncomm.store import RunDir
 
@@ -304,7 +305,7 @@ def test_runs_of_one_last_name_are_two_curves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     seen: list[dict[str, Any]] = []
-    monkeypatch.setattr("gnncomm.cli.plot.learning_curves", lambda curves, *_, **__: seen.append(curves))
+    monkeypatch.setattr("gnncomm.cli.plotting.learning_curves", lambda curves, *_, **__: seen.append(curves))
     for number, name in enumerate(("one/seed0", "two/seed0", "two/seed1")):
         with RunDir.create(tmp_path / name, {"env": "relay"}) as store:
             store.log({"env_steps": 10, "success": number / 10})
@@ -350,7 +351,7 @@ def test_a_figure_that_fails_loses_nothing_of_a_training(
         raise OSError(28, "No space left on device", "trajectories.png")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("gnncomm.cli.replay.trajectory_figure", fails)
+    monkeypatch.setitem(VIEWS, "paths", fails)
     words = ["train", "relay", "--num-envs", "4", "--rollout", "2", "--steps", "16", "--hidden", "8", "--out", "run"]
     assert main([*words, "--episodes", "4"]) == 0
     said = capsys.readouterr().out

@@ -33,7 +33,7 @@ def test_values_that_are_no_numbers_are_left_out(run: Path) -> None:
 def drawn(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Curves, and how they are drawn."""
     seen: list[tuple[dict[str, Any], dict[str, Any]]] = []
-    monkeypatch.setattr("gnncomm.cli.plot.learning_curves", lambda curves, *_, **how: seen.append((curves, how)))
+    monkeypatch.setattr("gnncomm.cli.plotting.learning_curves", lambda curves, *_, **how: seen.append((curves, how)))
     assert main(["plot", *words]) == 0
     return seen[0]
 

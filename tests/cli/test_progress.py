@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from gnncomm.cli.eval import show
+from gnncomm.cli.evaluating import show
 from gnncomm.cli.progress import TrainingProgress, short
 from gnncomm.evaluation import Arm, Difference, Interval, Report, WireUse
 

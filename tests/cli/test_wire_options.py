@@ -68,6 +68,7 @@ def test_a_gate_may_be_left_out_but_not_put_in_untrained(capsys: pytest.CaptureF
     text = says(["eval", "gated", "--episodes", "20", "--scheduler", "event:delta=0.1", "--json", "open.json"], capsys)
     assert "zero-shot, not trained so: scheduler event:delta=0.1" in text
     assert json.loads((tmp_path / "open.json").read_text())["overrides"] == {"scheduler": "event:delta=0.1"}
+    assert "zero-shot" not in says(["eval", "gated", "--episodes", "2", "--scheduler", "gate"], capsys)
     always = gated.with_wire(scheduler="always")
     assert always.config.wire.scheduler == "always"
     assert always.policy.actor is gated.policy.actor

@@ -52,6 +52,7 @@ def play(id: str, settings: dict[str, Any], form: str, device: Any, steps: int) 
 CASES = [(*case, "flat") for case in SETTINGS] + [(*case, "sparse") for case in SETTINGS if "/" not in case[0]]
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(("id", "settings", "form"), CASES, ids=str)
 def test_nothing_is_left_on_the_cpu(id: str, settings: dict[str, Any], form: str, device: torch.device) -> None:
     """The forms share all but how an observation is written, so one of them takes no steps; settings take fewer."""

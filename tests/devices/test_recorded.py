@@ -20,6 +20,13 @@ PPO = {"epochs": 1, "minibatches": 2, "entropy": 0.1}
 KINDS: dict[str, dict[str, Any]] = {
     "gru, attention": {"env": "predator_prey", "env_settings": {"max_steps": 4}},
     "gates, lstm, deaths": {"env": "foraging", "scheduler": "gate", "memory": "lstm", "algo": "mappo"},
+    "values": {"env": "relay", "learner": "pqn:mixer=qmix,epochs=1,minibatches=1,epsilon_steps=70,optimizer=adam"},
+    "a replay": {
+        "env": "relay",
+        "learner": "vdn:buffer=6,batch=2,gradient_steps=2,target_every_gradient_steps=3,epsilon_steps=70,"
+        "lr_schedule=linear,optimizer=adam",
+    },
+    "actors climb a critic": {"env": "relay", "learner": "maddpg:buffer=6,batch=2,gradient_steps=1,lr_schedule=linear"},
 }
 
 

@@ -166,6 +166,7 @@ def least(chance: float, trials: int) -> int:
     return count
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("id", IDS)
 def test_ceiling_succeeds(id: str) -> None:
     """Nearly always, so that one success in four episodes is certain enough; or as often as luck allows."""

@@ -127,6 +127,7 @@ WIRES = {
 }
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES.keys())
 def test_partners_do_not_depend_on_the_number_of_environments(wire: Wire) -> None:
     """Two rounds, in an environment in which episodes differ in length, agents die and newcomers take their rows."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gnncomm.cli import main
 
-importlib.import_module("gnncomm.cli.train")
+importlib.import_module("gnncomm.cli.training")
 
 STEPS_PER_UPDATE = 16 * 3
 OPTIONS = ["--num-envs", "16", "--rollout", "3", "--hidden", "8", "--save-every", "2", "--episodes", "0"]

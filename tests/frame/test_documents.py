@@ -22,8 +22,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.S | re.M)
 PAGES_WITH_CODE = [page for page in PAGES if PYTHON.search(page.read_text(encoding="utf-8"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-SLOW_EXAMPLES = {"quickstart.py": 600}
-"""Seconds allowed to the examples that need more than a minute."""
+SLOW_EXAMPLES = {"lossy_channel.py": 240, "quickstart.py": 600}
+"""Seconds allowed to the examples that learn for more than a moment."""
 
 
 def quick_start() -> list[str]:

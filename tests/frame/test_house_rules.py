@@ -25,6 +25,8 @@ OPTIONAL = {
     "pettingzoo",
     "gymnasium",
     "jaxtyping",
+    "torchrl",
+    "tensordict",
 }
 FILES = sorted(path for package in ("gnncomm", "envs") for path in (ROOT / package).rglob("*.py"))
 

@@ -27,7 +27,7 @@ RANKS = (
     ("learn",),
     ("methods", "recipes"),
     ("evaluation", "recording", "store", "deploy"),
-    ("saved", "run", "seeds", "multiagent"),
+    ("probe", "saved", "run", "seeds", "multiagent"),
     ("integrations", "testing", "bench", "compare", "sweep"),
     ("cli",),
     ("__main__",),

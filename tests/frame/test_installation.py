@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from collections.abc import Mapping
@@ -56,6 +57,19 @@ def wheel_of_another(folder: Path) -> Path:
     return folder / "envs-9.0-py3-none-any.whl"
 
 
+def released(place: Any, folder: Path) -> Path:
+    """The wheel, made from the archive of sources that is made of this checkout; both as an index accepts them."""
+    place.pip("build", "twine", "hatchling")
+    place.python("-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT))
+    (archive,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
+    place.python("-m", "twine", "check", "--strict", str(archive), str(wheel))
+    with tarfile.open(archive) as sources:
+        inside = {name.partition("/")[2] for name in sources.getnames()}
+    assert {"LICENSE", "CHANGELOG.md", "CITATION.cff", "constraints.txt", "docs/conf.py", "envs/relay.py"} <= inside
+    assert {name.partition("/")[0] for name in inside}.isdisjoint({"runs", "dist", ".venv", ".venv-dev", ".git"})
+    return wheel
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("way", ["wheel", "editable"])
@@ -63,7 +77,9 @@ def test_the_name_envs_stays_the_users(way: str, tmp_path: Path, fresh_environme
     place = fresh_environment(linked=[Requirement(text).name for text in PROJECT["dependencies"]])
     if way == "editable":
         place.pip("editables")
-    place.pip("--no-deps", *(["-e"] if way == "editable" else []), str(ROOT))
+        place.pip("--no-deps", "-e", str(ROOT))
+    else:
+        place.pip("--no-deps", "--no-index", str(released(place, tmp_path / "dist")))
     seen = "import importlib.util as u; print([n for n in ('envs', 'tests', 'docs', 'examples') if u.find_spec(n)])"
     assert place.python("-c", seen) == "[]"
 
@@ -76,6 +92,7 @@ def test_the_name_envs_stays_the_users(way: str, tmp_path: Path, fresh_environme
         assert place.python("-c", f"{MINE}; {THEIRS}", folder=folder) == "own\ngnncomm.envs.relay relay", name
         assert place.python("-c", f"{THEIRS}; {MINE}", folder=folder) == "gnncomm.envs.relay relay\nown", name
         place.gnncomm("train", "relay", *TINY, "--out", "run", folder=folder)
+        place.gnncomm("replay", "./run", "--html", "page.html", folder=folder)  # needs no matplotlib
 
     place.pip("--no-deps", "--no-index", str(wheel_of_another(tmp_path)))
     assert place.python("-c", f"{MINE}; {THEIRS}") == "installed\ngnncomm.envs.relay relay"

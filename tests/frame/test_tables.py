@@ -251,12 +251,6 @@ def test_defaults_of_the_loop_by_hand() -> None:
     assert told == {name: getattr(DEFAULT_PPO, name) for name in told}
 
 
-def test_the_front_page_leads_to_every_page() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    linked = set(re.findall(r"\]\(docs/([\w/]+)\.md\)", section(readme, "Documentation")))
-    assert {path.stem for path in DOCS.glob("*.md")} <= linked | {"methods/index", "envs/index"}
-
-
 def test_the_changelog_names_every_environment() -> None:
     text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert {name for name in environments.summaries() if f"`{name}`" not in text} == set()

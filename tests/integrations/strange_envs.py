@@ -398,3 +398,24 @@ class Pair(gymnasium.Env):
 
 
 gymnasium.register("StrangePair-v0", Pair)
+
+
+class Painter(Toy):
+    """Draws itself: red on the left, blue on the right, 700 points high and 1030 wide; or what it may not draw."""
+
+    metadata: ClassVar[dict[str, Any]] = {"name": "painter_v0", "render_modes": ["human", "rgb_array"]}
+
+    def __init__(self, render_mode: str | None = None, faulty: bool = False, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.render_mode, self.faulty = render_mode, faulty
+
+    def render(self) -> Any:
+        assert self.render_mode == "rgb_array"
+        picture = np.zeros((700, 1030, 3), np.float32 if self.faulty else np.uint8)
+        picture[:, :515, 0], picture[:, 515:, 2] = 200, 200
+        return picture
+
+
+def painted() -> ParallelEnv:
+    """Takes no ``render_mode``."""
+    return Painter()

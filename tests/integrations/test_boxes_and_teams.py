@@ -76,6 +76,7 @@ def test_other_actions_are_refused(steered: ForeignEnv, action: Any, words: str)
         steered.step(action)
 
 
+@pytest.mark.slow
 def test_a_team_learns_to_answer_in_numbers_through_the_command_line(tmp_path: Path) -> None:
     """0.8 times what the other sees. Without hearing it the best that one can do costs 2 * 0.64 / 3 = 0.43."""
     run = str(tmp_path / "aim")

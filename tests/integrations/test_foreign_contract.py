@@ -336,6 +336,13 @@ def test_numbers_as_names_and_numpys_success() -> None:
     after = driven.step(0, 1)
     assert after["reward"].tolist() == [0.0, 1.0]
     assert after["success"]
+    assert after["judged"]
+    driven.reset()
+    step = driven.slot.env.step
+    driven.slot.env.step = lambda moves: (*step(moves)[:-1], {})
+    after = driven.step(0, 1)
+    assert not after["success"]
+    assert not after["judged"], "it says nothing of success"
     with pytest.raises(BreachError, match="each agent once"):
         Driven(source="strange_envs:Bare", names=[1, "1"])
 

@@ -19,6 +19,7 @@ from gnncomm.errors import (
     ConfigError,
     DeviceError,
     DtypeError,
+    EnvContractError,
     ShapeError,
     StateError,
 )
@@ -375,3 +376,26 @@ def test_resume_is_exact(tmp_path: Path) -> None:
     want, got = whole.policy.state_dict(), resumed.policy.state_dict()
     assert all(torch.equal(want[name], got[name]) for name in want)
     assert torch.equal(whole.carry.timestep.obs, resumed.carry.timestep.obs)  # type: ignore[arg-type]
+
+
+def test_an_environment_draws_itself() -> None:
+    """In blocks of 3 x 3 points, as it is larger than 512; only where it was asked for, and only what is a picture."""
+    env = make("pettingzoo:strange_envs:Painter", 2, 1, pictures=True)
+    with pytest.raises(StateError, match="reset"):
+        env.picture()
+    env.reset(seed=0)
+    picture = env.picture()
+    assert picture is not None
+    assert picture.shape == (233, 343, 3)  # blocks of three
+    assert (picture[:, :171] == [200, 0, 0]).all()
+    assert (picture[:, 172:] == [0, 0, 200]).all()
+    env.close()
+    for name, settings in (("painted", {"pictures": True}), ("Painter", {})):
+        plain = make(f"pettingzoo:strange_envs:{name}", 1, 1, **settings)
+        plain.reset(seed=0)
+        assert plain.picture() is None
+        plain.close()
+    faulty = make("pettingzoo:strange_envs:Painter", 1, 1, pictures=True, faulty=True)
+    faulty.reset(seed=0)
+    with pytest.raises(EnvContractError, match="render: expected uint8"):
+        faulty.picture()

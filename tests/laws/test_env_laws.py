@@ -39,6 +39,7 @@ CASES = [
 ]
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(("name", "form"), CASES)
 def test_laws_hold(name: str, form: str) -> None:
     """Forms and settings of one environment share the code that could do something rarely: each class is tried in both

@@ -61,6 +61,7 @@ WEIGHTED: dict[str, Callable[[], CommLayer | CommStack]] = {
 }
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", LISTED)
 def test_laws_hold(name: str) -> None:
     check_layer(LISTED[name]())

@@ -15,6 +15,7 @@ TASKS: dict[str, VectorEnv] = {
 }
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("name", METHODS)
 def test_laws_hold(name: str, task: str) -> None:

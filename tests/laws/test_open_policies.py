@@ -102,6 +102,7 @@ def build(choice: Choice, env: VectorEnv) -> CommPolicy:
     return assemble(TrainConfig.of(**settings), spec)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(("name", "actions"), FORMS)
 def test_laws_hold(mortal: Callable[..., VectorEnv], name: str, actions: str) -> None:
     """With deaths, newcomers, masks and time limits; training mode for choices, evaluation mode for numbers."""

@@ -202,12 +202,14 @@ OTHERS = [
 ]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("choice", [*COVER, *OTHERS], ids=lambda choice: ", ".join(choice.values()))
 def test_laws_hold(choice: dict[str, str]) -> None:
     env = environment(choice["env"])
     check_policy(build(choice, env), env, modes=(choice["mode"] == "training",))
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", sorted(COMM.keys() - set(FACTORS["comm"])))
 def test_laws_hold_for_the_other_layers(name: str) -> None:
     """In one policy each, in training, where a layer that has two modes draws; alone they are tried in all layouts
@@ -234,6 +236,7 @@ def test_everything_that_is_listed_is_tried() -> None:
     assert {value.__name__ for value in public if value.__name__.endswith("Critic")} == set(CRITIC) | ELSEWHERE
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     ("form", "name"),
     list(zip(itertools.cycle(["flat", "sparse"]), (n for n in envs.names() if "/" not in n and n not in ENV))),
@@ -252,6 +255,7 @@ def test_laws_hold_in_every_environment(form: str, name: str) -> None:
     check_policy(policy, env, length=7, modes=(form == "flat",))
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("integration", Integration)
 @pytest.mark.parametrize("form", ["flat", "sparse"])
 def test_laws_hold_with_deaths_masks_and_time_limits(

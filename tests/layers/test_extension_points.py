@@ -314,5 +314,5 @@ def test_a_new_row_has_the_width_that_was_promised() -> None:
         def combine(self, h: Tensor, inbox: Tensor) -> Tensor:
             return inbox[..., :3]
 
-    with pytest.raises(ShapeError, match=rf"Narrow.combine .*\[{B}, {N}\] rows of F'={F} .*got \({B}, {N}, 3\)"):
+    with pytest.raises(ShapeError, match=rf"Narrow: .* combine .* = \[{B}, {N}, {F}\], got \[{B}, {N}, 3\]"):
         Narrow(F, F).double()(rows(), graph_of("sparse"))

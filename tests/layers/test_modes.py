@@ -114,6 +114,7 @@ def build(name: str) -> CommLayer:
     return make_layer(name, F).double().eval()
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("layout", Layout)
 @pytest.mark.parametrize(("mode", "name"), cases())
 def test_a_mode_says_what_eager_says_and_isolates(mode: str, name: str, layout: Layout) -> None:

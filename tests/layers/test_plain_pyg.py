@@ -62,6 +62,7 @@ def test_double_and_half_precision(layer: CommLayer, rows: Tensor) -> None:
     torch.testing.assert_close(over_graph.float(), layer(h, graph), rtol=0.1, atol=0.1)
 
 
+@pytest.mark.every(2)
 def test_compile(layer: CommLayer, rows: Tensor) -> None:
     """Traced whole, forward and backward; what a code generator makes of it is torch's affair."""
     torch.compiler.reset()

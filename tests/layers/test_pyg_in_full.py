@@ -273,7 +273,7 @@ def test_attention_of_ones_own_layer() -> None:
     [
         (lambda: Asking(F), r"Asking\.message asks for 'q_i'.* what query says of the receiver is h_i"),
         (lambda: Prying(F), r"Prying\.message asks for 'h_j'.* send\(h\) says"),
-        (lambda: Wide(F)(rows(4), EDGES), r"Wide\.send .*expected \[4\] rows of M=8 numbers .*got \(4, 16\)"),
+        (lambda: Wide(F)(rows(4), EDGES), r"Wide: .* send .*msg_channels.* = \[4, 8\] .*got \[4, 16\]"),
         (lambda: Mute(F, F, F)(rows(4), EDGES), r"Mute says nothing: write send\(self, h\)"),
     ],
 )

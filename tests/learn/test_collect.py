@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from gnncomm import envs
-from gnncomm.layers import AttentionComm, CommStack
+from gnncomm.layers import AttentionComm, CommStack, MeanComm
 from gnncomm.learn import Rollout, Step, begin, collect
+from gnncomm.learn.outline import _Held
 from gnncomm.policy import GRU, CommPolicy
 from gnncomm.types import TimeStep, stack
 
@@ -128,3 +129,19 @@ def test_collecting_keeps_what_is_needed_and_no_more(monkeypatch: pytest.MonkeyP
         assert needed > 0
         assert sum(storages.values()) <= 2 * needed
         assert {type(value) for value in vars(step).values()} == {torch.Tensor, TimeStep}
+
+
+def test_a_step_leaves_no_more_than_the_rollout_keeps() -> None:
+    """The state of a team is three times as large as a step: it is kept where somebody asks for it."""
+    env = envs.make("predator_prey", num_envs=8, num_agents=8, max_steps=40)
+    policy = CommPolicy(env.obs_dim, env.num_actions, MeanComm(64, 64), GRU(64))
+    carry, tally = begin(env, policy, 0)
+    peak, size = {}, 0.0
+    for length in (4, 12):
+        with _Held() as held:
+            rollout, _ = collect(env, policy, carry, length, 0, tally)
+        peak[length] = held.most
+        kept = [value for name, value in rollout.tensors().items() if not name.startswith("state")]
+        size = sum(value.numel() * value.element_size() for value in kept) / length
+    state = carry.state.memory.numel() * carry.state.memory.element_size()
+    assert (peak[12] - peak[4]) / 8 < 2 * size + 0.1 * state  # each step, and their stack

@@ -9,9 +9,9 @@ import pytest
 from gnncomm.errors import ConfigError, ResourceError
 from gnncomm.learn import PPOConfig, TrainConfig, Training, resources
 from gnncomm.learn.build import build, make_env
-from gnncomm.learn.outline import outline
+from gnncomm.learn.outline import _Held, outline
 from gnncomm.multiagent import MultiAgentLearner
-from gnncomm.run import train
+from gnncomm.run import default_config, train
 
 SMALL = TrainConfig.of(env="relay", num_envs=8, rollout=2, hidden=8, learner=PPOConfig(minibatches=2))
 
@@ -62,6 +62,14 @@ def test_a_replay_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "memory_of", lambda _: 2**30)
     with pytest.raises(ResourceError, match=r"replay 31\.\d GiB.* or a smaller learner.buffer"):
         train(SMALL.replace(learner="qmix:buffer=100000000"))
+
+
+def test_what_is_the_highest_for_few_is_not_for_many() -> None:
+    """A step down the gradient takes more than eight environments do: half of the truth, by a line through these."""
+    config = default_config("relay", num_envs=256, learner="coma")
+    with _Held() as held:
+        Training.of(config).advance()
+    assert outline(config).memory == pytest.approx(held.most, rel=0.2)
 
 
 def test_what_is_small_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,7 @@ def success(config: TrainConfig) -> float:
     return float(evaluate(train(config).policy, env, episodes=500, seed=10**6).trained.success.mean)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("algo", ["ippo", "mappo"])
 def test_two_arms_are_learned_with_messages_and_not_without(algo: Any) -> None:
     assert success(BANDIT.replace(algo=algo)) == 1.0
@@ -110,6 +111,7 @@ def test_the_same_seed_gives_the_same_bits(changes: dict[str, Any]) -> None:
     assert fingerprint(train(config.replace(seed=1))) != first
 
 
+@pytest.mark.slow
 def test_the_order_of_hashes_plays_no_part() -> None:
     program = (
         "import hashlib, json\n"

@@ -60,7 +60,7 @@ def test_the_two_step_game(name: str, want: float) -> None:
 def test_games_that_are_not_monotonic(name: str, payoff: list[list[float]], best: float) -> None:
     """Where everything is tried, VDN and QMIX cannot find the best joint action, which QPLEX finds.
 
-    It does so from these weights; from others 600 updates were too few (``docs/learners_values.md``).
+    It does so from these weights; from others 600 updates were too few (``docs/learners/values.md``).
     """
     game = one_shot(payoff, num_envs=64)
     length = {"updates": 600, "epochs": 1} if name == "qplex" else {"updates": 250}

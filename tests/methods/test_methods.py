@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ import pytest
 import torch
 
 import gnncomm
-from gnncomm.bench import bench_methods
+from gnncomm.bench import bench_methods, read_rows
+from gnncomm.bench.methods import config_of
 from gnncomm.bench.reference import released
 from gnncomm.cli import main
 from gnncomm.cli.list import run as list_choices
-from gnncomm.cli.train import _parse
+from gnncomm.cli.training import _parse
 from gnncomm.errors import ConfigError
 from gnncomm.learn import TrainConfig
 from gnncomm.learn.pqn import PQNConfig
@@ -159,11 +162,32 @@ def test_faithful_is_understood_for_one_version() -> None:
         assert torch.equal(value, network.state_dict()[name]), name
 
 
-def test_the_bench_trains_once_and_measures_again(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    ways = [METHODS["commnet"]]
-    (first,) = bench_methods(ways, "relay", tmp_path, steps=4_096, episodes=64)
-    (again,) = bench_methods(ways, "relay", tmp_path, steps=4_096, episodes=64)
-    assert first == again
-    assert RunDir.open(tmp_path / "relay-commnet-0").config(TrainConfig).policy.memory == "lstm"
+def test_a_table_goes_on_from_its_file_and_refuses_another(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Stopped after the first of three cells: its row is in the file, and is neither trained nor measured again."""
+    file, ways = tmp_path / "table.json", [METHODS["commnet"], METHODS["schednet"]]
+    told: dict[str, Any] = {"steps": 2_048, "episodes": 8, "file": file}
+    first = next(iter(bench_methods(ways, "relay", tmp_path / "runs", **told)))
+    assert read_rows(file) == [first]
+    assert next(iter(bench_methods(ways, "relay", tmp_path / "runs", **told | {"file": None}))) == first, "not trained"
+    assert RunDir.open(tmp_path / "runs/relay-commnet-0").config(TrainConfig).policy.memory == "lstm"
     assert first.bits == 2048  # a row of 64 numbers in float32
+    spoiled = json.loads(file.read_text(encoding="utf-8"))
+    spoiled["methods"][0]["muted"] = 0.123  # to be seen again
+    file.write_text(json.dumps(spoiled), encoding="utf-8")
+    shutil.rmtree(tmp_path / "runs")
+    begun = "runs/relay-schednet-0"  # killed in the second cell, before its first checkpoint
+    RunDir.create(tmp_path / begun, config_of(ways[1], "relay", 0, 2_048)).close()
+    rows = list(bench_methods(ways, "relay", tmp_path / "runs", **told))
+    assert (rows[0].muted, rows[1].method) == (0.123, "schednet")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["relay-schednet-0"]
+    assert read_rows(file) == rows
+    for changed, name in (({"steps": 4_096}, "env_steps 4096, got 2048"), ({"episodes": 9}, "episodes 9, got 8")):
+        with pytest.raises(ConfigError, match=rf"table\.json: expected commnet \(common, seed 0\) .* {name}"):
+            next(iter(bench_methods(ways, "relay", tmp_path / "other", **(told | changed))))
+    words = ["bench", "methods", "--methods", "commnet", "--steps", "2048", "--json", str(file)]
+    assert main([*words, "--env", "predator_prey"]) == 78
+    assert "with env predator_prey, got relay. Name another file" in capsys.readouterr().err
+    file.write_text('{"methods": [{"method": "commnet"}]}', encoding="utf-8")
+    assert main([*words, "--env", "relay"]) == 78
+    assert "expected measurements of methods to go on with" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()

@@ -113,6 +113,7 @@ def matching(team: MultiAgentLearner, episodes: int, seed: int) -> float:
     return solved / episodes
 
 
+@pytest.mark.slow
 def test_the_team_learns_to_tell_and_to_listen() -> None:
     shared = {"num_agents": 2, "state_dim": 3, "action_dim": 2, "hidden": 16, "horizon": 200, "segment": 4}
     ppo = PPOConfig(lr=1e-2, lr_schedule="constant", minibatches=2)

@@ -8,16 +8,20 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from gnncomm.channel import Delay
+from gnncomm.channel import Arrival, Channel, Delay, Delivery
+from gnncomm.codec import Codec, Coded, Field, Fixed, Packet
 from gnncomm.deploy import LocalAgent, run_team, team_of
 from gnncomm.deploy.mailbox import Inbox
 from gnncomm.errors import DtypeError, GnnCommError, NonFiniteError, ShapeError
-from gnncomm.layers import AttentionComm
-from gnncomm.policy import GRU, LSTM, CommPolicy, Integration, PolicyState, WireState
+from gnncomm.graph import CommGraph
+from gnncomm.layers import AttentionComm, MeanComm
+from gnncomm.policy import GRU, LSTM, CommPolicy, Integration, Memory, PolicyState, WireState
 from gnncomm.policy.checks import planted_nan
-from gnncomm.topology import FromFunction
-from gnncomm.types import SparseObs, TimeStep
+from gnncomm.schedule import Schedule, Scheduler, Situation
+from gnncomm.topology import FromFunction, Full, Topology
+from gnncomm.types import Moment, SparseObs, TimeStep
 from gnncomm.wire import Wire
 
 B, N, D, A = 3, 4, 6, 5
@@ -210,7 +214,7 @@ def test_a_local_agent_refuses_the_same() -> None:
 
 
 class _Gives(torch.nn.Module):
-    """A critic or encoder that spreads one number over all rows, or gives something else."""
+    """A part that gives ``value`` whatever it is told."""
 
     def __init__(self, value: object) -> None:
         super().__init__()
@@ -220,25 +224,132 @@ class _Gives(torch.nn.Module):
         return self.value
 
 
-@pytest.mark.parametrize(
-    ("part", "gives", "words"),
-    [
-        ("critic", torch.zeros(()), r"a critic that gives a number for each agent, \[3, 4\], got \[\]"),
-        ("critic", torch.zeros(B, N, 1), r"\[3, 4\], got \[3, 4, 1\]"),
-        ("critic", None, "got NoneType"),
-        ("encoder", torch.zeros(1, N, 8), r"rows of width 8, \[3, 4, 8\], got \[1, 4, 8\]"),
-    ],
-)
-def test_what_a_part_gives_is_not_spread_over_others(part: str, gives: object, words: str) -> None:
-    """Torch would take one number, or those of one environment, for all."""
-    parts: Any = {part: _Gives(gives)}
-    policy = CommPolicy(D, A, AttentionComm(8, 8, heads=2), **parts)
-    with pytest.raises(ShapeError, match=words):
-        policy.act(moment(), policy.initial_state(B, N))
+class _Bytes(Codec):
+    """Numbers between 0 and 1 in 8 bits."""
+
+    def fields(self, channels: int, dtype: torch.dtype) -> tuple[Field, ...]:
+        return (Fixed(channels, 256),)
+
+    def encode(self, msg: Tensor, moment: Moment) -> Packet:
+        return self.packet(msg.clamp(0, 1).mul(255).round(), msg)
+
+    def decode(self, packet: Packet, moment: Moment) -> Tensor:
+        return packet.symbols.to(packet.dtype) / 255
 
 
-def test_a_topology_of_another_team_is_refused() -> None:
-    two = FromFunction(lambda alive, *told: torch.ones(2, 2, dtype=torch.bool))
-    policy = CommPolicy(D, A, AttentionComm(8, 8, heads=2), wire=Wire(topology=two))
-    with pytest.raises(GnnCommError, match="4"):
-        policy.act(moment(), policy.initial_state(B, N))
+class _Open(Scheduler):
+    def forward(self, now: Situation) -> Schedule:
+        return Schedule(now.graph, now.msg, now.state)
+
+
+BASES = {"codec": _Bytes, "scheduler": _Open, "channel": Channel, "memory": Memory, "comm": MeanComm}
+
+
+def _like(part: str, **verbs: Any) -> Any:
+    """A part that is all right but for ``verbs``."""
+    mine: Any = type("Mine", (BASES[part],), verbs)
+    return mine(8, 8) if part == "comm" else mine(8) if part == "memory" else mine()
+
+
+def _schedules(**fields: Callable[[Situation], Any]) -> Any:
+    """A scheduler whose schedule has other fields."""
+    sampled = {"num_choices": 1} if "choice" in fields else {}
+
+    def forward(_: Any, now: Situation) -> Schedule:
+        schedule = Schedule(now.graph, now.msg, now.state)
+        return replace(schedule, **{name: make(now) for name, make in fields.items()})
+
+    return _like("scheduler", forward=forward, **sampled)
+
+
+def _coded(make: Callable[[Tensor], Coded]) -> Any:
+    return _like("codec", forward=lambda _, msg, moment: make(msg))
+
+
+def _delivers(make: Callable[[Tensor, CommGraph, Tensor], Any]) -> Any:
+    return _like("channel", pass_on=lambda _, msg, graph, state, moment: make(msg, graph, state))
+
+
+def _chosen(now: Situation) -> Tensor:
+    return torch.zeros(B, N, 1, dtype=torch.int64)
+
+
+FEW = CommGraph.from_dense(torch.ones(1, 2, 2, dtype=torch.bool))
+GIVEN: list[tuple[str, Any, str]] = [
+    ("critic", _Gives(torch.zeros(())), r"the critic gives .* = \[3, 4\].*got \[\]"),
+    ("critic", _Gives(torch.zeros(B, N, 1)), r"\[3, 4\].*got \[3, 4, 1\]"),
+    ("critic", _Gives(None), "got NoneType"),
+    ("encoder", _Gives(torch.zeros(1, N, 8)), r"the encoder gives .* = \[3, 4, 8\].*got \[1, 4, 8\]"),
+    ("encoder", _Gives(torch.zeros(B, N, 8).double()), r"of torch.float32, got \[3, 4, 8\] of torch.float64"),
+    ("actor", _Gives(torch.zeros(B, 1, A)), r"the actor gives .* = \[3, 4, 5\].*got \[3, 1, 5\]"),
+    ("actor", _Gives((1, 2)), "got tuple"),
+    ("memory", _like("memory", step=lambda _, x, state: x), "memory gives, .out, state., as a tuple"),
+    ("memory", _like("memory", step=lambda _, x, state: (x[:1], state)), r"= \[12, 8\].*got \[1, 8\]"),
+    ("memory", _like("memory", step=lambda _, x, state: (x, None)), r"state \[R, S\].*got NoneType"),
+    ("memory", _like("memory", state_dim=None), "Mine.state_dim: expected a whole number"),
+    ("comm", _like("comm", send=lambda _, h: h[:, :1]), r"messages from send .* = \[3, 4, 8\].*got \[3, 1, 8\]"),
+    ("comm", _like("comm", send=lambda _, h: None), "messages from send .*got NoneType"),
+    ("comm", _like("comm", query=lambda _, h: h[:, :1]), r"rows from query .* = \[3, 4, any\].*got \[3, 1, 8\]"),
+    ("comm", _like("comm", combine=lambda _, h, inbox: (h, inbox)), "rows from combine .*got tuple"),
+    ("comm", _like("comm", edge_inbox=lambda _, msg, *told: msg[:3]), r"inboxes .* = \[12, any\].*got \[3, 8\]"),
+    ("codec", _coded(lambda msg: msg), "what forward gives as a Coded, got Tensor"),
+    ("codec", _coded(lambda msg: Coded(msg[:, :1], msg[..., 0])), r"as read .* = \[3, 4, 8\].*got \[3, 1, 8\]"),
+    ("codec", _coded(lambda msg: Coded(msg.double(), msg[..., 0])), "torch.float64"),
+    ("codec", _coded(lambda msg: Coded(msg, msg[0, :, 0])), r"bits \[B, N\] = \[3, 4\], got \[4\]"),
+    ("codec", _coded(lambda msg: Coded(msg, msg[..., 0], msg.sum())), r"cost \[B, N\] = \[3, 4\], got \[\]"),
+    ("codec", _like("codec", encode=lambda _, msg, moment: msg), "what encode gives as a Packet"),
+    ("codec", _like("codec", encode=lambda self, msg, moment: self.packet(msg[0], msg)), r"\[3, 4, 8\].*got \[4, 8\]"),
+    ("codec", _like("codec", fields=lambda _, channels, dtype: Fixed(channels, 2)), "a tuple of Field"),
+    ("codec", _like("codec", decode=lambda _, packet, moment: packet.symbols[:1]), r"from decode .*got \[1, 4, 8\]"),
+    ("codec", _like("codec", smooth=lambda _, msg, moment: msg[..., :1]), r"from smooth .*got \[3, 4, 1\]"),
+    ("scheduler", _like("scheduler", forward=lambda _, now: now.graph), "as a Schedule, got CommGraph"),
+    ("scheduler", _schedules(graph=lambda now: now.graph.dense), "graph as a CommGraph, got Tensor"),
+    ("scheduler", _schedules(graph=lambda now: FEW), "graph of 4 agents, .*got 1 of 2"),
+    ("scheduler", _schedules(msg=lambda now: now.msg[:1]), r"msg .* = \[3, 4, 8\].*got \[1, 4, 8\]"),
+    ("scheduler", _schedules(state=lambda now: now.msg), r"state .* = \[3, 4, 0\].*got \[3, 4, 8\]"),
+    ("scheduler", _schedules(choice=_chosen), "a choice and log_prob, as num_choices is 1"),
+    ("scheduler", _schedules(log_prob=lambda now: now.h[..., 0]), "no choice and log_prob, as num_choices is 0"),
+    (
+        "scheduler",
+        _schedules(choice=lambda now: now.h[..., :1], log_prob=lambda now: now.h[..., 0]),
+        "torch.int64, got",
+    ),
+    ("scheduler", _schedules(choice=_chosen, log_prob=lambda now: now.h[0, :, 0]), r"log_prob .*got \[4\]"),
+    ("scheduler", _schedules(entropy=lambda now: now.h.sum()), r"entropy .*got \[\]"),
+    ("scheduler", _schedules(cost=lambda now: 0.5), "cost .*got float"),
+    ("scheduler", _schedules(bits=lambda now: now.h[:, :1, 0]), r"bits .*got \[3, 1\]"),
+    ("scheduler", _schedules(sent=lambda now: now.h[0, :, 0] > 0), r"sent .*torch.bool, got \[4\]"),
+    ("scheduler", _schedules(deaf=lambda now: now.h[..., 0]), "deaf .*of torch.bool, got .*float32"),
+    ("scheduler", _schedules(candidates=lambda now: now.graph), "candidates with weights"),
+    ("scheduler", _like("scheduler", carried_dim=lambda _, channels: 2.0), "carried_dim: expected a whole number"),
+    ("scheduler", _like("scheduler", num_choices=-1), "num_choices: expected a whole number"),
+    ("channel", _like("channel", deliver=lambda *told: None), "arrive as a CommGraph, got NoneType"),
+    ("channel", _like("channel", deliver=lambda *told: FEW), "arrive of 4 agents, .*got 1 of 2"),
+    ("channel", _like("channel", transmit=lambda _, msg, moment: msg[:1]), r"= \[3, 4, 8\].*got \[1, 4, 8\]"),
+    ("channel", _like("channel", transmit=lambda _, msg, moment: msg.double()), "of torch.float32, got"),
+    ("channel", Delay(1) + _like("channel", transmit=lambda _, msg, moment: msg[:1]), r"Mine: .*got \[1, 4, 8\]"),
+    ("channel", _delivers(lambda msg, graph, state: Arrival(msg, graph)), "as a Delivery, got Arrival"),
+    ("channel", _delivers(lambda msg, graph, state: Delivery((), state)), "one at least, got tuple, empty"),
+    ("channel", _delivers(lambda msg, graph, state: Delivery((Arrival(msg, graph),), msg)), "carried_dim"),
+    ("channel", _like("channel", carried_dim=lambda *told: -1), "carried_dim: expected a whole number"),
+    ("topology", FromFunction(lambda alive, *told: torch.ones(2, 2, dtype=torch.bool)), "4"),
+]
+
+
+@pytest.mark.parametrize(("part", "mine", "words"), GIVEN, ids=[f"{part}-{n}" for n, (part, *_) in enumerate(GIVEN)])
+def test_what_a_part_gives_is_not_spread_over_others(part: str, mine: Any, words: str) -> None:
+    """Torch would take one number, or those of one environment, for all, or fail somewhere far from the part."""
+    on_wire = part in ("topology", "scheduler", "codec", "channel")
+    parts: dict[str, Any] = {"wire": Wire(**{part: mine})} if on_wire else {part: mine}
+
+    def acts() -> None:
+        policy = CommPolicy(D, A, parts.pop("comm", MeanComm(8, 8)), **parts)
+        policy.act(moment(), policy.initial_state(B, N), key=1)
+
+    with pytest.raises(GnnCommError, match=words):
+        acts()
+
+
+def test_a_topology_that_takes_other_arguments_is_refused() -> None:
+    with pytest.raises(GnnCommError, match="Mine: expected __call__"):
+        type("Mine", (Topology,), {"__call__": lambda self, alive: Full()(alive)})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +99,9 @@ def test_the_state_is_in_every_time_step_and_only_there() -> None:
     assert one.state is not None
     assert again.state.equal(one.state)
     assert with_state(env) is env
+    for name in ("num_envs", "reset", "held", "hold", "ceiling_kind", "config"):
+        inspect.getattr_static(env, name)  # what isinstance of a protocol sees from Python 3.12 on
+    assert copy.deepcopy(env).num_envs == 3
     assert TeamSpec.of(env).state_dim == one.state.shape[1]
     with pytest.raises(ShapeError, match=r"tells no state\(\)"):
         with_state(object.__new__(type("Bare", (), {"id": "bare"})))

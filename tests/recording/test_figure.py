@@ -11,12 +11,15 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
 from PIL import Image
 
 from gnncomm.errors import ConfigError
-from gnncomm.recording import Episode, MissingExtraError, trajectory_figure
+from gnncomm.recording import VIEWS, Episode, MissingExtraError, attention_figure, trajectory_figure
 from gnncomm.recording.drawing import style
 from gnncomm.recording.drawing.frames import events_of, key_steps
+from gnncomm.recording.drawing.matrix import mean_weights, over_time
+from gnncomm.recording.drawing.network import graph_of
 from gnncomm.recording.drawing.timeline import heard
 
 
@@ -95,6 +98,99 @@ def test_every_message_between_cells_is_an_arrow() -> None:
     assert len(artists(figure, "message-")) == 4 * 6  # four frames, every ordered pair of three agents
     silent = replace(made(steps=4), messages=np.zeros((0, 4), np.int64), weight=np.zeros(0, np.float32))
     assert not artists(trajectory_figure(silent), "message-")
+
+
+def in_rounds(steps: int) -> Episode:
+    """``made`` with a second round in which only agent 0 speaks, and agent 1 loses what 2 said in the first."""
+    once = made(steps=steps)
+    second = np.array([(t, 1, 0, i) for t in range(steps) for i in (1, 2)], np.int64)
+    first = ~((once.messages[:, 2] == 2) & (once.messages[:, 3] == 1))
+    return replace(
+        once,
+        messages=np.concatenate([once.messages[first], second]),
+        weight=np.concatenate([once.weight[first], np.ones(len(second), np.float32)]),
+        lost=once.messages[~first],
+    )
+
+
+def said_by(figure: Figure) -> str:
+    return "\n".join(found.get_text() for found in figure.findobj(matplotlib.text.Text))  # type: ignore[attr-defined]
+
+
+def test_rounds_are_told_apart() -> None:
+    """By panels where there is room, else by lines."""
+    few, many = trajectory_figure(in_rounds(3)), trajectory_figure(in_rounds(8))
+    assert "step 2, round 2" in said_by(few)
+    assert "round 2" in said_by(many)
+    assert "step 0, round 1" not in said_by(many)
+    for figure, of_first in ((few, {"-"}), (many, {"-", "--"})):
+        arrows = [found for found in figure.findobj(FancyArrowPatch) if found.get_gid() == "message-0-1"]  # type: ignore[arg-type]
+        assert {"-" if arrow.get_linestyle() in ("-", "solid") else "--" for arrow in arrows} == of_first  # type: ignore[attr-defined]
+    assert len(artists(few, "message-2-1")) == 0
+    assert len(artists(few, "lost-2-1")) == 3
+
+
+def test_equal_messages_do_not_look_like_attention() -> None:
+    plain = trajectory_figure(made(attention=False))
+    assert "all equal: this layer has no attention" in said_by(plain)
+    arrows = [found for found in plain.findobj(FancyArrowPatch) if str(found.get_gid()).startswith("message-")]  # type: ignore[arg-type]
+    assert {arrow.get_linewidth() for arrow in arrows} == {0.9}  # type: ignore[attr-defined]
+    weights = replace(made(attention=False), weight=made().messages[:, 2].astype(np.float32))
+    assert "width: weight of the edge: this layer has no attention" in said_by(trajectory_figure(weights))
+
+
+def test_attention_is_averaged_over_the_steps_that_a_receiver_lives() -> None:
+    """Agent 2 is gone after half of the steps, in which 0 and 1 share its attention as before."""
+    episode = in_rounds(4)
+    alive = episode.alive.copy()
+    alive[2:, 2] = False
+    gone = (episode.messages[:, 3] == 2) & (episode.messages[:, 0] >= 2)
+    half = replace(episode, alive=alive, messages=episode.messages[~gone], weight=episode.weight[~gone])
+    first, second = mean_weights(half)
+    np.testing.assert_allclose(first, [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0, 0]])
+    np.testing.assert_allclose(second, [[0, 1, 1], [0, 0, 0], [0, 0, 0]])
+    lines, pairs = over_time(half)
+    assert pairs == [(1, 0), (2, 0), (0, 1), (2, 1), (0, 2), (1, 2)]
+    np.testing.assert_allclose(lines[4], [0.75, 0.75, 0, 0])  # the mean over rounds
+    texts = said_by(attention_figure(half)).split("\n")
+    assert texts.count(".50") == 5
+    assert "0 → 2" in texts
+    assert "share of the receiver's steps" in said_by(attention_figure(made(attention=False)))
+
+
+def test_the_graph_has_an_edge_for_each_pair_that_talks() -> None:
+    episode = in_rounds(4)
+    kept = (episode.messages[:, 0] > 0) | (episode.messages[:, 2] != 1)  # agent 1 is silent at step 0
+    graph = graph_of(replace(episode, messages=episode.messages[kept], weight=episode.weight[kept]), 0)
+    assert set(graph.edges) == {(0, 1), (0, 2), (1, 0), (1, 2), (2, 0)}
+    assert graph.edges[1, 0] == {"weight": pytest.approx(0.375), "share": 0.75}
+    assert graph.edges[0, 1] == {"weight": pytest.approx(0.5), "share": 1.0}
+
+
+@pytest.mark.parametrize("view", ["attention", "graph"])
+@pytest.mark.parametrize("agents", [1, 12])
+def test_views_of_every_size(view: str, agents: int, tmp_path: Path) -> None:
+    VIEWS[view](made(agents, dim=12, steps=2), tmp_path / "view.svg", 40)
+    assert (tmp_path / "view.svg").read_text().startswith("<?xml")
+
+
+def test_marks_stand_at_their_agents() -> None:
+    marks = np.full((9, 3), -1)
+    marks[:, 0], marks[8, 2] = 5, 6
+    figure = trajectory_figure(replace(made(), marks={"symbol": marks}))
+    assert artists(figure, "mark-").count("mark-0") == 7  # six moments, and the end
+    assert artists(figure, "mark-").count("mark-2") == 1
+    assert "symbol" in said_by(figure)
+
+
+def test_an_environment_that_drew_itself_is_shown_so() -> None:
+    picture = np.zeros((9, 30, 40, 3), np.uint8)
+    figure = trajectory_figure(replace(made(), pictures=picture))
+    assert "as the environment draws itself" in said_by(figure)
+    shown = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+    assert len(shown) == 7
+    assert {np.shape(each) for each in shown} == {(30, 40, 3)}
+    assert not artists(figure, "path-")
 
 
 def test_the_page_says_what_happened() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -33,6 +34,16 @@ def test_one_picture_for_each_state(episode: Episode) -> None:
     assert len(drawn) == episode.length + 1
     assert {picture.shape for picture in drawn} == {(HEIGHT, WIDTH, 3)}
     assert all((one != other).any() for one, other in pairwise(drawn))
+
+
+def test_the_way_that_agents_came_is_seen(episode: Episode) -> None:
+    """Within a state, the picture changes with the states before it."""
+    elsewhere = episode.agents.copy()
+    elsewhere[:2] = (elsewhere[:2] + 2) % 5
+    moved = replace(episode, agents=elsewhere)
+    *_, before = pictures(episode)
+    *_, after = pictures(moved)
+    assert (before != after).any()
 
 
 def test_gif(episode: Episode, tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def theirs(installed: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """Packages ``their_package`` and ``broken_package`` can be imported; entry points are what the test says."""
     (tmp_path / "their_package.py").write_text(PACKAGE)
     (tmp_path / "broken_package.py").write_text("import sys\nsys.exit('not today')\n")
+    (tmp_path / "leaving_package.py").write_text("class Skip(BaseException): pass\nraise Skip('not here')\n")
     (tmp_path / "failing_package.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     yield installed
@@ -213,6 +214,7 @@ def test_a_broken_package_breaks_nothing_else(theirs: Install) -> None:
         loud="their_package:Loud",
         gone="their_package:Gone",
         quits="broken_package:Layer",
+        leaves="leaving_package:Layer",
         fails="failing_package:Layer",
         absent="no_such_package:Layer",
         number="their_package:three",
@@ -222,10 +224,11 @@ def test_a_broken_package_breaks_nothing_else(theirs: Install) -> None:
     theirs("gnncomm.layers", **{"two words": "their_package:Loud", "wrong": "their_package:wrong"})
     told = {one.name: one.trouble for one in described("layer")}
     assert {name for name, trouble in told.items() if trouble} == {
-        "gone", "quits", "fails", "absent", "number", "odd", "two words", "hinted",
+        "gone", "quits", "leaves", "fails", "absent", "number", "odd", "two words", "hinted",
     }  # fmt: skip
     assert "AttributeError" in told["gone"]
     assert "SystemExit: not today" in told["quits"]
+    assert "Skip: not here" in told["leaves"]
     assert "ZeroDivisionError" in told["fails"]
     assert "No module named 'no_such_package'" in told["absent"]
     assert "Queue" in told["odd"]

@@ -125,6 +125,7 @@ def test_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     small = ["--num-envs", "4", "--rollout", "3", "--steps", "24", "--hidden", "8", "--learner.minibatches", "2"]
     assert main(["train", "relay", *small, "--episodes", "0", "--out", "run", "--loggers", "csv"]) == 0
     assert [row["update"] for row in table(tmp_path / "runs" / "run" / "metrics.csv")] == ["1", "2"]
+    assert main(["train", "relay", *small, "--dry-run", "--loggers", "csvv"]) == 78
 
 
 @pytest.mark.parametrize(

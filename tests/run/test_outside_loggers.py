@@ -60,6 +60,7 @@ def test_tensorboard_shows_each_step_once(tiny: Tiny, tmp_path: Path) -> None:
     assert [event.step for event in read(tmp_path / "run").Scalars("entropy")] == STEPS, "a new run, not a second one"
 
 
+@pytest.mark.slow
 def test_what_is_measured_and_drawn_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     small = ["--num-envs", "4", "--rollout", "3", "--steps", "24", "--hidden", "8", "--learner.minibatches", "2"]
@@ -253,6 +254,7 @@ def test_a_logger_that_fails_stops_no_training(tiny: Tiny, tmp_path: Path) -> No
     assert len((tmp_path / "run" / "metrics.csv").read_text().splitlines()) == 5, "the other one hears all"
 
 
+@pytest.mark.slow
 def test_times_add_up_over_processes(tiny: Tiny, tmp_path: Path) -> None:
     train_twice(tiny(save_every=2), tmp_path / "run")
     lines = [line.split(",") for line in (tmp_path / "run" / "times.csv").read_text().splitlines()]

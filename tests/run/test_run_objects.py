@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch_geometric.nn import SAGEConv
 
 import gnncomm
@@ -311,6 +313,20 @@ def test_a_file_names_nothing_to_import(run: Path) -> None:
     assert "own" not in json.dumps(kept)
 
 
+class Watched(nn.Linear):
+    """An encoder that holds what cannot be copied."""
+
+    def __init__(self, obs_dim: int, hidden: int) -> None:
+        super().__init__(obs_dim, hidden)
+        self.lock = threading.Lock()
+
+
+def says(metrics: Any) -> Callable[..., PlainGradient]:
+    """A learner that says this of an update."""
+    mine: Any = type("Mine", (PlainGradient,), {"update": lambda self, rollout: metrics})
+    return mine
+
+
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
@@ -321,6 +337,11 @@ def test_a_file_names_nothing_to_import(run: Path) -> None:
         ({"policy": own_policy, "comm": GatedSum}, "got both: policy and comm"),
         ({"learner": PlainGradient, "losses": [calm]}, "got both"),
         ({"comm": GatedSum(9, 9)}, "one width"),
+        ({"learner": "iql", "encoder": Watched}, "copy.deepcopy can copy, got TypeError: cannot pickle '_thread.lock'"),
+        ({"encoder": lambda width, hidden: nn.LazyLinear(hidden)}, "encoder.weight: expected parts of a known width"),
+        ({"learner": says(None)}, r"update: expected metrics, .*got '': NoneType"),
+        ({"learner": says({"mine": torch.zeros(())})}, "got 'mine': Tensor"),
+        ({"learner": says({"env_steps": 7})}, "got 'env_steps', which is the training's"),
     ],
 )
 def test_parts_that_are_none(tiny: Tiny, parts: dict[str, Any], words: str) -> None:

@@ -182,6 +182,7 @@ def test_what_is_on_the_wire_is_needed(tiny: Tiny, part: str, tmp_path: Path) ->
         check_resume(Trainings(config, _perturb("carry", part)), tmp_path / "spoiled")
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED.keys())
 def test_every_saved_part_is_needed(
     tiny: Tiny, spoil: Callable[[Groups, dict[str, Any]], None], tmp_path: Path

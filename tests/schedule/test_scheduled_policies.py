@@ -155,6 +155,7 @@ def trained(scheduler: Scheduler, updates: int = 40, algo: str = "ippo") -> tupl
     return policy, tally.flush()["success"], rollout.choice.float().mean((0, 1))
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(("algo", "two_way"), [("ippo", False), ("mappo", False), ("ippo", True), ("mappo", True)])
 def test_a_gate_opens_where_talking_pays(algo: str, two_way: bool) -> None:
     """Also where the critic hears what the gate did. Over 20 seeds the least was 0.99; from 0.5 at the beginning."""

@@ -7,10 +7,10 @@ from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 from gnncomm.errors import ConfigError
 from gnncomm.graph import CommGraph
+from gnncomm.host import one_hot
 from gnncomm.layers import CommLayer
 from gnncomm.learn import Rollout
 from gnncomm.learn.losses import Terms, masked_mean
@@ -131,8 +131,9 @@ def shown_state(timestep: TimeStep) -> Float[Tensor, "*lead S"]:
 
 def joint_action(rollout: Rollout, num_actions: int) -> Float[Tensor, "T B NA"]:
     """What all did, the dead nothing."""
-    one = one_hot(rollout.action, num_actions) if rollout.action.dim() == 3 else rollout.action
-    return torch.where(rollout.timestep.alive.unsqueeze(-1), one, 0).to(rollout.reward.dtype).flatten(-2)
+    action, like = rollout.action, rollout.reward
+    one = one_hot(action, num_actions, like) if action.dim() == 3 else action.to(like.dtype)
+    return torch.where(rollout.timestep.alive.unsqueeze(-1), one, 0).flatten(-2)
 
 
 def team_sarsa(value: Float[Tensor, "T B *N"], rollout: Rollout, gamma: float) -> Float[Tensor, ""]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 from torch_geometric.utils import scatter, softmax
 
 from gnncomm.codec.bottleneck import Bottleneck
+from gnncomm.host import one_hot
 from gnncomm.layers.maic import MAICComm
 from gnncomm.learn import Rollout, Term
 from gnncomm.learn.losses import Terms, masked_mean
@@ -81,7 +81,7 @@ class MAICLoss(MethodLoss):
     def forward(self, evaluation: Evaluation, rollout: Rollout) -> Terms:
         layer, now = part(self.layer(MAICComm), MAICComm, "maic", "comm"), self.flat(rollout)
         rows_VH = evaluation.rows.flatten(0, 2)
-        greedy_VA = one_hot(evaluation.logits.flatten(0, 2).argmax(-1), self.num_actions).to(rows_VH.dtype)
+        greedy_VA = one_hot(evaluation.logits.flatten(0, 2).argmax(-1), self.num_actions, rows_VH)
         sender_E, receiver_E = self.policy.reachable(now).expand(len(now.step)).edge_index
         model_VL: Tensor = layer.model(rows_VH)
         inferred_E2L = self.infer(torch.cat([rows_VH[sender_E], greedy_VA[receiver_E]], -1))

@@ -21,6 +21,7 @@ LABELS = 40
 def draw_paths(ax: Axes, episode: Episode, cell: float) -> None:
     """``cell`` is the side of a grid cell in points."""
     style.draw_ground(ax, episode, 0)
+    ax.set_anchor("N")
     points, entity = float(np.clip(0.32 * cell, 9, 21)), float(np.clip(0.42 * cell, 9, 24))
     style.draw_entities(ax, episode, episode.length, entity)
     tracks = _tracks(episode, points / cell, entity / cell)
@@ -32,6 +33,7 @@ def draw_paths(ax: Axes, episode: Episode, cell: float) -> None:
     for agent in range(episode.num_agents):
         ring = style.INK if episode.finished[-1, agent] else "white"
         style.disc(ax, tracks[-1, agent], agent, points, ring=ring, z=6)
+    style.draw_marks(ax, episode, episode.length, tracks[-1], points, cell)
     _draw_step_numbers(ax, episode, tracks, cell, points)
 
 

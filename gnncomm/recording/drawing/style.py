@@ -33,6 +33,8 @@ AGENTS = (
     "#332288",
 )
 ENTITY_MARKERS = ("*", "D", "P", "X")
+LINES: tuple[Any, ...] = ("-", (0, (4.5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)))
+"""Of the rounds of communication: solid, dashed, dotted, dashes and dots; then again."""
 HALO = [withStroke(linewidth=2.2, foreground="white")]
 
 HEADING: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold", "color": INK, "parse_math": False}
@@ -42,6 +44,11 @@ NOTE: dict[str, Any] = {"fontsize": 8.5, "color": GREY, "parse_math": False}
 
 def colour(agent: int) -> str:
     return AGENTS[agent % len(AGENTS)]
+
+
+def line_of(number: int) -> Any:
+    """The line of a round."""
+    return LINES[number % len(LINES)]
 
 
 def mixed(colours: str, share: float, other: str = GROUND) -> tuple[float, float, float]:
@@ -161,6 +168,26 @@ def disc(
         )
 
 
+def draw_marks(ax: Axes, episode: Episode, state: int, place: Places, points: float, cell: float) -> None:
+    """Numbers at agents, as what one sees or names, in boxes above their discs."""
+    for height, marks in enumerate(episode.marks.values()):
+        for agent in np.flatnonzero(marks[state] >= 0).tolist():
+            x, y = place[agent]
+            ax.text(
+                x,
+                y - (0.5 * points + 0.75 * points * (height + 0.75)) / cell,
+                str(marks[state, agent]),
+                ha="center",
+                va="center_baseline",
+                fontsize=0.58 * points,
+                fontweight="bold",
+                color=colour(agent),
+                gid=f"mark-{agent}",
+                zorder=6.5,
+                bbox={"boxstyle": "round,pad=0.28", "facecolor": "white", "edgecolor": colour(agent), "linewidth": 0.9},
+            )
+
+
 def draw_entities(ax: Axes, episode: Episode, state: int, points: float) -> None:
     """Prey, sources and the like: dark while they are there, golden when done."""
     for kind, (name, places) in enumerate(episode.entities.items()):
@@ -176,6 +203,23 @@ def draw_entities(ax: Axes, episode: Episode, state: int, points: float) -> None
                 zorder=3.5,
                 clip_on=False,
             )
+
+
+def extent(episode: Episode) -> tuple[int, int]:
+    """Height and width of what is drawn: cells, or points where the environment drew itself."""
+    if episode.pictures is None:
+        return episode.size
+    height, width = episode.pictures.shape[1:3]
+    return int(height), int(width)
+
+
+def draw_picture(ax: Axes, episode: Episode, state: int) -> None:
+    """As the environment drew itself."""
+    assert episode.pictures is not None  # only called where it did
+    ax.imshow(episode.pictures[state], interpolation="antialiased")
+    ax.set(xticks=[], yticks=[])
+    ax.set_anchor("N")
+    ax.spines[:].set(color=PALE, linewidth=0.8)
 
 
 def draw_ground(ax: Axes, episode: Episode, state: int) -> None:

@@ -6,6 +6,7 @@ class Inspector {
   constructor(panel, recording, choose) {
     this.recording = recording;
     this.choose = choose;
+    panel.querySelector(".whose").textContent = plain(recording.title);
     this.names = panel.querySelector(".agents");
     this.body = panel.querySelector(".agent");
     this.buttons = Array.from({ length: recording.agents }, (_, agent) => this.button(agent));
@@ -63,15 +64,16 @@ class Inspector {
     const [x, y] = recording.place(step, agent);
     const state = !recording.alive(step, agent) ? "out" : recording.finished(step, agent) ? "done" : "";
     const facts = [
+      ...recording.marksAt(step, agent).map(([name, number]) => [`${name[0].toUpperCase()}${name.slice(1)}`, number]),
       ["Place", `row ${short(y)}, column ${short(x)}`],
       ["Return so far", short(this.earned(step, agent))],
       ["Value", recording.has("values") && step < recording.steps ? short(recording.row("values", step)[agent]) : undefined],
-      ["Reward of this step", step < recording.steps ? short(recording.reward(step, agent)) : undefined],
+      ["Reward now", step < recording.steps ? short(recording.reward(step, agent)) : undefined],
     ].filter(([, value]) => value !== undefined);
     const mark = element("span", { class: "mark", "aria-hidden": "true" }, String(agent));
     mark.style.setProperty("--chip", agentColour(agent));
     mark.style.color = textOn(agentColour(agent));
-    const all = element("button", { type: "button", class: "back" }, "All agents");
+    const all = element("button", { type: "button", class: "back", "aria-label": "All agents" }, "All");
     all.addEventListener("click", () => this.choose(-1));
     const head = element("header", {}, mark, element("h3", {}, `Agent ${agent}`), state ? element("span", { class: "state" }, state) : "", all);
     const list = element("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]));
@@ -115,7 +117,7 @@ class Inspector {
     if (rest > 0) rows.push(element("li", { class: "hint" }, `and ${rest} more`));
     const some = recording.messagesAt(step).length < recording.countAt(step) ? " of the heaviest" : "";
     const count = plural(mine.length, "message") + some;
-    return [heading("Hears", count), rows.length ? element("ul", { class: "heard" }, ...rows) : element("p", { class: "hint" }, "Nothing.")];
+    return rows.length ? [heading("Hears", count), element("ul", { class: "heard" }, ...rows)] : [heading("Hears", "nothing")];
   }
 
   message(number, other, weighed) {
@@ -174,7 +176,7 @@ class Inspector {
       const distinct = [...new Map(mine.map((number) => [recording.said?.[number], number])).values()];
       rows.push(element("li", {}, line, ...distinct.slice(0, 4).flatMap((number) => this.contents(number, `Message of agent ${view.agent}`))));
     }
-    return [heading("Says", ""), rows.length ? element("ul", { class: "heard" }, ...rows) : element("p", { class: "hint" }, "Nothing: this team has no channel.")];
+    return rows.length ? [heading("Says", ""), element("ul", { class: "heard" }, ...rows)] : [heading("Says", "nothing")];
   }
 
   observed(step, agent) {

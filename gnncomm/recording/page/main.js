@@ -25,9 +25,13 @@ function worldOf(recording, events, player) {
   canvas.addEventListener("pointermove", (event) => {
     canvas.style.cursor = stage.agentAt(event.offsetX, event.offsetY) < 0 ? "default" : "pointer";
   });
+  const own = by("canvas.own", place);
+  own.hidden = !recording.has("pictures");
+  const picture = own.hidden ? null : new Picture(own, recording);
+  place.classList.toggle("with-picture", !own.hidden);
   by(".worlds").append(place);
   const inspector = new Inspector(by(".inspector", place), recording, (agent) => player.choose(agent));
-  return { place, canvas, stage, inspector, words: by(".words", place), note: by(".note", place), recording, events };
+  return { place, canvas, stage, picture, inspector, words: by(".words", place), note: by(".note", place), recording, events };
 }
 
 function layOut(worlds, strip) {
@@ -35,11 +39,12 @@ function layOut(worlds, strip) {
   const wide = matchMedia("(min-width: 860px)").matches;
   const around = by(".top").offsetHeight + by(".timeline").offsetHeight + by(".title").offsetHeight + 84;
   const tallest = Math.max(wide ? 300 : 240, innerHeight - around);
-  for (const { canvas, stage, place, recording } of worlds) {
-    const width = canvas.parentElement.clientWidth;
+  for (const { canvas, stage, picture, place, recording } of worlds) {
+    const width = canvas.clientWidth;
     const shape = (recording.rows + (recording.rows === 1 ? 2 : 0)) / recording.columns;
-    const height = Math.round(Math.max(200, Math.min(tallest, width * shape + 28)));
+    const height = Math.round(Math.max(Math.min(200, width), Math.min(tallest, width * shape + 28)));
     stage.resize(width, height);
+    picture?.resize(width, tallest);
     place.style.setProperty("--stage-height", `${Math.max(height, wide ? 300 : 0)}px`);
   }
 }
@@ -69,7 +74,8 @@ function tellMissing(recordings) {
   const words = { said: "what messages say", chances: "probabilities of actions", spoke: "gates", "lost:count": "lost messages" };
   for (const recording of recordings) {
     const dropped = recording.missing.join("; ");
-    const absent = unknown.filter((name) => !recording.has(name) && !dropped.includes(words[name] ?? name)).map((name) => words[name] ?? name);
+    const silent = !recording.messages.sender.length;
+    const absent = unknown.filter((name) => !recording.has(name) && !(name === "said" && silent) && !dropped.includes(words[name] ?? name)).map((name) => words[name] ?? name);
     const texts = [...recording.missing, ...(absent.length ? [`not in this recording: ${absent.join(", ")}`] : [])];
     if (!texts.length) continue;
     const title = recordings.length > 1 ? `${recording.title}: ` : "";
@@ -137,6 +143,11 @@ async function begin() {
     layOut(worlds, strip);
     show(true);
   };
+  const watchPixels = () => {
+    const same = matchMedia(`(resolution: ${devicePixelRatio}dppx)`);
+    same.addEventListener("change", () => (refresh(), watchPixels()), { once: true });
+  };
+  watchPixels();
   addEventListener("resize", refresh);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
   addEventListener("beforeprint", () => {
@@ -161,14 +172,15 @@ function shower(player, worlds, strip, rounds) {
     const { view } = player;
     for (const { inspector, words, recording, events } of worlds) {
       inspector.show(view);
-      const text = describe(recording, events, Math.min(view.step, recording.steps));
+      const text = plain(describe(recording, events, Math.min(view.step, recording.steps)));
       if (words.textContent !== text) words.textContent = text;
     }
   };
   return (whole = false) => {
     const { view } = player;
-    for (const { stage, note } of worlds) {
+    for (const { stage, picture, note } of worlds) {
       stage.draw(view);
+      picture?.draw(Math.min(view.step, player.steps));
       if (note.textContent !== stage.note) note.textContent = stage.note;
     }
     const now = JSON.stringify([view.step, view.agent, view.round, view.messages, view.trails, player.playing, player.speed]);
@@ -190,8 +202,8 @@ function showControls(player, rounds) {
   const { view } = player;
   by("#time").value = view.step;
   by("#time").setAttribute("aria-valuetext", `step ${view.step} of ${player.steps}`);
-  by("#now").value = `${view.step}`;
-  by("#of").textContent = `/ ${player.steps}`;
+  by("#now").value = counted(view.step);
+  by("#of").textContent = `/ ${counted(player.steps)}`;
   by("#speed").value = `${player.speed} / s`;
   by("#play").setAttribute("aria-label", player.playing ? "Pause" : "Play");
   by("#play").classList.toggle("playing", player.playing);

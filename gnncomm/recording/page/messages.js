@@ -8,11 +8,12 @@ function drawMessages(paint, colours, stage, view, step, flow) {
   const { recording } = stage;
   const lines = linesOf(recording, view, step);
   const shown = heaviest(lines, view.agent);
-  if (shown.length < lines.length) stage.note = `${shown.length} of ${lines.length} messages drawn`;
+  if (shown.length < lines.length) stage.note = `${counted(shown.length)} of ${plural(lines.length, "message")} drawn`;
   paint.lineCap = "round";
+  const fine = Math.max(0.4, Math.min(1, stage.radius / 11)); // lines suit the agents that they join
   for (const line of shown) {
     const path = curve(stage, line, recording.rounds > 1 ? line.round : 0);
-    if (path) drawLine(paint, colours, line, path, lit(line, recording, view, flow), shown.length, view);
+    if (path) drawLine(paint, colours, line, path, lit(line, recording, view, flow), shown.length, view, fine);
   }
   paint.setLineDash([]);
   paint.globalAlpha = 1;
@@ -87,12 +88,13 @@ function pointOn([x0, y0, cx, cy, x1, y1], at) {
   return [rest * rest * x0 + 2 * rest * at * cx + at * at * x1, rest * rest * y0 + 2 * rest * at * cy + at * at * y1];
 }
 
-function drawLine(paint, colours, line, path, { bright, head }, crowd, view) {
+function drawLine(paint, colours, line, path, { bright, head }, crowd, view, fine) {
   const [x0, y0, cx, cy, x1, y1] = path;
   const chosen = view.agent < 0 || line.sender === view.agent || line.receiver === view.agent;
   const thin = Math.min(1, Math.sqrt(30 / crowd));
-  const strength = (0.22 + 0.78 * Math.sqrt(line.share)) * (chosen ? 1 : 0.13) * (view.agent >= 0 && chosen ? 1 : 0.35 + 0.65 * thin);
-  const width = (0.9 + 4.6 * line.share) * (0.45 + 0.55 * thin);
+  const faded = !chosen ? 0.13 : view.agent >= 0 ? 1 : 0.12 + 0.88 * thin;
+  const strength = (0.22 + 0.78 * Math.sqrt(line.share)) * faded;
+  const width = (0.9 + 4.6 * line.share) * fine * (chosen && view.agent >= 0 ? 1 : 0.2 + 0.8 * thin);
   const colour = colours[line.kind];
   paint.globalAlpha = strength * bright;
   paint.strokeStyle = colour;

@@ -13,6 +13,8 @@ Array = NDArray[Any]
 
 _INTEGERS = (np.uint8, np.int8, np.uint16, np.int16, np.int32)
 _HALF_MAX = 65504.0
+_PICTURES = 1 << 25
+"""Bytes of pictures in the memory of a browser."""
 _LEVELS = 32_000
 """Steps from the lowest to the highest coordinate of a world without cells."""
 
@@ -77,8 +79,18 @@ def packed_shades(array: Array) -> Packed:
     return _of(shades, shades.shape, steps=True, scale=scale, offset=low)
 
 
+def packed_pictures(array: Array) -> Packed:
+    """``[T, height, width, 3]`` bytes, every second, third, ... point where all together are larger than that."""
+    stride = 1
+    while array[:, ::stride, ::stride].size > _PICTURES:
+        stride += 1
+    return packed(array[:, ::stride, ::stride], steps=True)
+
+
 def is_whole(array: Array) -> bool:
     """Whether each number is an integer of at most 31 bits."""
+    if array.dtype == np.uint8:
+        return True
     return bool((np.isfinite(array) & (np.abs(array) < np.float32(2**31)) & (array == np.rint(array))).all())
 
 

@@ -68,6 +68,13 @@ class Recording {
     return this.values("finished")[state * this.agents + agent] === 1;
   }
 
+  // Numbers at an agent: [[name, number]], for example what it was told.
+  marksAt(state, agent) {
+    return this.marks
+      .map((name, kind) => [name, this.row(`mark:${kind}`, state)[agent]])
+      .filter(([, number]) => number >= 0);
+  }
+
   reward(step, agent) {
     return this.values("rewards")?.[step * this.agents + agent];
   }

@@ -17,8 +17,8 @@ function seatsOf(recording, state, radius) {
     const busy = taken.has(cell);
     if (members.length === 1 && !busy) continue;
     const sine = Math.sin(Math.PI / Math.max(members.length, 2));
-    const ring = Math.min(0.36, Math.max(busy ? 0.33 : 0, (1.1 * radius) / sine));
-    const size = Math.min(1, members.length === 1 ? 0.85 : (0.95 * ring * sine) / radius);
+    const ring = Math.min(0.3, Math.max(busy ? 0.28 : 0, (1.1 * radius) / sine));
+    const size = Math.min(busy ? 0.8 : 1, members.length === 1 ? 1 : (0.95 * ring * sine) / radius);
     members.forEach((agent, place) => {
       const angle = -0.75 * Math.PI + (2 * Math.PI * place) / members.length;
       seats.x[agent] += ring * Math.cos(angle);

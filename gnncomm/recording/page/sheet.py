@@ -25,6 +25,7 @@ SCRIPTS = (
     "seats",
     "stage",
     "messages",
+    "picture",
     "heat",
     "inspector",
     "strip",

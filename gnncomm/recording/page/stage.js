@@ -24,7 +24,9 @@ class Stage {
     this.cell = Math.min((width - 2 * margin) / columns, (height - 2 * margin) / (rows + overhead));
     this.left = (width - this.cell * columns) / 2;
     this.top = (height - this.cell * rows) / 2;
-    this.radius = Math.max(2.2, Math.min(0.31 * this.cell, 21));
+    const { isGrid, agents } = this.recording; // without cells, as large as there is room for all
+    const room = isGrid ? 0.31 * this.cell : (0.16 * Math.min(width, height)) / Math.sqrt(agents + 20);
+    this.radius = Math.max(2.2, Math.min(room, 21));
     this.ratio = ratio;
     this.seats.clear();
     this.shade = null;
@@ -49,8 +51,8 @@ class Stage {
   draw(view) {
     const paint = this.canvas.getContext("2d");
     const colours = theme();
-    paint.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
-    paint.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    paint.reset(); // a picture depends on nothing that was drawn before
+    paint.scale(this.ratio, this.ratio);
     const step = Math.min(view.step, this.recording.steps);
     const over = step === this.recording.steps;
     const part = over ? 0 : view.part;
@@ -136,7 +138,8 @@ class Stage {
   drawTrails(paint, colours, view, step) {
     const { recording } = this;
     const length = recording.agents <= 24 ? TRAIL : recording.agents <= 120 ? 6 : 3;
-    paint.lineCap = "round";
+    const onField = recording.has("field");
+    paint.lineCap = onField ? "butt" : "round";
     for (let agent = 0; agent < recording.agents; agent++) {
       const own = view.agent === agent;
       const first = own ? Math.max(0, step - 60) : Math.max(0, step - length);
@@ -153,7 +156,9 @@ class Stage {
         if (Math.hypot(end[0] - start[0], end[1] - start[1]) > 3.5 * this.cell) continue;
         const age = (state - first + 1) / (step - first + 1);
         const strength = own ? 0.85 : view.agent >= 0 ? 0.28 : 0.6;
-        paint.strokeStyle = mix(colours.stage, agentColour(agent), strength * age); // no alpha: joints would show
+        // Over a plain ground mixed colours, whose joints do not show.
+        paint.strokeStyle = onField ? agentColour(agent) : mix(colours.stage, agentColour(agent), strength * age);
+        paint.globalAlpha = onField ? strength * age : 1;
         paint.lineWidth = this.radius * (0.14 + 0.22 * age);
         paint.beginPath();
         paint.moveTo(...start);
@@ -161,6 +166,7 @@ class Stage {
         paint.stroke();
       }
     }
+    paint.globalAlpha = 1;
   }
 
   drawEntities(paint, colours, step) {
@@ -215,13 +221,15 @@ class Stage {
   drawAgents(paint, colours, view, step) {
     const order = this.spots.map((_, agent) => agent);
     if (view.agent >= 0) order.push(...order.splice(view.agent, 1)); // the chosen one on top
+    paint.textAlign = "center";
+    paint.textBaseline = "middle";
     for (const agent of order) {
       const { x, y, size, there } = this.spots[agent];
       if (!there) continue;
       paint.globalAlpha = there;
       const colour = agentColour(agent);
       const path = shapePath(agentShape(agent), x, y, size);
-      if (agent === view.agent) this.drawRing(paint, x, y, size + 5, colours.ink, 2.5);
+      if (agent === view.agent) this.drawRing(paint, x, y, (this.recording.finished(step, agent) ? 1.32 : 1) * size + 5, colours.ink, 2.5);
       paint.fillStyle = colour;
       paint.fill(path);
       paint.lineWidth = Math.max(0.8, size / 8);
@@ -231,13 +239,30 @@ class Stage {
       if (size >= 6.5) {
         paint.fillStyle = textOn(colour);
         paint.font = `600 ${Math.round(size * (agent > 99 ? 0.78 : 1.02))}px system-ui, sans-serif`;
-        paint.textAlign = "center";
-        paint.textBaseline = "middle";
         paint.fillText(String(agent), x, y + 0.06 * size);
       }
+      if (this.recording.marks.length) this.drawMarks(paint, colours, step, agent, this.spots[agent]);
       if (this.recording.gated && size >= 5 && this.silent(view, step, agent)) this.drawSilence(paint, colours, x, y, size);
     }
     paint.globalAlpha = 1;
+  }
+
+  drawMarks(paint, colours, step, agent, { x, y, size }) {
+    const marks = this.recording.marksAt(step, agent);
+    if (!marks.length || size < 5) return;
+    const text = marks.map(([name, number]) => (this.cell > 72 ? `${plain(name)} ${number}` : number)).join(" \u00b7 ");
+    paint.font = `600 ${Math.round(Math.max(9, 0.62 * size))}px system-ui, sans-serif`;
+    const [width, height] = [paint.measureText(text).width + 0.7 * size, 1.05 * size];
+    const top = y + 1.25 * size;
+    paint.fillStyle = paint.strokeStyle = colours.card;
+    paint.beginPath();
+    paint.roundRect(x - width / 2, top, width, height, height / 2);
+    paint.fill();
+    paint.strokeStyle = agentColour(agent);
+    paint.lineWidth = 1.4;
+    paint.stroke();
+    paint.fillStyle = colours.ink;
+    paint.fillText(text, x, top + 0.54 * height);
   }
 
   silent(view, step, agent) {

@@ -20,9 +20,10 @@ class Strip {
     this.lanes = LANES.filter((lane) => known(lane.name) && !(lane.unless && known(lane.unless)));
     this.ranges = this.lanes.map((lane) => rangeOf(this.curves(lane)));
     this.values = this.lanes.map((lane) => {
-      const value = element("output", {});
-      labels.append(element("div", { class: "lane" }, element("span", {}, element("span", { class: "of" }, lane.of ?? ""), lane.word), value));
-      return value;
+      const values = recordings.map(() => element("output", {}));
+      const word = element("span", {}, element("span", { class: "of" }, lane.of ?? ""), lane.word);
+      labels.append(element("div", { class: "lane" }, word, element("div", { class: "values" }, ...values)));
+      return values;
     });
     this.height = EVENT_HEIGHT + LANE_HEIGHT * this.lanes.length;
   }
@@ -52,11 +53,10 @@ class Strip {
   draw(step) {
     const paint = this.canvas.getContext("2d");
     const colours = theme();
-    paint.setTransform(1, 0, 0, 1, 0, 0);
+    paint.reset();
     if (this.still?.key !== colours.paper) this.still = { key: colours.paper, picture: this.drawStill(colours) };
-    paint.clearRect(0, 0, this.canvas.width, this.canvas.height);
     paint.drawImage(this.still.picture, 0, 0);
-    paint.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
+    paint.scale(this.ratio, this.ratio);
     paint.strokeStyle = colours.ink;
     paint.lineWidth = 1.5;
     paint.beginPath();
@@ -64,13 +64,10 @@ class Strip {
     paint.lineTo(this.x(step), this.height);
     paint.stroke();
     this.lanes.forEach((lane, place) => {
-      const texts = this.recordings.map((recording) => {
-        const curve = recording.values(`curve:${lane.name}`);
-        if (!curve) return "\u2013";
-        if (lane.name === "return") return short(step ? curve[Math.min(step, curve.length) - 1] : 0);
-        return step < curve.length ? short(curve[step]) : "\u2013";
+      this.curves(lane).forEach((curve, world) => {
+        const at = lane.name === "return" ? Math.min(step, curve.length) - 1 : step;
+        this.values[place][world].value = at < 0 ? "0" : short(curve[at]);
       });
-      this.values[place].value = texts.join("  |  ");
     });
   }
 

@@ -1,4 +1,4 @@
-// Texts and elements. Offers element, short, actionWord, describe. Texts become nodes of text, never markup.
+// Texts and elements. Offers element, short, counted, plural, actionWord, describe. Texts become nodes of text, never markup.
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -21,8 +21,12 @@ function short(value) {
   return value.toFixed(digits).replace("-", "\u2212");
 }
 
+function counted(count) {
+  return count.toLocaleString("en");
+}
+
 function plural(count, one, many = `${one}s`) {
-  return `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+  return `${counted(count)} ${count === 1 ? one : many}`;
 }
 
 function actionWord(recording, step, agent) {
@@ -41,7 +45,7 @@ function nameOfAction(recording, code) {
 
 // One step in a sentence or three.
 function describe(recording, events, state) {
-  const parts = [`Step ${Math.min(state, recording.steps)} of ${recording.steps}.`];
+  const parts = [`Step ${counted(Math.min(state, recording.steps))} of ${counted(recording.steps)}.`];
   if (state < recording.steps) {
     const count = recording.countAt(state);
     parts.push(count ? `${plural(count, "message")} read.` : "No message is read.");

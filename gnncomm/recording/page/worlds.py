@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gnncomm.errors import ConfigError
 from gnncomm.recording.episode import Episode
 from gnncomm.recording.page.measures import measures
-from gnncomm.recording.page.numbers import Packed, packed, packed_places, packed_shades
+from gnncomm.recording.page.numbers import Packed, packed, packed_pictures, packed_places, packed_shades
 
 MAX_AGENTS = 2_000
 MAX_STEPS = 20_000
@@ -84,6 +84,7 @@ def _head(episode: Episode, title: str) -> dict[str, Any]:
         "attention": episode.attention,
         "actionNames": list(episode.action_names),
         "entities": list(episode.entities),
+        "marks": list(episode.marks),
         "rounds": _rounds(episode),
     }
 
@@ -110,12 +111,15 @@ def _parts(episode: Episode, missing: list[str]) -> Iterator[tuple[str, dict[str
         {f"entity:{number}": packed_places(places) for number, places in enumerate(episode.entities.values())}
         | {f"active:{number}": packed(active) for number, active in enumerate(episode.active.values())},
     )
+    yield "marks", {f"mark:{number}": packed(marks, steps=True) for number, marks in enumerate(episode.marks.values())}
     yield "actions", {"actions": packed(episode.actions)}
     yield "rewards", {"rewards": packed(episode.rewards)}
     kept = _heaviest(episode, missing)
     yield "messages", _messages(episode, kept)
     if episode.lost is not None:
         yield "lost messages", _lost(episode, missing)
+    if episode.pictures is not None:
+        yield "pictures", {"pictures": packed_pictures(episode.pictures)}
     if episode.field is not None:
         yield "the background", {"field": packed_shades(episode.field)}
     for name in ("spoke", "bits", "values", "chances"):

@@ -14,7 +14,7 @@ from gnncomm.store.files import require_unlinked
 from gnncomm.store.metrics import MetricValue
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard import FileWriter, SummaryWriter
 
 FOLDER = "tensorboard"
 _RESULTS = ("success", "return", "length", "eval_success", "eval_return", "eval_length")
@@ -87,7 +87,7 @@ class TensorBoardLogger:
         writer.add_text("config", "\n".join(f"    {line}" for line in text.splitlines()), 0)
         settings = {name: _plain(value) for name, value in self.config.items()}
         for summary in hparams(settings, dict.fromkeys(_RESULTS, 0.0)):
-            writer.file_writer.add_summary(summary, 0)
+            _files_of(writer).add_summary(summary, 0)
 
     @staticmethod
     def _add_png(writer: SummaryWriter, name: str, raw: bytes, step: int) -> None:
@@ -96,10 +96,15 @@ class TensorBoardLogger:
 
         width, height = struct.unpack(">II", raw[16:24])  # of its header
         image = Summary.Image(encoded_image_string=raw, width=width, height=height, colorspace=4)
-        writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
+        _files_of(writer).add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
 
     def __repr__(self) -> str:
         return f"TensorBoardLogger({str(self.folder)!r})"
+
+
+def _files_of(writer: SummaryWriter) -> FileWriter:
+    assert writer.file_writer is not None  # until it is closed
+    return writer.file_writer
 
 
 def _plain(value: Any) -> bool | int | float | str:

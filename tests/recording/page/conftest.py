@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,11 @@ FLAGS = (
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 )
+AS_3_AND_4 = """import os, sys
+read, write = os.dup2(int(sys.argv[1]), 100), os.dup2(int(sys.argv[2]), 101)
+os.dup2(read, 3), os.dup2(write, 4)
+os.execv(sys.argv[3], sys.argv[3:])"""
+"""The browser reads commands from file 3 and answers in file 4."""
 
 
 class Chromium:
@@ -37,7 +44,7 @@ class Chromium:
         assert PROGRAM is not None
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-        command = ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", PROGRAM, *FLAGS]
+        command = [sys.executable, "-ISc", AS_3_AND_4, str(theirs_in), str(theirs_out), PROGRAM, *FLAGS]
         self._process = subprocess.Popen(
             [*command, f"--user-data-dir={folder}"],
             pass_fds=(theirs_in, theirs_out),
@@ -46,6 +53,12 @@ class Chromium:
         )
         os.close(theirs_in)
         os.close(theirs_out)
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.close)
+            self._begin()
+            stack.pop_all()
+
+    def _begin(self) -> None:
         self._number, self._unread, self._session = 0, b"", ""
         self.said: list[str] = []
         self.requests: list[str] = []
@@ -63,7 +76,7 @@ class Chromium:
             sent["sessionId"] = self._session
         os.write(self._out, json.dumps(sent).encode() + b"\0")
         while True:
-            heard = self._next(60)
+            heard = self._next(30)
             if heard.get("id") == self._number:
                 assert "error" not in heard, heard["error"]
                 result: dict[str, Any] = heard["result"]
@@ -105,13 +118,15 @@ class Chromium:
 
     def js(self, expression: str) -> Any:
         """The value of an expression in the page (of a promise: what it resolves to)."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        how = {"returnByValue": True, "awaitPromise": True, "allowUnsafeEvalBlockedByCSP": False}
+        found = self.call("Runtime.evaluate", expression=expression, **how)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
     def press(self, key: str, shift: bool = False) -> None:
         code = {" ": "Space"}.get(key, key)
-        words = {"key": key, "code": code, "modifiers": 8 * shift} | ({"text": key} if len(key) == 1 else {})
+        typed = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
+        words = {"key": key, "code": code, "modifiers": 8 * shift} | ({"text": typed} if typed else {})
         self.call("Input.dispatchKeyEvent", type="keyDown", **words)
         self.call("Input.dispatchKeyEvent", type="keyUp", **words)
 
