@@ -462,8 +462,9 @@ class _Course:
             self.notice(f"ended at {self.training.env_steps:,} steps: {self.over}")
         if self.selection is not None and self.selection.standing.best_step:
             now = self.selection.standing
+            many = "one evaluation" if now.evaluations == 1 else f"{now.evaluations} evaluations"
             self.notice(
-                f"best of {now.evaluations} evaluations: success {now.success:.4g}, return {now.returned:.4g} at "
+                f"best of {many}: success {now.success:.4g}, return {now.returned:.4g} at "
                 f"{now.best_step:,} steps, kept as the checkpoint best"
             )
 

@@ -42,7 +42,7 @@ def run(args: PlotArgs) -> int:
         figure,
         title=args.metric,
         xlabel=xlabel,
-        ylabel=_drawn(args, bool(bands), any(len(x) > POINTS for x, _ in curves.values())),
+        ylabel=f"{_tasks(groups)}: {_drawn(args, bool(bands), any(len(x) > POINTS for x, _ in curves.values()))}",
         percent=args.metric == "success",
         bands=bands,
         behind=behind,
@@ -68,6 +68,12 @@ def _name(group: Group) -> str:
     seeds = f" (n={len(group.runs)})" if len(group.runs) > 1 else ""
     begun = sum(not each.is_finished for each in group.runs)
     return f"{label}{seeds}" + (f", {begun if seeds else ''} unfinished".replace("  ", " ") if begun else "")
+
+
+def _tasks(groups: Iterable[Group]) -> str:
+    """Where they learned."""
+    known = list(dict.fromkeys(run.config.env.id for group in groups for run in group.runs))
+    return ", ".join(known) if len(known) <= 2 else f"{len(known)} environments"
 
 
 def _drawn(args: PlotArgs, seeds: bool, long: bool) -> str:

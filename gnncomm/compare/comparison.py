@@ -185,7 +185,7 @@ def _teams(runs: Iterable[Run], metric: str, threshold: float | None, left_out: 
 
 def _require_no_seed_twice(group: Group) -> None:
     seeds = [run.seed for run in group.runs]
-    twice = [run.name for run in group.runs if seeds.count(run.seed) > 1]
+    twice = [str(run.path) for run in group.runs if seeds.count(run.seed) > 1]
     if twice:
         raise ConfigError(
             f"Expected different seeds of {group.label}, got the same one in {', '.join(twice)}: it would count twice. "
@@ -206,7 +206,7 @@ def _same(teams: Sequence[Team], left_out: Sequence[str]) -> dict[str, Any]:
     for name in dict.fromkeys(name for each in told for name in each):
         values: dict[str, str] = {}
         for team, each in zip(teams, told, strict=True):
-            values.setdefault(str(each.get(name, "as by default")), team.run.name)
+            values.setdefault(str(each.get(name, "as by default")) or "none", str(team.run.path))
         if len(values) > 1:
             differences.append(f"{name}: " + " and ".join(f"{value} ({run})" for value, run in values.items()))
     if differences:

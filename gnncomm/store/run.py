@@ -295,7 +295,10 @@ def _read_envelope(path: Path) -> dict[str, Any]:
         raw = read_regular(file, _MAX_CONFIG_BYTES)
         envelope = strict_json.parse(raw)
     except FileNotFoundError as error:
-        raise with_exit_code(CheckpointError(f"{path} is not a run: it has no {CONFIG_NAME}."), EX_NOINPUT) from error
+        inside = sorted(file.parent for file in path.glob(f"*/{CONFIG_NAME}"))
+        hint = f" Runs are inside it: name one of them, as {inside[0]}." if inside else ""
+        message = f"{path} is not a run: it has no {CONFIG_NAME}.{hint}"
+        raise with_exit_code(CheckpointError(message), EX_NOINPUT) from error
     except OSError as error:
         raise with_exit_code(CheckpointError(f"{file} cannot be read: {error.strerror}."), EX_IOERR) from error
     except strict_json.ForbiddenJsonError as error:

@@ -51,3 +51,14 @@ def test_options_in_the_pages_exist(
 
 def test_no_other_command_is_shown() -> None:
     assert shown().keys() - {*COMMANDS, "help", "COMMAND"} == set()
+
+
+def test_numbers_of_options_are_written_as_the_command_line_reads_them() -> None:
+    text = {page: page.read_text(encoding="utf-8") for page in PAGES}
+    grouped = {
+        (page.name, number)
+        for page, said in text.items()
+        for _, rest in SHOWN.findall(said)
+        for number in re.findall(r"--[\w.-]+ (\d+[_,]\d[\d_,]*)", rest)
+    }
+    assert grouped == set(), "plain digits only: 60000, not 60_000"

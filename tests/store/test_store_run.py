@@ -143,6 +143,9 @@ def test_runs_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"not a run: it has no config\.json") as caught:
         RunDir.open(tmp_path / "ring_seed0")
     assert caught.value.exit_code == 66
+    RunDir.create(tmp_path / "ring_seed0" / "seed_3", {}).close()
+    with pytest.raises(CheckpointError, match=r"name one of them, as .*seed_3\.$"):
+        RunDir.open(tmp_path / "ring_seed0")
     with pytest.raises(UnsafePathError):
         RunDir.create("../../x", {})
     with pytest.raises(ConfigError):
