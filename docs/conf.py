@@ -39,6 +39,7 @@ NAVIGATION: dict[str, dict[str, list[str]]] = {
             "replay",
             "multiagent",
             "deploy",
+            "adapters",
             "notebooks/what_do_they_say",
             "notebooks/your_layer_your_task",
             "examples",

@@ -27,6 +27,7 @@ COMMON = ("num_envs", "device", "observation")
 _FOREIGN = {  # prefix of an id -> what makes a factory from the rest; a name, as this room stands below that one
     "pettingzoo": "gnncomm.integrations.factory:pettingzoo_source",
     "gymnasium": "gnncomm.integrations.factory:gymnasium_source",
+    "vmas": "gnncomm.integrations.factory:vmas_source",
 }
 
 Factory = Callable[..., "VectorEnv"]

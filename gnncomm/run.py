@@ -426,8 +426,7 @@ class _Course:
                     observer(training, metrics)
                 if stopping:
                     return
-            if self.over:
-                self.notice(f"ended at {training.env_steps:,} steps: {self.over}")
+            self._tell_selection()
         finally:
             self.loggers.close()
 
@@ -457,6 +456,16 @@ class _Course:
         if self.training.finished or self.over or self.training.learner.updates % self.config.run.save_every == 0:
             return True
         return self.selection is not None and "eval_success" in metrics and self.selection.is_best
+
+    def _tell_selection(self) -> None:
+        if self.over:
+            self.notice(f"ended at {self.training.env_steps:,} steps: {self.over}")
+        if self.selection is not None and self.selection.standing.best_step:
+            now = self.selection.standing
+            self.notice(
+                f"best of {now.evaluations} evaluations: success {now.success:.4g}, return {now.returned:.4g} at "
+                f"{now.best_step:,} steps, kept as the checkpoint best"
+            )
 
     def _tell_graphs(self, told: set[str]) -> None:
         for what, state in self.training.graphs.items():
@@ -504,7 +513,7 @@ def _begun(config: TrainConfig, objects: Parts) -> Training:
     """The training of a run, of objects that are those it was begun with."""
     training, found = Training.described(config, objects)
     require_same(config, found.given)
-    _check_same(config, found)
+    _check_same(config, found.replace(given=config.given))
     return training
 
 

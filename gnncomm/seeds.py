@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,10 +16,11 @@ from typing import Any
 
 import torch
 
-from gnncomm.config import from_json, to_json
+from gnncomm.config import from_json, leaves, to_json
 from gnncomm.errors import ConfigError, GnnCommError, RunExistsError
 from gnncomm.evaluation import mean_interval
 from gnncomm.learn import TrainConfig
+from gnncomm.registry.table import of_this_process
 from gnncomm.store import read_data, safe_run_path, write_json_atomic
 
 KIND = "seeds"
@@ -95,6 +97,7 @@ def train_seeds(
             f"seeds: expected names that other processes know, too, got objects for {', '.join(config.given)}. "
             "Register them in an installed package, or train one seed after the other."
         )
+    _require_known_elsewhere(config)
     path = safe_run_path(out)
     if path.exists():
         raise RunExistsError(f"{path} exists: continue it with gnncomm resume {path}, or choose another --out.")
@@ -102,6 +105,16 @@ def train_seeds(
     write_json_atomic(path / CONFIG, to_json(config))
     write_json_atomic(path / PLAN, {"kind": KIND, "seeds": list(seeds), "episodes": episodes})
     return resume_seeds(path, **how)
+
+
+def _require_known_elsewhere(config: TrainConfig) -> None:
+    said = {word for text in leaves(config).values() for word in re.findall(r"[\w-]+", str(text))}
+    mine = [name for name in of_this_process() if name in said]
+    if mine:
+        raise ConfigError(
+            f"seeds: expected names that other processes know, too, got {mine[0]!r}, which register() gave in this one "
+            "only. Name it by an entry point of an installed package, or train one seed after the other."
+        )
 
 
 def planned(out: str | Path) -> Seeds | None:

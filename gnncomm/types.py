@@ -249,7 +249,10 @@ class Box:
     high: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
-        low, high = ([list(map(float, row)) for row in side] for side in (self.low, self.high))
+        try:
+            low, high = ([list(map(float, row)) for row in side] for side in (self.low, self.high))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"Box: expected low and high [N, A] as rows of numbers, got {error}.") from error
         if [len(row) for row in low] != [len(row) for row in high] or len({len(row) for row in low}) != 1:
             raise ConfigError(f"Box: expected low and high [N, A], got {self.low} and {self.high}. Pad shorter rows.")
         pairs = [pair for mine, theirs in zip(low, high, strict=True) for pair in zip(mine, theirs, strict=True)]
@@ -338,6 +341,9 @@ class TeamSpec:
         members = sorted(member for group in self.groups for member in group.members)
         if self.groups and (len(members) != self.num_agents or members != list(range(self.num_agents))):
             raise ConfigError(f"groups: expected each of {self.num_agents} agents in one of them, got {members}.")
+        names = [group.name for group in self.groups]
+        if len(set(names)) < len(names) or not all(group.members for group in self.groups):
+            raise ConfigError(f"groups: expected a name of its own for each, and somebody in it, got {names}.")
         for group in self.groups:
             if not (0 < group.obs_dim <= self.obs_dim and 0 < group.num_actions <= self.num_actions):
                 raise ConfigError(

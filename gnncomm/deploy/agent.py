@@ -11,8 +11,8 @@ from torch import Tensor
 from gnncomm.codec import Packet
 from gnncomm.codec.base import coded
 from gnncomm.deploy.mailbox import Inbox
-from gnncomm.errors import ActionMaskError, ConfigError, NonFiniteError, ShapeError, StateError
-from gnncomm.graph import CommGraph, Layout
+from gnncomm.errors import ActionMaskError, ConfigError, DtypeError, NonFiniteError, ShapeError, StateError
+from gnncomm.graph import CommGraph, Layout, given
 from gnncomm.layers import CommLayer
 from gnncomm.policy import CommPolicy, Integration, checks
 from gnncomm.schedule import Decider, Schedule, Situation
@@ -53,8 +53,7 @@ class LocalAgent:
     """
 
     def __init__(self, policy: CommPolicy, index: int = 0) -> None:
-        if index < 0:
-            raise ConfigError(f"LocalAgent.index numbers the agents: expected index >= 0, got {index}.")
+        _require_number("LocalAgent.index", index)
         self.policy, self.index = policy.for_agent(index), index
         self.reset()
 
@@ -107,6 +106,7 @@ class LocalAgent:
         if self._x is not None:
             raise StateError(f"Agent {self.index} has observed already: call decide() before the next step.")
         values = obs.value if isinstance(obs, SparseObs) else obs
+        given.require_kind(f"Agent {self.index}", "an observation", values, Tensor)
         if values.dim() != 1:
             raise ShapeError(f"Expected one agent's observation [D] or [K], got {list(values.shape)}.")
         if not bool(values.isfinite().all()):
@@ -216,8 +216,12 @@ class LocalAgent:
         """What ``sender`` said in this round ``[M]``, from its bytes; to ``hear`` it, put it into an ``Inbox``.
 
         Raises:
-            ShapeError: not the bytes of a message of this round.
+            ShapeError: not the bytes of a message of this round. DtypeError: no bytes. ConfigError: ``sender`` is no
+                number of an agent.
         """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise DtypeError(f"Agent {self.index}: expected bytes to read, got {type(data).__name__}.")
+        _require_number("LocalAgent.read: sender", sender)  # who sends may say what it likes, and rows take memory
         codec, width = self.policy.wire.codec, self._layer("read").msg_channels
         packet = codec.from_bytes(data, width, self._memory.dtype, self._memory.device)
         return self._decoded(packet, sender, replace(self._moment(episode, step, 0), pos=None, alive=None))
@@ -270,8 +274,9 @@ class LocalAgent:
         self._schedule = None
 
     def _check_inbox(self, inbox: Inbox, width: int) -> None:
-        if inbox.msg.dim() != 2 or inbox.msg.shape[1] != width:
-            raise ShapeError(f"Expected messages [S, M={width}], got {list(inbox.msg.shape)}.")
+        who = f"Agent {self.index}"
+        given.require_kind(who, "what arrived", inbox, Inbox)
+        given.require_made(who, "messages", "[S, M]", inbox.msg, (None, width), self._memory.dtype)
         count = len(inbox.msg)
         checks.require_shape("senders", inbox.senders, (count,), f"[S={count}]")
         if inbox.edge_weight is not None:
@@ -342,3 +347,12 @@ class LocalAgent:
 
     def __repr__(self) -> str:
         return f"LocalAgent(index={self.index}, rounds={self.num_rounds}, memory={len(self._memory)} numbers)"
+
+
+_MOST = 2**20
+"""Agents that there may be in a team."""
+
+
+def _require_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MOST:
+        raise ConfigError(f"{name} numbers the agents: expected 0 <= index < {_MOST:,}, got {value!r}.")

@@ -84,6 +84,8 @@ class Selection:
         if not math.isfinite(found["return"]):
             raise NonFiniteError(f"Evaluation at step {step:,}: expected a finite return, got {found['return']}.")
         self.standing = self._after(found, step)
+        if not outcomes.judged:  # of where there is no success the best is that of the highest return
+            found["success"] = math.nan
         return {f"eval_{name}": value for name, value in found.items()}
 
     @property

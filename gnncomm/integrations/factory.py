@@ -11,6 +11,7 @@ import torch
 from gnncomm.integrations import options
 from gnncomm.integrations.form import Kind
 from gnncomm.integrations.pettingzoo import ForeignEnv
+from gnncomm.integrations.vmas.env import VmasEnv
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,18 @@ class ForeignFactory:
         return [] if function is None else [f"pos={function}"]
 
 
+@dataclass(frozen=True)
+class VmasFactory:
+    """Makes the worlds of one id ``vmas:SCENARIO``; nothing in their settings names code."""
+
+    scenario: str
+
+    def __call__(
+        self, num_envs: int = 1, device: str | torch.device = "cpu", observation: str = "flat", **settings: Any
+    ) -> VmasEnv:
+        return VmasEnv(self.scenario, num_envs, device, observation, **settings)
+
+
 def pettingzoo_source(source: str) -> ForeignFactory:
     """``pettingzoo:SOURCE``."""
     return ForeignFactory("pettingzoo", source)
@@ -40,3 +53,8 @@ def pettingzoo_source(source: str) -> ForeignFactory:
 def gymnasium_source(source: str) -> ForeignFactory:
     """``gymnasium:SOURCE``."""
     return ForeignFactory("gymnasium", source)
+
+
+def vmas_source(source: str) -> VmasFactory:
+    """``vmas:SCENARIO``."""
+    return VmasFactory(source)

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnncomm import checks, random
-from gnncomm.errors import ConfigError, ShapeError, StateError
+from gnncomm.errors import ConfigError, StateError
 from gnncomm.integrations import kinds, options
 from gnncomm.integrations.drawing import CELLS, on_grid, side_by_side
+from gnncomm.integrations.floor import uniform_action
 from gnncomm.integrations.form import NO_SEED, Kind, Task
 from gnncomm.integrations.workers import Workers
 from gnncomm.shapes import Int
@@ -288,24 +289,9 @@ class ForeignEnv:
 
     def floor_action(self, key: Int[Tensor, " B"]) -> Tensor:
         """Uniformly random among the allowed actions, a function of ``key [B]`` and the current step."""
-        if key.shape != (self.num_envs,) or key.dtype != torch.int64:
-            raise ShapeError(
-                f"floor_action: expected key int64 [{self.num_envs}], got {key.dtype} {list(key.shape)}. Pass "
-                "timestep.key, or one made from it."
-            )
-        stream_B = random.stream(key.cpu(), "floor")
-        agents_N = torch.arange(self.num_agents)
-        if self._bounds is not None:
-            low, high = self._bounds
-            numbers_A = torch.arange(self.num_actions)
-            share = random.uniform(stream_B[:, None, None], self._step[:, None, None], agents_N[:, None], numbers_A)
-            return (low + (high - low) * share).to(self.device)
-        if not self.workers.form.offers_mask:
-            return random.integers(stream_B[:, None], self.num_actions, self._step[:, None], agents_N).to(self.device)
-        score_BNA = random.uniform(
-            stream_B[:, None, None], self._step[:, None, None], agents_N[:, None], torch.arange(self.num_actions)
-        )
-        return torch.where(self._read("mask"), score_BNA, -1.0).argmax(-1).to(self.device)
+        mask = self._read("mask") if self.workers.form.offers_mask else None
+        found = uniform_action(key.cpu(), self._step, self.num_agents, self.num_actions, self._bounds, mask)
+        return found.to(self.device)
 
     def ceiling_action(self) -> Int[Tensor, "B N"]:
         """There is none.

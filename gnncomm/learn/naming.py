@@ -93,7 +93,8 @@ def of_environment(env: VectorEnv) -> Fingerprint:
     """Its class and settings, and the sizes that a policy is built for."""
     settings = {name: str(value) for name, value in sorted(vars(env).get("config", {}).items())}
     sizes = {name: str(getattr(env, name)) for name in ("obs_dim", "num_actions", "num_agents", "max_steps")}
-    return Fingerprint(Fingerprint.of(env).kind, settings | sizes)
+    whole = Fingerprint.of(env)
+    return Fingerprint(whole.kind, settings | sizes, code=whole.code)
 
 
 def _proved(text: str, thing: object, make: Callable[[], object]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict
@@ -59,6 +60,8 @@ class Parts(TypedDict, total=False):
     codec: Codec | Callable[[], Codec] | str
     channel: Channel | Callable[[], Channel] | str
 
+
+_warn = logging.getLogger("gnncomm").warning
 
 NO_PARTS = Parts()
 """All by name."""
@@ -209,7 +212,7 @@ def require_given(config: TrainConfig, parts: Parts, every: bool = False, begun:
 
 
 def require_same(config: TrainConfig, found: Mapping[str, Fingerprint]) -> None:
-    """Refuse objects that are not those that the run was trained with.
+    """Refuse objects that are not those that the run was trained with; log where their code is another one.
 
     Raises:
         ConfigError: says in what they differ.
@@ -222,6 +225,11 @@ def require_same(config: TrainConfig, found: Mapping[str, Fingerprint]) -> None:
             raise ConfigError(
                 f"{name}: this run was trained with another one: {'; '.join(lines[:5])}. Give the one of the training, "
                 "or train anew."
+            )
+        if changed := wanted.changed(fingerprint):
+            _warn(
+                f"{name}: the code of {', '.join(changed)} is not what it was in the training. The same weights may "
+                "mean another thing with it."
             )
 
 

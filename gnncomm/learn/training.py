@@ -130,9 +130,8 @@ class Training:
         found = {"rollout": self._recorded}
         if isinstance(self.learner, GradientLearner):
             found["update"] = self.learner.recorded
-        if not isinstance(self.env, Held):
-            return dict.fromkeys(found, f"{self.env.id} does not say what tensors it holds")
-        return {name: "off" if which is None else str(which) for name, which in found.items()}
+        why = "" if isinstance(self.env, Held) else f"{self.env.id} does not say what tensors it holds"
+        return {name: "off" if which is None else why or str(which) for name, which in found.items()}
 
     def _played(self, inputs: tuple[Any, Carry, Tensor, Tensor, str]) -> tuple[Any, ...]:
         """``collect`` as a function of all that a step replaces."""

@@ -124,6 +124,11 @@ def added(kind: str) -> dict[str, Added]:
     return dict(sorted(found.items()))
 
 
+def of_this_process() -> list[str]:
+    """Names that ``register`` gave here, and that another process does not know."""
+    return sorted({name for by_name in _registered.values() for name in by_name})
+
+
 def strangers() -> dict[str, str]:
     """Top-level module -> who brings it, of what installed packages name here."""
     added = [one for by_name in _installed().values() for one in by_name.values()]

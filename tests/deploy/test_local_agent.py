@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from gnncomm import envs
 from gnncomm.channel import Channel, Loss
 from gnncomm.deploy import Inbox, LocalAgent, Mailbox, exchange, run_team, team_of
-from gnncomm.errors import ActionMaskError, ConfigError, GraphError, NonFiniteError, ShapeError, StateError
+from gnncomm.errors import ActionMaskError, ConfigError, DtypeError, GraphError, NonFiniteError, ShapeError, StateError
 from gnncomm.graph import CommGraph
 from gnncomm.layers import AttentionComm, CommStack, MeanComm
 from gnncomm.policy import GRU, CommPolicy, Integration
@@ -142,7 +143,7 @@ def test_verbs_out_of_order_are_refused(verbs: Callable[[LocalAgent], object], w
 
 
 def test_bad_input_is_refused() -> None:
-    with pytest.raises(ConfigError, match="index >= 0"):
+    with pytest.raises(ConfigError, match="0 <= index"):
         LocalAgent(policy(), -1)
     agent = LocalAgent(policy(), 3)
     with pytest.raises(ShapeError, match="width 6, got 7"):
@@ -154,8 +155,20 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ShapeError, match=r"\[S=8\]"):
         agent.reset(torch.zeros(3))
     agent.observe(torch.ones(D))
-    with pytest.raises(ShapeError, match=r"M=14\], got \[1, 5\]"):
+    with pytest.raises(ShapeError, match=r"messages \[S, M\] = \[any, 14\].*got \[1, 5\]"):
         agent.hear(torch.ones(1, 5))
+    nothing: Any = None
+    with pytest.raises(DtypeError, match="what arrived as a Inbox, got NoneType"):
+        agent.hear(nothing)
+    with pytest.raises(DtypeError, match=r"torch.float32, got .*float64"):
+        agent.hear(torch.ones(1, 14).double())
+    with pytest.raises(DtypeError, match="expected bytes to read, got NoneType"):
+        agent.read(nothing, 1)
+    for sender in (-1, 10**9, nothing):  # which would take 60 GB to be named by its row
+        with pytest.raises(ConfigError, match="sender numbers the agents"):
+            agent.read(bytes(56), sender)
+    with pytest.raises(DtypeError, match="an observation as a Tensor"):
+        LocalAgent(policy(), 1).observe(nothing)
     agent.hear(torch.ones(1, 14))
     agent.hear(torch.ones(1, 5))
     with pytest.raises(ActionMaskError, match="Agent 3 has no allowed action"):

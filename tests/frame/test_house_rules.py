@@ -27,6 +27,8 @@ OPTIONAL = {
     "jaxtyping",
     "torchrl",
     "tensordict",
+    "vmas",
+    "benchmarl",
 }
 FILES = sorted(path for package in ("gnncomm", "envs") for path in (ROOT / package).rglob("*.py"))
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gnncomm.recording import MissingExtraError
+from gnncomm import environments
+from gnncomm.errors import MissingExtraError, TrustError
 from tests.frame.conftest import Environment, with_their_needs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +45,26 @@ def test_torchrl(version: str, tmp_path: Path) -> None:
         assert max(returns[-5:]) > 0.45, said
 
 
-@pytest.mark.parametrize(("module", "name"), [("torchrl", "CommEnv")])
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_vmas_and_benchmarl(tmp_path: Path) -> None:
+    place = environment_with(tmp_path, "benchmarl==1.5.2", "vmas==1.5.2")
+    assert place.python(str(PROGRAMS / "with_vmas.py")).splitlines()[-1] == "1.5.2"
+    said = place.python(str(EXAMPLES / "benchmarl_layer.py")).splitlines()[-1]
+    returns = [float(word) for word in said.partition("[")[2].rstrip("]").split(",")]
+    assert returns[0] < 0.35, "who hears nothing is right in a quarter of the episodes"
+    assert returns[-1] > 0.8, said
+
+
+def test_vmas_without_the_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(TrustError, match="vmas:navigation"):
+        environments.require_trust("vmas:navigation", {})
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'gnncomm\[vmas\]'"):
+        environments.make("vmas:navigation")
+
+
+@pytest.mark.parametrize(("module", "name"), [("torchrl", "CommEnv"), ("benchmarl", "CommTask")])
 def test_without_the_package_the_extra_is_named(module: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     adapter = importlib.import_module(f"gnncomm.integrations.{module}")
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)

@@ -15,7 +15,7 @@ from torch.distributions import AffineTransform, Normal, TanhTransform, Transfor
 from gnncomm.errors import ActionMaskError, ConfigError, DtypeError, ShapeError
 from gnncomm.layers import MeanComm
 from gnncomm.policy import CommPolicy, TanhGaussian, actions_of
-from gnncomm.types import Box, TeamSpec
+from gnncomm.types import Box, Group, TeamSpec
 
 LOW, HIGH = -2.0, 4.0
 ONE = TanhGaussian(Box(((LOW,),), ((HIGH,),))).double()
@@ -135,6 +135,8 @@ def test_numbers_whose_bounds_are_equal_are_constants() -> None:
         (((-3e38,),), ((3e38,),)),
         (((1.0,),), ((0.0,),)),
         (((0.0, 0.0), (0.0,)), ((1.0, 1.0), (1.0,))),
+        (0.0, 1.0),
+        ((("a",),), ((1.0,),)),
     ],
 )
 def test_other_bounds_are_refused(low: Any, high: Any) -> None:
@@ -145,6 +147,10 @@ def test_other_bounds_are_refused(low: Any, high: Any) -> None:
 def test_a_box_of_other_sizes_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"expected bounds \[N=3, A=2\], got \[1, 1\]"):
         TeamSpec(4, 2, 3, Box(((0.0,),), ((1.0,),)))
+    for names, members in (("aa", ((0,), (1, 2))), ("ab", ((0, 1, 2), ()))):
+        groups = tuple(Group(name, rows, 4, 2) for name, rows in zip(names, members, strict=True))
+        with pytest.raises(ConfigError, match="groups: expected a name of its own for each, and somebody in it"):
+            TeamSpec(4, 2, 3, groups=groups)
 
 
 def test_actions_of_another_form_are_refused() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import linecache
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -398,3 +401,28 @@ def test_what_an_object_was_made_with_is_remembered(one: Any, other: Any) -> Non
     assert Fingerprint.of(one) == Fingerprint.of(one)
     assert Fingerprint.of(one) != Fingerprint.of(other)
     assert len(str(Fingerprint.of(one))) < 500
+
+
+def test_other_code_is_told_and_refuses_nothing(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A comment is none, another sign is; a file that is gone says nothing."""
+    monkeypatch.syspath_prepend(tmp_path)
+    text = (
+        "from tests.run.own import GatedSum\nclass Loud(GatedSum):\n    def send(self, h):\n        return {} * h{}\n"
+    )
+
+    def loud(sign: str, note: str = "") -> Any:
+        (tmp_path / "loud_one.py").write_text(text.format(sign, note))
+        linecache.checkcache()
+        sys.modules.pop("loud_one", None)
+        return importlib.import_module("loud_one").Loud
+
+    train(tiny(), tmp_path / "loud", comm=loud("2.0"))
+    load(tmp_path / "loud", comm=loud("2.0", "  # as loud as that"))
+    assert not caplog.records
+    load(tmp_path / "loud", comm=loud("-2.0"))
+    assert "comm: the code of Loud is not what it was in the training" in caplog.text
+    caplog.clear()
+    train(config_of(tmp_path / "loud").replace(steps=96), tmp_path / "loud", resume=True, comm=loud("-3.0"))
+    assert "the code of Loud" in caplog.text

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from gnncomm.envs.relay import Relay
 
-from gnncomm import default_config, train, train_seeds
+from gnncomm import default_config, register, train, train_seeds
 from gnncomm.config import to_json
 from gnncomm.errors import ConfigError, GnnCommError, RunExistsError
 from gnncomm.learn import PPOConfig, TrainConfig
@@ -94,3 +95,10 @@ def test_a_seed_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> N
     with pytest.raises(GnnCommError, match=r"1 of 2 seeds failed, the others are kept.*seed 3: error: .*config.json"):
         resume_seeds(out)
     assert set(json.loads((out / "summary.json").read_text())["seeds"]) == {"5"}
+
+
+def test_a_name_of_this_process_alone_is_refused_before_anything_begins(tmp_path: Path) -> None:
+    register("env", "only_here", type("OnlyHere", (Relay,), {}))
+    with pytest.raises(ConfigError, match=r"'only_here', which register\(\) gave in this one only"):
+        train_seeds(default_config("only_here"), [0, 1], tmp_path / "seeds")
+    assert not list(tmp_path.iterdir())

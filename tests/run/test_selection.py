@@ -156,7 +156,9 @@ def test_an_end_that_is_early(
     small = ["--num-envs", "4", "--rollout", "3", "--steps", "600", "--hidden", "8", "--learner.minibatches", "2"]
     early = ["--eval-every", "12", "--eval-episodes", "2", "--stop-at", "success=0.95", "--episodes", "0"]
     assert main(["train", "relay", *small, *early, "--out", "run"]) == 0
-    assert "ended at 24 steps: success 1 reached 0.95" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "ended at 24 steps: success 1 reached 0.95" in said
+    assert "best of 2 evaluations: success 1, return 0 at 24 steps" in said
     assert main(["resume", "run", "--episodes", "0"]) == 0
     assert "already complete: 24 steps" in capsys.readouterr().out
     assert main(["eval", "run", "--checkpoint", "best", "--episodes", "4", "--json", "best.json"]) == 0

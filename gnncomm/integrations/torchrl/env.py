@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torch import Tensor
-from torchrl.data import Binary, Bounded, Categorical, Composite, Unbounded
+from torchrl.data import Bounded, Categorical, Composite, Unbounded
 from torchrl.envs import EnvBase
 
 from gnncomm import environments
@@ -76,8 +76,8 @@ class CommEnv(EnvBase):
         def numbers(shape: tuple[int, ...], dtype: torch.dtype = torch.float32) -> Unbounded:
             return Unbounded(shape=torch.Size(shape), dtype=dtype, device=self.device)
 
-        def flags(*shape: int) -> Binary:
-            return Binary(n=shape[-1], shape=torch.Size(shape), dtype=torch.bool, device=self.device)
+        def flags(*shape: int) -> Categorical:
+            return Categorical(2, shape=torch.Size(shape), dtype=torch.bool, device=self.device)
 
         def tree(whole: dict[str, Any], agents: dict[str, Any]) -> Composite:
             inner = Composite(agents, shape=rows, device=self.device)

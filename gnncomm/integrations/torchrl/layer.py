@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
 
 from gnncomm import topology as topologies
 from gnncomm.errors import ConfigError
@@ -54,12 +55,14 @@ class CommModule(TensorDictModuleBase):
             )
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
-        h = tensordict.get(self.in_key)
-        rows = h.flatten(0, -3) if h.dim() > 2 else h.unsqueeze(0)
-        lead = (rows.shape[0], rows.shape[1])
-        now, key = self.moment.read(tensordict, lead)
+        return tensordict.set(self.out_key, self.exchange(tensordict.get(self.in_key), tensordict))
+
+    def exchange(self, h: Tensor, tensordict: TensorDictBase) -> Tensor:
+        """The rows ``[*, N, F']`` after all rounds, at the moment that ``tensordict`` tells."""
+        rows = h.reshape(-1, *h.shape[-2:])
+        now, key = self.moment.read(tensordict, (rows.shape[0], rows.shape[1]))
         assert now.alive is not None  # read says it
         graph = self.wire.topology(now.alive, now.pos, now.step, key)
-        state = WireState.fresh(self.wire, self.comm, rows, *lead)
+        state = WireState.fresh(self.wire, self.comm, rows, rows.shape[0], rows.shape[1])
         talked = talk(self.comm, self.wire, rows, graph, state, now)
-        return tensordict.set(self.out_key, talked.h.view(*h.shape[:-1], talked.h.shape[-1]))
+        return talked.h.view(*h.shape[:-1], talked.h.shape[-1])

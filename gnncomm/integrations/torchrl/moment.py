@@ -28,12 +28,14 @@ class MomentKeys:
     position: Key | None = None
     episode: Key | None = None
     step: Key | None = None
+    cut: tuple[int, int] | None = None  # entries of ``position`` that are meant; None: all
 
     @classmethod
     def among(cls, keys: Collection[Any], group: str) -> MomentKeys:
         """Those that ``keys`` has, by the names of ``CommEnv``."""
         wanted: tuple[Key, ...] = ((group, "mask"), (group, "position"), "episode", "step")
-        return cls(*(key if key in keys else None for key in wanted))
+        mask, position, episode, step = (key if key in keys else None for key in wanted)
+        return cls(mask, position, episode, step)
 
     @property
     def known(self) -> list[Key]:
@@ -71,5 +73,6 @@ class MomentKeys:
         key, step = entry(self.episode, num_envs), entry(self.step, num_envs)
         nothing = torch.zeros(num_envs, dtype=torch.int64, device=like.device)
         pos = entry(self.position, num_envs, num_agents, -1)
+        pos = pos if pos is None or self.cut is None else pos[..., slice(*self.cut)]
         now = Moment(nothing if key is None else key, nothing if step is None else step, pos=pos, alive=alive)
         return now, key

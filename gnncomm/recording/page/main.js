@@ -194,8 +194,12 @@ function shower(player, worlds, strip, rounds) {
       for (const { words } of worlds) words.setAttribute("aria-live", player.playing ? "off" : "polite");
       writeTexts();
     }
-    if (!player.playing) later = setTimeout(() => history.replaceState(null, "", player.hash), 150);
+    if (!player.playing) later = setTimeout(remember, 150, player.hash);
   };
+}
+
+function remember(hash) {
+  if (location.protocol !== "about:") history.replaceState(null, "", hash); // a frame of a notebook has no address
 }
 
 function showControls(player, rounds) {

@@ -23,6 +23,7 @@ SCRIPTS = (
     "events",
     "palette",
     "seats",
+    "ground",
     "stage",
     "messages",
     "picture",

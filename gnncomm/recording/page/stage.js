@@ -2,7 +2,6 @@
 // {step, part, agent, round, messages, trails}: part 0 is a state at rest, 0 to 1 the way to the next one.
 
 const MESSAGE_PART = 0.62; // of a step, while messages flow; then agents move
-const TRAIL = 14; // states
 
 class Stage {
   constructor(canvas, recording) {
@@ -59,8 +58,8 @@ class Stage {
     this.note = "";
     this.moving = Math.max(0, (part - MESSAGE_PART) / (1 - MESSAGE_PART));
     this.spots = this.spotsAt(step, smooth(this.moving));
-    this.drawGround(paint, colours, step);
-    if (view.trails) this.drawTrails(paint, colours, view, step);
+    drawGround(paint, colours, this, step);
+    if (view.trails) drawTrails(paint, colours, this, view, step);
     this.drawEntities(paint, colours, step);
     if (view.messages && !over) drawMessages(paint, colours, this, view, step, Math.min(1, part / MESSAGE_PART));
     this.drawGone(paint, colours, step);
@@ -87,86 +86,6 @@ class Stage {
       });
     }
     return spots;
-  }
-
-  drawGround(paint, colours, step) {
-    const { rows, columns, isGrid } = this.recording;
-    const [width, height] = [columns * this.cell, rows * this.cell];
-    paint.fillStyle = colours.stage;
-    paint.beginPath();
-    paint.roundRect(this.left - 4, this.top - 4, width + 8, height + 8, 8);
-    paint.fill();
-    if (this.recording.has("field")) this.drawField(paint, colours, step, width, height);
-    if (!isGrid || this.cell < 7) return;
-    paint.strokeStyle = colours.grid;
-    paint.lineWidth = this.cell > 24 ? 1.5 : 1;
-    paint.beginPath();
-    for (let column = 1; column < columns; column++) {
-      paint.moveTo(this.left + column * this.cell, this.top);
-      paint.lineTo(this.left + column * this.cell, this.top + height);
-    }
-    for (let row = 1; row < rows; row++) {
-      paint.moveTo(this.left, this.top + row * this.cell);
-      paint.lineTo(this.left + width, this.top + row * this.cell);
-    }
-    paint.stroke();
-  }
-
-  drawField(paint, colours, step, width, height) {
-    const { values, shape } = this.recording.arrays.get("field");
-    const state = Math.min(step, shape[0] - 1);
-    const key = `${state} ${colours.field}`;
-    if (this.shade?.key !== key) {
-      const picture = document.createElement("canvas");
-      [picture.height, picture.width] = [shape[1], shape[2]];
-      const brush = picture.getContext("2d");
-      const image = brush.createImageData(shape[2], shape[1]);
-      const most = this.recording.scale("field");
-      const tint = channels(colours.field);
-      const row = shape[1] * shape[2];
-      for (let i = 0; i < row; i++) {
-        const share = Math.sqrt(Math.max(0, values[state * row + i]) / most);
-        image.data.set([...tint, Math.round(210 * share)], 4 * i);
-      }
-      brush.putImageData(image, 0, 0);
-      this.shade = { key, picture };
-    }
-    paint.imageSmoothingEnabled = true;
-    paint.drawImage(this.shade.picture, this.left, this.top, width, height);
-  }
-
-  drawTrails(paint, colours, view, step) {
-    const { recording } = this;
-    const length = recording.agents <= 24 ? TRAIL : recording.agents <= 120 ? 6 : 3;
-    const onField = recording.has("field");
-    paint.lineCap = onField ? "butt" : "round";
-    for (let agent = 0; agent < recording.agents; agent++) {
-      const own = view.agent === agent;
-      const first = own ? Math.max(0, step - 60) : Math.max(0, step - length);
-      for (let state = first; state <= step; state++) {
-        if (!recording.alive(state, agent)) continue;
-        const seats = this.seatsAt(state);
-        const start = [this.x(seats.x[agent]), this.y(seats.y[agent])];
-        let end = [this.spots[agent].x, this.spots[agent].y];
-        if (state < step) {
-          const next = this.seatsAt(state + 1);
-          if (!recording.alive(state + 1, agent)) continue;
-          end = [this.x(next.x[agent]), this.y(next.y[agent])];
-        }
-        if (Math.hypot(end[0] - start[0], end[1] - start[1]) > 3.5 * this.cell) continue;
-        const age = (state - first + 1) / (step - first + 1);
-        const strength = own ? 0.85 : view.agent >= 0 ? 0.28 : 0.6;
-        // Over a plain ground mixed colours, whose joints do not show.
-        paint.strokeStyle = onField ? agentColour(agent) : mix(colours.stage, agentColour(agent), strength * age);
-        paint.globalAlpha = onField ? strength * age : 1;
-        paint.lineWidth = this.radius * (0.14 + 0.22 * age);
-        paint.beginPath();
-        paint.moveTo(...start);
-        paint.lineTo(...end);
-        paint.stroke();
-      }
-    }
-    paint.globalAlpha = 1;
   }
 
   drawEntities(paint, colours, step) {

@@ -111,7 +111,7 @@ class Points(environments.make("rendezvous", 1).__class__):
         return super().step((action[..., 0] > 0).long())
 
 
-for name in ("relay", "traffic_junction", "path_finding", "battle"):
+for name in ("relay", "traffic_junction", "foraging", "battle"):
     played = rollouts_are_our_own_steps(name)
 assert not played["agents", "mask"].all(), "somebody fell in battle"
 
