@@ -164,7 +164,7 @@ def arguments(words: list[str]) -> TrainArgs:
     in the run names these. Of what a file says, only what the command names, too, may run code.
     """
     learner, words = _learner(words)
-    settings = LearnerConfig.of(learner) if learner else _of_method(words) or _of_file(words)
+    settings = LearnerConfig.of(learner) if learner is not None else _of_method(words) or _of_file(words)
     asks = wants_help(words)
     nothing_said = TrainArgs(env=EnvArgs(id=""), learner=settings)
     first = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], NAME, nothing_said)
@@ -175,8 +175,10 @@ def arguments(words: list[str]) -> TrainArgs:
     require_given(known, {}, every=True, begun=resumed or bool(first.begin))
     if not resumed and env == known.env.id:
         known = known.replace(env_settings={**known.env.settings, **first.env.settings})
-    known, layer = with_method(known, {"comm": comm}, own=not (learner or first.config or first.begin), begun=resumed)
-    if learner:
+    known, layer = with_method(
+        known, {"comm": comm}, own=learner is None and not (first.config or first.begin), begun=resumed
+    )
+    if learner is not None:
         known = with_learner(known, learner)
     args = parse(TrainArgs, words, NAME, TrainArgs.of(known))
     if (resumed or first.config or first.begin) and not args.trust_env:
@@ -205,10 +207,10 @@ def _of_method(words: list[str]) -> LearnerConfig | None:
     return LearnerConfig.of(methods.resolve(name).learner) if name in methods.names() else None
 
 
-def _learner(words: list[str]) -> tuple[str, list[str]]:
+def _learner(words: list[str]) -> tuple[str | None, list[str]]:
     """What ``--learner NAME`` says, whose settings are options then; and the other words."""
     if "--learner" not in words[:-1]:
-        return "", words
+        return None, words
     place = words.index("--learner")
     return words[place + 1], words[:place] + words[place + 2 :]
 

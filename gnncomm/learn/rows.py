@@ -7,7 +7,7 @@ from torch import nn
 from gnncomm import topology
 from gnncomm.errors import ConfigError
 from gnncomm.layers import NONE, CommStack, make_rounds
-from gnncomm.learn.config import TrainConfig
+from gnncomm.learn.config import PolicyConfig, TrainConfig
 from gnncomm.policy import (
     AgentId,
     Critic,
@@ -37,6 +37,7 @@ class RowParts:
     def critic(self) -> nn.Module:
         """A central one sees the agents of its own team."""
         if (own := self.learner.critic(self.spec)) is not None:
+            self._require_no_other()
             return own
         groups = self.groups
         if not groups and len(set(self.teams)) > 1:
@@ -45,6 +46,16 @@ class RowParts:
         seen = [self._team(group.team) if together else group.members for group in groups]
         each = [self._critic(len(rows)) for rows in seen]
         return GroupCritic(groups, each, seen) if groups else self._critic(self.spec.num_agents)
+
+    def _require_no_other(self) -> None:
+        """Refuse a critic that nobody would ask."""
+        plain = PolicyConfig()
+        for name in ("algo", "critic"):
+            if (said := getattr(self.config, name)) != (default := getattr(plain, name)):
+                raise ConfigError(
+                    f"policy.{name}: expected {default!r} with the learner {self.learner.name}, which has a critic of "
+                    f"its own, got {said!r}. Leave it out, or use ppo or a2c."
+                )
 
     def _team(self, name: str) -> tuple[int, ...]:
         teams = self.teams or ("",) * self.spec.num_agents

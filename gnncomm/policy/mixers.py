@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from gnncomm.config import require_ranges
 from gnncomm.errors import ShapeError
 from gnncomm.host import one_hot
 from gnncomm.policy.critic import Critic, LocalCritic
@@ -15,6 +16,8 @@ from gnncomm.policy.encoder import living_obs
 from gnncomm.policy.trunks import require_state
 from gnncomm.registry import Remembers
 from gnncomm.types import SparseObs, TimeStep
+
+_WIDTH = (1, 1024)
 
 
 class Mixer(Remembers, nn.Module):
@@ -102,7 +105,8 @@ class QMIX(StateMixer):
 
     def __init__(self, num_agents: int, obs_dim: int, state_dim: int = 0, embed: int = 32, hyper: int = 64) -> None:
         super().__init__(num_agents, obs_dim, state_dim)
-        self.embed = embed
+        self.embed, self.hyper = embed, hyper
+        require_ranges(self, {"embed": _WIDTH, "hyper": _WIDTH}, "mixer qmix: ")
         self.hyper_w1 = _mlp(self.width, hyper, num_agents * embed)
         self.hyper_b1 = nn.Linear(self.width, embed)
         self.hyper_w2 = _mlp(self.width, hyper, embed)
@@ -138,7 +142,8 @@ class QPLEX(StateMixer):
         self, num_agents: int, obs_dim: int, num_actions: int, state_dim: int = 0, heads: int = 10, embed: int = 64
     ) -> None:
         super().__init__(num_agents, obs_dim, state_dim)
-        self.num_actions = num_actions
+        self.num_actions, self.heads, self.embed = num_actions, heads, embed
+        require_ranges(self, {"heads": (1, 64), "embed": _WIDTH}, "mixer qplex: ")
         self.weight, self.bias = (_mlp(self.width, embed, num_agents) for _ in range(2))
         self.key = _Heads(self.width, embed, 1, heads)
         self.agents = _Heads(self.width, embed, num_agents, heads)
@@ -181,7 +186,8 @@ class GraphMixer(Mixer):
 
     def __init__(self, obs_dim: int, state_dim: int = 0, rounds: int = 2, embed: int = 16, hyper: int = 32) -> None:
         super().__init__()
-        self.obs_dim, self.state_dim, self.rounds, self.embed = obs_dim, state_dim, rounds, embed
+        self.obs_dim, self.state_dim, self.rounds, self.embed, self.hyper = obs_dim, state_dim, rounds, embed, hyper
+        require_ranges(self, {"rounds": (1, 64), "embed": _WIDTH, "hyper": _WIDTH}, "mixer graph: ")
         self.encoder = nn.Linear(obs_dim, hyper)
         self.from_state = nn.Linear(state_dim, hyper, bias=False) if state_dim else None
         widths = [1, *[embed] * rounds]

@@ -366,6 +366,39 @@ def test_what_cannot_be_learned_is_refused() -> None:
         PQNConfig(epsilon=1.5)
 
 
+@pytest.mark.parametrize(
+    ("learner", "setting"),
+    [("pqn:minibatches=1", "algo mappo"), ("coma", "critic observation"), ("maddpg:buffer=9,batch=1", "critic graph")],
+)
+def test_a_critic_that_nobody_would_ask_is_refused(
+    learner: str, setting: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, value = setting.split()
+    words = [
+        "train",
+        "relay",
+        "--num-envs",
+        "4",
+        "--learner",
+        learner,
+        f"--{name}",
+        value,
+        "--out",
+        str(tmp_path / "r"),
+    ]
+    assert main([*words, "--out", str(tmp_path / "r")]) == 78
+    name = learner.partition(":")[0]
+    assert f"with the learner {name}, which has a critic of its own, got {value!r}" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("mixer", ["qmix:embed=0", "qmix:hyper=1000000", "qplex:heads=0", "graph:rounds=-1"])
+def test_sizes_of_a_mixer_have_bounds(mixer: str) -> None:
+    setting = mixer.partition(":")[2].partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"{setting} must be a whole number from 1 to"):
+        Training.of(small(PQNConfig(mixer=mixer, minibatches=1)))
+
+
 def test_a_gate_that_samples_is_learned_beside_the_values() -> None:
     training = Training.of(small(PQNConfig(minibatches=1, epochs=1, mixer="vdn"), scheduler="gate"))
     before = {name: value.clone() for name, value in training.policy.scheduler.named_parameters()}

@@ -18,7 +18,7 @@ from gnncomm.bench.methods import config_of
 from gnncomm.bench.reference import released
 from gnncomm.cli import main
 from gnncomm.cli.list import run as list_choices
-from gnncomm.cli.training import _parse
+from gnncomm.cli.training import arguments
 from gnncomm.errors import ConfigError
 from gnncomm.learn import TrainConfig
 from gnncomm.learn.pqn import PQNConfig
@@ -96,24 +96,24 @@ def test_what_a_method_does_not_say_is_not_inherited() -> None:
 
 
 def test_the_command_line_takes_a_method_for_its_parts() -> None:
-    args = _parse(["relay", "--comm", "ic3net", "--hidden", "32", "--topology", "ring"])
+    args = arguments(["relay", "--comm", "ic3net", "--hidden", "32", "--topology", "ring"])
     assert (args.policy.comm, args.policy.integration, args.policy.memory) == ("mean", "previous", "lstm")
     assert args.wire.scheduler.startswith("gate")
     assert (args.wire.topology, args.policy.hidden, args.out) == ("ring", 32, "runs/relay-ic3net-0")
-    assert _parse(["relay", "--comm", "mean"]).policy.integration == "after"
+    assert arguments(["relay", "--comm", "mean"]).policy.integration == "after"
 
 
 def test_a_method_is_trained_as_its_paper_does_unless_a_learner_is_named() -> None:
-    own = _parse(["relay", "--comm", "maic", "--learner.mixer", "vdn"])
+    own = arguments(["relay", "--comm", "maic", "--learner.mixer", "vdn"])
     assert isinstance(own.learner, PQNConfig)
     assert (own.learner.mixer, own.policy.losses, own.wire.codec) == ("vdn", "maic", "bottleneck:sigma=0.045,beta=0")
-    common = _parse(["relay", "--comm", "maic", "--learner", "ppo", "--losses", "maic"])
+    common = arguments(["relay", "--comm", "maic", "--learner", "ppo", "--losses", "maic"])
     assert (common.learner, common.wire.codec) == (default_config("relay").learner, "float32")
     assert common.policy.losses == "maic"
-    whole = _parse(["relay", "--comm", "ic3net", "--env-settings", "steps", "5"])
+    whole = arguments(["relay", "--comm", "ic3net", "--env-settings", "steps", "5"])
     assert isinstance(whole.learner, ReinforceConfig)
     assert whole.run.rollout == 5, "a whole episode"
-    graph = _parse(["relay", "--comm", "commformer"]).learner
+    graph = arguments(["relay", "--comm", "commformer"]).learner
     assert graph == dataclasses.replace(default_config("relay").learner, graph_every=5), (
         "the recipe's, but for what is said"
     )

@@ -194,6 +194,31 @@ def test_qmix_is_that_of_torchrl() -> None:
     torch.testing.assert_close(gradient, torch.tensor(rows, dtype=torch.float64), rtol=1e-5, atol=1e-5)
 
 
+def test_qplex_is_that_of_the_released_code() -> None:
+    """``DMAQer`` of the authors' repository (``dmaq_general.py``, commit 75b7f67; 3 layers, 2 heads of width 4), every
+    parameter number i, in the order of its modules, set to ``sin(1.7 k + i)``; the value, its gradient, and lambda."""
+    mixer = QPLEX(2, 1, 3, state_dim=2, heads=2, embed=4).double()
+    sine = lambda part, i: torch.sin(torch.arange(part.numel()).double() * 1.7 + i).view(part.shape)  # noqa: E731
+    plain = [*mixer.weight.parameters(), *mixer.bias.parameters()]
+    with torch.no_grad():
+        for i, parameter in enumerate(plain):
+            parameter.copy_(sine(parameter, i))
+        for group, heads in enumerate((mixer.key, mixer.agents, mixer.acts)):  # there a network for each head
+            for place, parameter in enumerate(heads.net.parameters()):
+                for head, mine in enumerate(parameter.view(2, -1)):
+                    mine.copy_(sine(mine, len(plain) + 12 * group + 6 * head + place))
+    q = torch.tensor([[0.5, -1.0], [2.0, 1.5]], dtype=torch.float64).requires_grad_()
+    best = torch.tensor([[1.0, 2.0], [2.0, 2.5]], dtype=torch.float64)
+    now = moment(2)
+    s = torch.tensor([[1.0, -2.0], [0.3, -0.7]], dtype=torch.float64)
+    now = replace(now, state=s, alive=now.alive[:, :2])
+    total = mixer(q, best, torch.tensor([[0, 2], [1, 0]]), now, links(2))[:, 0]
+    torch.testing.assert_close(total, torch.tensor([-1.0654757356291502, 6.016209349052928]).double())
+    (gradient,) = torch.autograd.grad(total.sum(), q)
+    rows = [[0.6727587144680519, 2.4356385504106703], [0.22455420856938194, 1.7529557036807601]]
+    torch.testing.assert_close(gradient, torch.tensor(rows, dtype=torch.float64))
+
+
 def test_the_mixer_of_a_policy_sees_who_was_heard_over_the_wire() -> None:
     """With half of the messages lost, over two rounds: the links of ``act`` are those of ``unroll``, and the values."""
     lead, graph = 25, GraphMixer(D, embed=4)
