@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-import contextlib
-=======
->>>>>>> main
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -14,12 +10,6 @@ import tyro
 from gnncomm.cli import train
 from gnncomm.cli.parse import most_threads, parse_known, wants_help
 from gnncomm.config import require_ranges
-<<<<<<< HEAD
-from gnncomm.errors import ConfigError
-
-_SINGLE = ("--resume", "--overwrite", "--from", "--print-config", "--dry-run")
-=======
->>>>>>> main
 
 
 @dataclass(frozen=True)
@@ -27,14 +17,8 @@ class SweepArgs:
     """Search for settings of a training: trials of a space, by Optuna. All options of gnncomm train are taken, too."""
 
     EXAMPLES: ClassVar[tuple[str, ...]] = (
-<<<<<<< HEAD
-        "gnncomm sweep relay --space space.yaml --trials 30 --steps 60000",
-        "gnncomm sweep relay --space space.yaml --total 100 --workers 4 --steps 60000 --out runs/search",
-        "gnncomm sweep predator_prey --space space.yaml --trials 1 --metric success --seeds 3 --out runs/search",
-=======
         "gnncomm sweep relay --space space.json --trials 20",
         "gnncomm sweep predator_prey --space space.yaml --total 50 --workers 2 --steps 200000",
->>>>>>> main
     )
 
     space: Annotated[str, tyro.conf.arg(metavar="FILE")]
@@ -64,18 +48,6 @@ class SweepArgs:
 
 
 def run(words: list[str]) -> int:
-<<<<<<< HEAD
-    if wants_help(words):
-        with contextlib.suppress(SystemExit):
-            train.run(["--help"])  # the other half
-    args, rest = parse_known(SweepArgs, words, "gnncomm sweep")
-    single = [word for word in rest if word.partition("=")[0] in _SINGLE]
-    if single:
-        raise ConfigError(f"Expected options of many trainings, got {single[0]}, which is of a single one.")
-    from gnncomm.cli import searching  # what trains needs torch, what shows options does not
-
-    return searching.run(args, rest, words)
-=======
     try:
         args, rest = parse_known(SweepArgs, words, "gnncomm sweep")
     except SystemExit as end:
@@ -85,4 +57,3 @@ def run(words: list[str]) -> int:
     from gnncomm.cli import sweeping  # what searches needs torch, what shows options does not
 
     return sweeping.run(args, rest, words)
->>>>>>> main

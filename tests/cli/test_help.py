@@ -17,11 +17,7 @@ import pytest
 
 from gnncomm.cli import completion, main, remembered
 from gnncomm.cli.main import COMMANDS
-<<<<<<< HEAD
-from gnncomm.cli.parse import parse, parse_known
-=======
 from gnncomm.cli.parse import parse_known
->>>>>>> main
 from gnncomm.registry import KINDS, Description
 
 
@@ -90,13 +86,7 @@ def test_examples_can_be_typed(command: str, capsys: pytest.CaptureFixture[str])
     for line in lines:
         program, name, *words = shlex.split(line)
         assert (program, name) == ("gnncomm", command)
-<<<<<<< HEAD
-        if command == "sweep":  # which hands on what it does not know
-            words = parse_known(args_of(command), words, "gnncomm")[1]
-        assert parse(args_of("train" if command == "sweep" else command), words, "gnncomm") is not None
-=======
         assert parse_known(args_of(command), words, "gnncomm") is not None
->>>>>>> main
 
 
 def test_a_wrong_word_gets_the_next_one(capsys: pytest.CaptureFixture[str]) -> None:
