@@ -33,6 +33,7 @@ NAVIGATION: dict[str, dict[str, list[str]]] = {
             "guides/own_losses",
             "guides/reading_an_evaluation",
             "compare",
+            "sweep",
             "probe",
             "guides/reproducing_a_run",
             "replay",

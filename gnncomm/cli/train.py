@@ -110,14 +110,19 @@ class TrainArgs:
 
 def run(words: list[str]) -> int:
     words = deprecated.learner_options(words)
-    if wants_help(words) and not _SAYS_MORE & set(words):
-        said = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], NAME)
-        parse(
-            TrainArgs, ["--help"], NAME, TrainArgs.of(recipes.recipe_of(said.env.id).replace(**{"env.id": said.env.id}))
-        )
+    if wants_help(words):
+        show_help(words)
     from gnncomm.cli import training  # what trains needs torch, what shows options does not
 
     return training.run(words)
+
+
+def show_help(words: list[str]) -> None:
+    """Show the options that ``words`` ask for, which ends the program; nothing where more has to be loaded for it."""
+    if _SAYS_MORE & set(words):
+        return
+    env = parse(TrainArgs, [word for word in words if word not in ("-h", "--help")], NAME).env.id
+    parse(TrainArgs, ["--help"], NAME, TrainArgs.of(recipes.recipe_of(env).replace(**{"env.id": env})))
 
 
 def run_name(env: str, comm: str, seed: int) -> str:

@@ -19,7 +19,7 @@ from gnncomm.types import TeamSpec, TimeStep
 Array = NDArray[Any]
 
 
-class TeamVectorEnv(VectorEnv):  # type: ignore[misc]  # gymnasium is untyped
+class TeamVectorEnv(VectorEnv):
     """B teams, each a single agent that observes all rows and acts for everyone: for libraries without teams.
 
     Observations are ``[B, N, D]`` float32, actions ``MultiDiscrete([A] * N)`` or a ``Box [N, A]``, and the reward is

@@ -50,6 +50,7 @@ def test_torchrl(version: str, tmp_path: Path) -> None:
 def test_vmas_and_benchmarl(tmp_path: Path) -> None:
     place = environment_with(tmp_path, "benchmarl==1.5.2", "vmas==1.5.2")
     assert place.python(str(PROGRAMS / "with_vmas.py")).splitlines()[-1] == "1.5.2"
+    assert "messages" in place.python(str(EXAMPLES / "vmas_navigation.py")).splitlines()[-1]
     said = place.python(str(EXAMPLES / "benchmarl_layer.py")).splitlines()[-1]
     returns = [float(word) for word in said.partition("[")[2].rstrip("]").split(",")]
     assert returns[0] < 0.35, "who hears nothing is right in a quarter of the episodes"

@@ -103,8 +103,8 @@ class TensorBoardLogger:
 
 
 def _files_of(writer: SummaryWriter) -> FileWriter:
-    assert writer.file_writer is not None  # until it is closed
-    return writer.file_writer
+    files: FileWriter = vars(writer)["file_writer"]  # torch's types say that it is None
+    return files
 
 
 def _plain(value: Any) -> bool | int | float | str:
