@@ -176,6 +176,8 @@ def _teams(runs: Iterable[Run], metric: str, threshold: float | None, left_out: 
             at = f"at {kept.env_steps:,} of {run.steps:,} steps"
             left_out.append(f"{run.name} was evaluated {at}: gnncomm eval {run.path}")
             continue
+        if metric == "success" and kept.report["trained"]["success"]["mean"] is None:
+            raise ConfigError(f"{run.name}: {run.config.env.id} knows no success. Compare --metric return.")
         when = None
         if threshold is not None:
             x, y = curve_of(run, _LOGGED[metric])

@@ -85,6 +85,8 @@ def read(file: Path) -> Kept:
         for name, kind in _TOLD.items():
             if type(report[name]) is not kind:
                 raise ValueError(f"expected {kind.__name__} for {name}, got {str(report[name])[:40]!r}")
+        if not isinstance(report["trained"]["success"]["mean"], float | None):
+            raise ValueError("expected a share of successes")
         if not isinstance(settings, dict) or type(env_steps) is not int:
             raise ValueError("expected settings and steps")
         arms = [name.removesuffix("_success") for name in arrays if name.endswith("_success")]

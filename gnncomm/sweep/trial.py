@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gnncomm.errors import GnnCommError
+from gnncomm.errors import ConfigError, GnnCommError
 from gnncomm.learn.training import Training
 from gnncomm.run import train
 from gnncomm.store import RunDir
@@ -102,4 +102,8 @@ def _trained(
     begun = (out / "config.json").is_file()
     train(config, out, resume=begun, observer=watch, stop=lambda: watch.hopeless or stop(), notice=notice)
     last = RunDir.open(out).metrics()[-1]
-    return float(last.get(f"eval_{plan.metric}", math.nan))
+    if last.get("eval_return") is None:
+        return math.nan
+    if last.get(f"eval_{plan.metric}") is None:
+        raise ConfigError(f"metric: {config.env.id} knows no {plan.metric}. Make --metric return better.")
+    return float(last[f"eval_{plan.metric}"])

@@ -106,10 +106,10 @@ def test_train_eval_replay(capsys: pytest.CaptureFixture[str], tmp_path: Path) -
     with Image.open(tmp_path / "film.gif") as film:
         assert film.info["duration"] == 250
 
-    said = says(["probe", "tiny", "--episodes", "30", "--json", "said.json", "--topology", "ring"], capsys)
+    said = says(["probe", "tiny", "--episodes", "60", "--json", "said.json", "--topology", "ring"], capsys)
     assert "this measures what is said and heard" in said
     numbers = json.loads((tmp_path / "said.json").read_text())
-    assert (numbers["episodes"], numbers["overrides"]) == (30, {"topology": "ring"})
+    assert (numbers["episodes"], numbers["overrides"]) == (60, {"topology": "ring"})
     assert {cell["target"] for cell in numbers["readable"]} >= {"place of prey", "place of the sender"}
 
     before = {path.name: path.read_bytes() for path in (run / "checkpoints" / "step_64").iterdir()}

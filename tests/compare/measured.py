@@ -16,6 +16,8 @@ from gnncomm.store import RunDir
 
 STEPS = 1000
 POINTS = 20
+JUDGED = True
+"""Whether the environment tells of success."""
 
 
 def a_run(
@@ -43,7 +45,7 @@ def evaluate(folder: Path, config: TrainConfig, success: float, *, gain: float, 
     won = torch.arange(episodes) < round(success * episodes)
     ours, theirs = _played(won, 0.0), _played(won, gain)
     difference = paired_difference(ours.returns, theirs.returns)
-    arm = Arm.of(ours)
+    arm = Arm.of(ours, JUDGED)
     report = Report(
         "relay", episodes, 0, True, arm, arm, Arm.of(theirs), arm, difference, 0.0, WireUse(1.0, 1.0, 1, 1.0),
         outcomes={"trained": ours, "shuffled": theirs},

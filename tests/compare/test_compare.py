@@ -218,3 +218,11 @@ def test_what_cannot_be_compared_is_told_in_a_line(
     line = capsys.readouterr().err
     assert said in line
     assert line.count("\n") == 1
+
+
+def test_success_that_nobody_judged_is_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.compare.measured.JUDGED", False)
+    name = str(a_run(tmp_path / "x", 0, 0.5))
+    with pytest.raises(ConfigError, match=r"relay knows no success\. Compare --metric return"):
+        compare([name])
+    assert compare([name], "return").methods[0].mean == 0.5

@@ -97,6 +97,7 @@ def test_a_seed_that_fails_is_named_and_the_others_are_kept(tmp_path: Path) -> N
     assert set(json.loads((out / "summary.json").read_text())["seeds"]) == {"5"}
 
 
+@pytest.mark.usefixtures("installed")
 def test_a_name_of_this_process_alone_is_refused_before_anything_begins(tmp_path: Path) -> None:
     register("env", "only_here", type("OnlyHere", (Relay,), {}))
     with pytest.raises(ConfigError, match=r"'only_here', which register\(\) gave in this one only"):
