@@ -162,14 +162,19 @@ def _fish() -> str:
     return "\n".join(lines) + "\n"
 
 
+# compgen -W would run a $(...) in the words it is given, so names of files never come to it
 _BASH = r"""_gnncomm_words() {{ COMPREPLY=($(compgen -W "$1" -- "$cur")); }}
-_gnncomm_files() {{
-  COMPREPLY=($(compgen -f -- "$cur"))
+_gnncomm_named() {{
+  COMPREPLY=("$@")
   type compopt >/dev/null 2>&1 && compopt -o filenames 2>/dev/null
 }}
+_gnncomm_files() {{
+  local IFS=$'\n'
+  _gnncomm_named $(compgen -f -- "$cur")
+}}
 _gnncomm_runs() {{
-  _gnncomm_words "$(command ls runs 2>/dev/null)"
-  COMPREPLY+=($(compgen -d -- "$cur"))
+  local IFS=$'\n'
+  _gnncomm_named $(cd ./runs 2>/dev/null && compgen -f -- "$cur") $(compgen -d -- "$cur")
 }}
 _gnncomm() {{
   local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" command="${{COMP_WORDS[1]}}" words=

@@ -73,7 +73,7 @@ def _mark() -> str:
 
 def _read(place: Path) -> Listing | None:
     try:
-        if place.stat().st_size > _MAX_BYTES:
+        if not place.is_file() or place.stat().st_size > _MAX_BYTES:  # a FIFO would never end
             return None
         known = from_json(Listing, json.loads(place.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError, GnnCommError):

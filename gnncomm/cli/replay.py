@@ -16,7 +16,7 @@ MUTED = "muted"
 OUTPUTS = ("figure", "html", "episode", "video")
 _DRAWING = (*OUTPUTS, "run", "view", "fps")
 """Options that a kept episode knows, too."""
-_FASTEST = 240
+_SLOWEST, _FASTEST = 0.01, 240
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class ReplayArgs(ElsewhereArgs):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.fps <= _FASTEST:
-            raise ConfigError(f"Expected --fps from above 0 to {_FASTEST}, got {self.fps:g}.")
+        if not _SLOWEST <= self.fps <= _FASTEST:
+            raise ConfigError(f"Expected --fps from {_SLOWEST} to {_FASTEST}, got {self.fps:g}.")
         if self.against and not self.html:
             raise ConfigError("against: expected --html FILE beside it, the page that shows both teams.")
 

@@ -107,7 +107,7 @@ def _hours(run: Run, steps: Floats) -> Floats:
     try:
         rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))
         at, seconds = np.array([(float(row["step"]), float(row["seconds"])) for row in rows]).T
-    except (KeyError, TypeError, ValueError) as error:
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
         raise CheckpointCorruptError(f"{file}: expected numbers in columns step and seconds, got others.") from error
     hours: Floats = np.interp(steps, at, seconds / 3600)
     return hours

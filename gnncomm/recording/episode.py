@@ -240,6 +240,8 @@ def _check(episode: Episode) -> None:
     for name, marks in episode.marks.items():
         _expect(f"marks[{name!r}]", marks, np.int64, (states, agents))
     _expect("pictures", episode.pictures, np.uint8, (states, None, None, 3))
+    if episode.pictures is not None and not episode.pictures.size:
+        raise EpisodeError(f"Expected pictures of at least one point, got {list(episode.pictures.shape)}.")
     _check_decisions(episode, steps, agents)
     _check_messages(episode, steps, agents)
 

@@ -7,11 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from gnncomm.errors import ConfigError, require_extra
-from gnncomm.recording.episode import Episode
+from gnncomm.recording.episode import Episode, EpisodeError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+FARTHEST = 20
+"""Sides of the grid from its origin that are drawn."""
+HEAVIEST = 1_000_000
+"""Weight that is drawn."""
 
 
 def trajectory_figure(episode: Episode, path: str | Path | None = None, dpi: int = 160) -> Figure:
@@ -67,6 +74,7 @@ VIEWS: dict[str, Callable[..., Figure]] = {
 def _drawn(what: str, episode: Episode, path: str | Path | None, dpi: int) -> Figure:
     """What ``module:function`` of ``drawing`` makes of the episode, saved where there is a path."""
     checked = figure_path(path)
+    require_drawable(episode)
     from gnncomm.recording.drawing import plain
 
     module, _, name = what.partition(":")
@@ -76,6 +84,20 @@ def _drawn(what: str, episode: Episode, path: str | Path | None, dpi: int) -> Fi
         if checked is not None:
             figure.savefig(checked, dpi=dpi)
     return figure
+
+
+def require_drawable(episode: Episode) -> None:
+    """Refuse numbers at which matplotlib overflows, or takes minutes.
+
+    Raises:
+        EpisodeError: says which.
+    """
+    numbers = {"weights": (episode.weight, HEAVIEST)}
+    for name, places in {"places of agents": episode.agents, **episode.entities}.items():
+        numbers[name] = places, FARTHEST * max(episode.size)
+    for name, (array, most) in numbers.items():
+        if (largest := np.abs(array).max(initial=0.0)) > most:
+            raise EpisodeError(f"Expected {name!r:.80} up to {most:,} to draw, got {largest:g}.")
 
 
 def figure_suffixes() -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gnncomm.errors import ConfigError, GnnCommError, require_extra
 from gnncomm.recording.episode import Episode
+from gnncomm.recording.figure import require_drawable
 
 
 class VideoError(GnnCommError, OSError):
@@ -41,6 +42,7 @@ def episode_video(episode: Episode, path: str | Path, seconds_per_step: float = 
         raise ConfigError(f"Expected seconds_per_step > 0, got {seconds_per_step}.")
     for module in ("matplotlib", "PIL", "imageio_ffmpeg"):
         require_extra(module)
+    require_drawable(episode)
     from gnncomm.recording.drawing.film import pictures
 
     write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4

@@ -20,6 +20,8 @@ SAME_FOR_ALL = ("env.id", "env.settings", "given")
 """Another task is no better setting."""
 _OF_RUN = ("run.rollout", "run.precision")
 """The settings of a run that a trial may have otherwise: budget, seeds and evaluations are those of the sweep."""
+STEPS = 1, 1_000_000
+"""From the lowest to the highest of a range."""
 _RANGE = ("low", "high", "log", "step")
 
 
@@ -158,6 +160,10 @@ def _axis(where: str, given: Any, path: str, base: TrainConfig) -> Choice | Rang
         raise ConfigError(f"{where}: expected low < high and a step above 0, got {dict(given)!r:.80}.")
     if type(log) is not bool or (log and (numbers[0] <= 0 or step is not None)):
         raise ConfigError(f"{where}: expected low above 0 and no step with log: true, got {dict(given)!r:.80}.")
+    if step is not None and not STEPS[0] <= (high - low) / step <= STEPS[1]:
+        raise ConfigError(
+            f"{where}: expected a step that goes 1 to {STEPS[1]:,} times from low to high, got {dict(given)!r:.80}."
+        )
     whole = all(type(number) is int for number in numbers) and not isinstance(_now(base, path), float)
     return Range(numbers[0], numbers[1], log, step, whole)
 

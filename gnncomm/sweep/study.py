@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnncomm import random
 from gnncomm.config import to_json
-from gnncomm.errors import RunLockedError, require_extra
+from gnncomm.errors import CheckpointCorruptError, RunLockedError, require_extra
 from gnncomm.store import write_json_atomic
+from gnncomm.store.files import require_directory, require_unlinked
 from gnncomm.store.lock import RunLock
 from gnncomm.sweep.plan import Plan
 from gnncomm.sweep.space import configured
@@ -46,8 +49,9 @@ class Study:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        require_unlinked(folder / DATABASE)
         self.folder, self.plan, self._optuna, self._state = folder, plan, optuna, optuna.trial.TrialState
-        with self._alone():
+        with self._alone(), self._readable():
             storage = optuna.storages.RDBStorage(
                 f"sqlite:///{(folder / DATABASE).resolve()}", engine_kwargs={"connect_args": {"timeout": _WAIT}}
             )
@@ -58,6 +62,8 @@ class Study:
                 load_if_exists=True,
                 pruner=self._pruner(),
             )
+            for trial in self.study.get_trials(False):
+                _require_sound(trial, plan)
 
     def claim(self, total: int) -> tuple[optuna.Trial, RunLock] | None:
         """The next trial, held by this process: one that was put back, if there is any; None if there are ``total``."""
@@ -70,6 +76,7 @@ class Study:
             trial = self.study.ask()
             home = self.folder_of(trial)
             home.mkdir(exist_ok=True)
+            require_directory(home)
             trial.set_user_attr("folder", home.name)
             return trial, RunLock(home / LOCK)
 
@@ -140,6 +147,20 @@ class Study:
                 self._put_back(trial, killed=True)
 
     @contextlib.contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Whatever a damaged database makes Optuna raise is said in one way."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (SQLAlchemyError, KeyError, TypeError, ValueError) as error:
+            cause = getattr(error, "orig", None) or error
+            raise CheckpointCorruptError(
+                f"{self.folder / DATABASE}: expected trials of this sweep, got something else ({cause}). Move it "
+                "away to begin anew."
+            ) from error
+
+    @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """One process at a time."""
         handle = os.open(self.folder / "sweep.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
@@ -148,3 +169,16 @@ class Study:
             yield
         finally:
             os.close(handle)
+
+
+def _require_sound(trial: optuna.trial.FrozenTrial, plan: Plan) -> None:
+    """Refuse what no process of ours has written: above all a folder elsewhere."""
+    told = trial.user_attrs
+    folder, tries, value = told.get("folder", "trial_0000"), told.get("tries", 1), trial.values
+    if type(folder) is not str or not re.fullmatch(r"trial_\d{4,}", folder) or type(tries) is not int:
+        raise ValueError(f"trial {trial.number}: folder {folder!r:.80}, tries {tries!r:.80}")
+    if value is not None and not all(type(number) is float and math.isfinite(number) for number in value):
+        raise ValueError(f"trial {trial.number}: value {value!r:.80}")
+    if not trial.params.keys() <= plan.axes.axes.keys():
+        raise ValueError(f"trial {trial.number}: settings {sorted(trial.params)!r:.80}")
+    configured(plan.config, trial.params)

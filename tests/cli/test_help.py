@@ -160,6 +160,17 @@ def test_other_shells_read_it(scripts: Path, shell: str) -> None:
         subprocess.run([program, "-n", shell], cwd=scripts, check=True)
 
 
+def test_tab_runs_no_name_of_a_run(scripts: Path) -> None:
+    """Whoever unpacks runs of others has names of theirs in runs/."""
+    for name in ("x$(touch${IFS}ran)", "x`touch${IFS}ran`", "x y;z"):
+        (scripts / "runs" / name).mkdir()
+    lines = "source ./bash; COMP_WORDS=(gnncomm eval x); COMP_CWORD=2; _gnncomm; printf '%s\\n' \"${COMPREPLY[@]}\""
+    done = subprocess.run(["bash", "--norc", "-c", lines], capture_output=True, text=True, cwd=scripts, check=True)
+    assert set(done.stdout.splitlines()) == {"x$(touch${IFS}ran)", "x`touch${IFS}ran`", "x y;z"}
+    assert not done.stderr
+    assert not (scripts / "ran").exists()
+
+
 def test_words_that_a_shell_would_run_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody else's package writes into somebody's shell."""
     evil = Description("x", "", protocols=("$(rm -rf ~)", "plain-v0", "a'b"))

@@ -21,6 +21,7 @@ from gnncomm.recording.drawing.frames import events_of, key_steps
 from gnncomm.recording.drawing.matrix import mean_weights, over_time
 from gnncomm.recording.drawing.network import graph_of
 from gnncomm.recording.drawing.timeline import heard
+from gnncomm.recording.episode import EpisodeError
 
 
 def made(agents: int = 3, dim: int = 5, steps: int = 8, field: bool = False, attention: bool = True) -> Episode:
@@ -274,3 +275,20 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else real(name))
     with pytest.raises(MissingExtraError, match=r"gnncomm\[viz\]"):
         trajectory_figure(made())
+
+
+@pytest.mark.parametrize("text", ["\ud800\x00\n\x1b[31m", "$\\x$", "A" * 1_000_000], ids=["letters", "maths", "long"])
+def test_any_text_of_a_file_is_drawn_in_a_moment(text: str, recwarn: pytest.WarningsRecorder) -> None:
+    for draw in VIEWS.values():
+        draw(replace(made(steps=2), env=text, title=text)).canvas.draw()
+    assert not recwarn.list
+
+
+def test_what_cannot_be_drawn_is_refused() -> None:
+    """matplotlib overflows far outside of the grid, and takes minutes for arrows of such a width."""
+    episode = made(steps=2)
+    for hostile in ({"agents": episode.agents + np.float32(1e9)}, {"weight": episode.weight + np.float32(1e38)}):
+        with pytest.raises(EpisodeError, match="to draw, got 1e"):
+            trajectory_figure(replace(episode, **hostile))
+    with pytest.raises(EpisodeError, match="at least one point"):
+        replace(episode, pictures=np.zeros((len(episode.agents), 0, 5, 3), np.uint8))

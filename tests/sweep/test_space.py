@@ -85,6 +85,7 @@ def test_a_method_stands_for_its_parts_and_a_learner_for_what_suits_it() -> None
         ({"hidden": {"low": 0.5, "high": 4}}, "expected int"),
         ({"learner.lr": {"low": 0, "high": 1, "log": True}}, "above 0"),
         ({"learner.lr": {"low": 0.1, "high": 1, "log": True, "step": 0.1}}, "no step with log"),
+        ({"learner.lr": {"low": 0.1, "high": 1, "step": 1e-300}}, "goes 1 to 1,000,000 times"),
         ({"hidden": [8], "policy.hidden": [16]}, "expected it once"),
     ],
     ids=str,

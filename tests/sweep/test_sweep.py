@@ -17,6 +17,7 @@ import pytest
 
 from gnncomm import default_config
 from gnncomm.cli import main
+from gnncomm.errors import CheckpointCorruptError, UnsafePathError
 from gnncomm.learn import PPOConfig
 from gnncomm.run import read_config
 from gnncomm.store import RunDir
@@ -75,6 +76,26 @@ def test_a_trial_that_is_stopped_or_hopeless(plan: Plan, tmp_path: Path, monkeyp
     assert len(RunDir.open(run.with_name("seed_1")).metrics()) == 3
     assert study.states() == {"pruned": 1}
     assert [told["state"] for told in trials(tmp_path / "s")] == ["put back", "pruned"]
+
+
+def test_a_database_of_others_leads_nowhere(plan: Plan, tmp_path: Path) -> None:
+    """Neither out of the directory of the sweep, nor to anything but one error."""
+    study = Study(tmp_path, plan)
+    file = tmp_path / "study.db"
+    for hostile in ({"folder": "../escaped"}, {"folder": 3}, {"folder": "trial_0000", "tries": "x"}):
+        study.study.enqueue_trial({}, user_attrs=hostile)
+        with pytest.raises(CheckpointCorruptError, match="expected trials of this sweep"):
+            Study(tmp_path, plan)
+        file.unlink()
+        study = Study(tmp_path, plan)
+    file.write_bytes(b"x" * 5000)
+    with pytest.raises(CheckpointCorruptError, match="not a database"):
+        Study(tmp_path, plan)
+    file.unlink()
+    file.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UnsafePathError):
+        Study(tmp_path, plan)
+    assert not (tmp_path / "elsewhere").exists()
 
 
 def test_the_command_refuses_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:

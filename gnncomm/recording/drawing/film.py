@@ -39,7 +39,7 @@ def _picture(episode: Episode, state: int) -> NDArray[np.uint8]:
         _draw_trails(ax, episode, state)
     ax.set_title("", loc="left")
     happened = ", ".join(text for when, text in events_of(episode) if when == state)
-    title = " · ".join([episode.env, *([episode.title] if episode.title else [])])
+    title = " · ".join(style.shown(text) for text in (episode.env, episode.title) if text)
     figure.text(left / WIDTH, 0.955, title, fontsize=14, fontweight="bold", color=style.INK, parse_math=False)
     figure.text(left / WIDTH, 0.918, f"step {state} of {episode.length}", fontsize=10, color=style.GREY)
     figure.text(1 - left / WIDTH, 0.918, happened, fontsize=10, color=style.INK, ha="right")

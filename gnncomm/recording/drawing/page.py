@@ -80,14 +80,16 @@ def draw_title(sheet: Sheet, episode: Episode) -> None:
     rows, columns = episode.size
     steps = f"{episode.length} step" + ("s" if episode.length > 1 else "")
     facts = [f"{outcome} in {steps}" if episode.success else f"{outcome} within {steps}"]
-    facts += [episode.title] if episode.title else []
+    facts += [style.shown(episode.title)] if episode.title else []
     facts += [
         f"return {episode.returns:+.2f}".replace("-", "\u2212"),
         f"{episode.num_agents} agents",
         *([f"{rows} × {columns} cells"] if episode.pictures is None else []),
         f"seed {episode.seed}",
     ]
-    sheet.text(MARGIN, 0.28, episode.env, fontsize=17, fontweight="bold", color=style.INK)
+    sheet.text(
+        MARGIN, 0.28, style.shown(episode.env), fontsize=17, fontweight="bold", color=style.INK, parse_math=False
+    )
     sheet.text(MARGIN, 0.6, "   ·   ".join(facts), fontsize=10, color=style.GREY, parse_math=False)
 
 

@@ -35,11 +35,19 @@ AGENTS = (
 ENTITY_MARKERS = ("*", "D", "P", "X")
 LINES: tuple[Any, ...] = ("-", (0, (4.5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)))
 """Of the rounds of communication: solid, dashed, dotted, dashes and dots; then again."""
+LONGEST = 100
+"""Letters of a line of text that comes with an episode."""
 HALO = [withStroke(linewidth=2.2, foreground="white")]
 
 HEADING: dict[str, Any] = {"fontsize": 10.5, "fontweight": "bold", "color": INK, "parse_math": False}
 NOTE: dict[str, Any] = {"fontsize": 8.5, "color": GREY, "parse_math": False}
 """Names of users are in these texts; a ``$`` in one is a letter."""
+
+
+def shown(text: str) -> str:
+    """Text of whoever made the episode as fonts draw it in a moment: one short line of what can be printed."""
+    line = " ".join(text[: 2 * LONGEST].split())[:LONGEST]
+    return "".join(letter if letter.isprintable() else "?" for letter in line)
 
 
 def colour(agent: int) -> str:

@@ -28,7 +28,8 @@ def measures(episode: Episode) -> dict[str, Line]:
         found["bits"] = episode.bits.sum((1, 2), dtype=np.float64)
     if episode.attention:
         found["entropy"] = _entropy(episode)
-    return {name: line.astype(np.float32) for name, line in found.items()}
+    most = np.finfo(np.float32).max
+    return {name: line.clip(-most, most).astype(np.float32) for name, line in found.items()}
 
 
 def _entropy(episode: Episode) -> NDArray[np.float64]:

@@ -55,7 +55,8 @@ def packed(array: Array, *, steps: bool = False, half: bool = True) -> Packed:
     if array.dtype == np.bool_:
         return Packed("bit", array.shape, deflated(np.packbits(array, bitorder="little").tobytes()))
     if not is_whole(array):
-        kind = np.float16 if half and np.abs(array).max(initial=0.0) <= _HALF_MAX else np.float32
+        low, high = array.min(initial=0), array.max(initial=0)
+        kind = np.float16 if half and low >= -_HALF_MAX and high <= _HALF_MAX else np.float32
         return _of(array.astype(kind), array.shape, steps=False)
     return _of(_smallest(array), array.shape, steps=steps)
 
@@ -65,7 +66,7 @@ def packed_places(array: Array) -> Packed:
     if is_whole(array):
         return packed(array, steps=True)
     low, high = float(array.min()), float(array.max())
-    scale = (high - low) / _LEVELS
+    scale = (high - low) / _LEVELS or 1.0
     whole = np.rint((array.astype(np.float64) - low) / scale).astype(np.int16)
     return _of(whole, array.shape, steps=True, scale=scale, offset=low)
 
@@ -91,7 +92,8 @@ def is_whole(array: Array) -> bool:
     """Whether each number is an integer of at most 31 bits."""
     if array.dtype == np.uint8:
         return True
-    return bool((np.isfinite(array) & (np.abs(array) < np.float32(2**31)) & (array == np.rint(array))).all())
+    inside = (array > np.float32(-(2**31))) & (array < np.float32(2**31))  # the lowest integer has no absolute value
+    return bool((inside & (array == np.rint(array))).all())
 
 
 def deflated(raw: bytes) -> bytes:

@@ -68,7 +68,7 @@ class CsvLogger:
         if self.path.exists():
             try:
                 kept = [row for row in self._rows() if int(row["step"]) <= step]
-            except (KeyError, TypeError, ValueError) as error:
+            except (csv.Error, KeyError, TypeError, ValueError) as error:
                 raise CheckpointCorruptError(
                     f"{self.path}: expected a table with whole numbers in a column step, got another. Move it away."
                 ) from error
@@ -146,7 +146,7 @@ class _Times(CsvLogger):
         try:
             self.rewind(step)
             return max((float(row["seconds"]) for row in self._rows()), default=0.0)
-        except (CheckpointCorruptError, KeyError, TypeError, ValueError):
+        except (CheckpointCorruptError, csv.Error, KeyError, TypeError, ValueError):
             self.path.unlink()
             self._columns = []
             return 0.0

@@ -19,6 +19,7 @@ from gnncomm.errors import ConfigError
 from gnncomm.recording import compare_page, page_html, replay_page
 from gnncomm.recording.page import worlds
 from gnncomm.recording.page.measures import measures
+from gnncomm.recording.page.numbers import packed, packed_places
 from gnncomm.recording.page.worlds import world_of
 
 from .episodes import HOSTILE, episode, hostile
@@ -153,3 +154,11 @@ def test_bad_requests(tmp_path: Path) -> None:
         replay_page(episode(), tmp_path / "page.txt")
     with pytest.raises(ConfigError, match=r"\.html"):
         compare_page(episode(), episode(), tmp_path / "page", ("a", "b"))
+
+
+def test_numbers_at_the_edge_are_packed_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    """All agents at one place between cells; the lowest integer, which has no absolute value."""
+    half = packed_places(np.full((3, 2, 2), 0.5, np.float32))
+    assert (half.scale, half.offset) == (1.0, 0.5)
+    assert packed(np.full(4, -(2**63))).kind == "f4"
+    assert not recwarn.list
