@@ -143,7 +143,9 @@ def restore(config: TrainConfig, training: Training, checkpoint: Checkpoint) -> 
         )
     groups = {**checkpoint.tensors, "env": deprecated.env_state(config.env.id, checkpoint.group("env"))}
     for name, expected in training.state()[0].items():
-        require_match(expected, groups.get(name, {}), f"{checkpoint.path}: {name!r}")
+        require_match(
+            expected, groups["env"] if name == "env" else checkpoint.group(name), f"{checkpoint.path}: {name!r}"
+        )
     _require_finite(training, checkpoint)
     try:
         shown = training.restore(groups, checkpoint.state)

@@ -12,8 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_
 import tyro
 
 from gnncomm.cli.parse import parse
-from gnncomm.cli.remembered import described_of
-from gnncomm.registry import KINDS
+from gnncomm.registry import KINDS, described
 
 NAMED = {
     "ENV": ("env",),
@@ -109,7 +108,7 @@ def _follows(hint: Any, name: str, word: str) -> tuple[str, ...] | str:
 def _names(name: str) -> tuple[str, ...]:
     if name == "KIND":
         return tuple(kind.plural for kind in KINDS.values())
-    things = [one for kind in NAMED.get(name, ()) for one in described_of(kind)]
+    things = [one for kind in NAMED.get(name, ()) for one in described(kind)]
     found = [word for one in things for word in (one.name, *(f"{one.name}/{ending}" for ending in one.protocols))]
     return tuple(dict.fromkeys(word for word in found if re.fullmatch(r"[\w./-]+", word)))
 

@@ -11,8 +11,7 @@ from rich.table import Table
 
 from gnncomm.cli.console import make_console
 from gnncomm.cli.parse import parse, print_json
-from gnncomm.cli.remembered import described_of
-from gnncomm.registry import KINDS, Description, Parameter, describe, is_kind, kind_of_word
+from gnncomm.registry import KINDS, Description, Parameter, describe, described, is_kind, kind_of_word
 
 TITLES = {
     "env": "environments (gnncomm train ENV)",
@@ -54,7 +53,7 @@ def run(words: list[str]) -> int:
     args = parse(ListArgs, words, "gnncomm list")
     if len(args.what) == 2 and not is_kind(args.what[1]):
         kind, name = kind_of_word(args.what[0]), args.what[1]
-        known = {word: one for one in described_of(kind) for word in (*one.aliases, one.name)}
+        known = {word: one for one in described(kind) for word in (*one.aliases, one.name)}
         one = known[name] if name in known else describe(kind, name)
         if args.json:
             return print_json(asdict(one))
@@ -62,10 +61,10 @@ def run(words: list[str]) -> int:
         return 0
     kinds = list(dict.fromkeys(map(kind_of_word, args.what))) or list(KINDS)
     if args.json:
-        return print_json({KINDS[kind].plural: [asdict(one) for one in described_of(kind)] for kind in kinds})
+        return print_json({KINDS[kind].plural: [asdict(one) for one in described(kind)] for kind in kinds})
     console = make_console()
     for kind in kinds:
-        console.print(_table(TITLES[kind], [_row(one) for one in described_of(kind)]))
+        console.print(_table(TITLES[kind], [_row(one) for one in described(kind)]))
     return 0
 
 

@@ -107,7 +107,8 @@ def test_scaling_counts_messages() -> None:
 def test_the_command_writes_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "SETTINGS", SMALL)
+    for place in ("gnncomm.bench.SETTINGS", "gnncomm.cli.benching.SETTINGS"):
+        monkeypatch.setattr(place, SMALL)
     file = tmp_path / "new" / "layers.json"
     assert command.run(["layers", "--settings", "full", "ring", "--repeats", "1", "--json", str(file)]) == 0
     written = json.loads(file.read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import resource
 import shlex
@@ -15,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from gnncomm.cli import completion, main, remembered
+from gnncomm.cli import completion, main
 from gnncomm.cli.main import COMMANDS
 from gnncomm.cli.parse import parse_known
-from gnncomm.registry import KINDS, Description
+from gnncomm.registry import Description
 
 
 def args_of(command: str) -> Any:
@@ -174,43 +173,5 @@ def test_tab_runs_no_name_of_a_run(scripts: Path) -> None:
 def test_words_that_a_shell_would_run_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody else's package writes into somebody's shell."""
     evil = Description("x", "", protocols=("$(rm -rf ~)", "plain-v0", "a'b"))
-    monkeypatch.setattr(completion, "described_of", lambda kind: [evil])
+    monkeypatch.setattr(completion, "described", lambda kind: [evil])
     assert completion._names("env") == ("x", "x/plain-v0")
-
-
-def test_the_memory_of_a_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def described(kind: str) -> list[Description]:
-        asked.append(kind)
-        return [Description("one", f"of {kind}")]
-
-    for name in ("torch", *(name for name in sys.modules if name.startswith("torch."))):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(remembered, "described", described)
-    monkeypatch.setattr(remembered, "added", lambda kind: {})
-    monkeypatch.setattr(remembered, "strangers", dict)
-
-    def asked_now() -> list[str]:
-        remembered._listing.cache_clear()
-        asked.clear()
-        assert remembered.described_of("layer") == [Description("one", "of layer")]
-        return list(asked)
-
-    try:
-        assert asked_now() == list(KINDS)
-        assert asked_now() == [], "from the file"
-        (file,) = (tmp_path / "gnncomm").iterdir()
-        for text in ("{", json.dumps({"kinds": {}}), json.dumps({"kinds": {"layer": [{"name": 3}]}})):
-            file.write_text(text)
-            assert asked_now() == list(KINDS), "what is damaged is made anew"
-        source = tmp_path / "source.py"
-        source.write_text("")
-        monkeypatch.setattr(remembered, "_sources", lambda: iter([source]))
-        assert asked_now() == list(KINDS), "other files are another listing"
-        assert len(list((tmp_path / "gnncomm").iterdir())) == 1, "the old one goes"
-        monkeypatch.setattr(remembered, "strangers", lambda: {"plugin": "plugin 1.0"})
-        assert asked_now() == ["layer"], "nobody watches the files of others"
-    finally:
-        remembered._listing.cache_clear()

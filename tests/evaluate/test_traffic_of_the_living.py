@@ -18,7 +18,7 @@ def test_bits_of_the_dead_are_not_counted() -> None:
     env = envs.make("predator_prey", num_envs=2, num_agents=3)
     policy = CommPolicy(env.obs_dim, env.num_actions, MeanComm(4, 4), GRU(4))
     talk = policy.act(env.reset(seed=0), policy.initial_state(2, 3), 0).talk
-    talk = replace(talk, bits=torch.tensor([[10.0, 20.0, 999.0], [1.0, 2.0, 3.0]]))
+    talk = replace(talk, round_bits=torch.tensor([[[10.0], [20.0], [999.0]], [[1.0], [2.0], [3.0]]]))
     alive = torch.tensor([[True, True, False], [True, True, True]])
     traffic = Traffic(policy.comm)
     traffic.count(talk, alive, counted=torch.tensor([True, True]))

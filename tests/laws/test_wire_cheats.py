@@ -32,7 +32,7 @@ def env() -> VectorEnv:
 
 def policy(wire: Wire, kind: type[CommPolicy] = CommPolicy) -> CommPolicy:
     torch.manual_seed(0)
-    return kind(env().obs_dim, env().num_actions, MeanComm(H, H), GRU(H), wire=wire)
+    return kind(env().obs_dim, env().num_actions, MeanComm(H, H), GRU(H), "before", wire)
 
 
 def team_mean(rows: Tensor) -> Tensor:

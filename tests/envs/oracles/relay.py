@@ -11,7 +11,7 @@ def step(c: dict[str, Any], s: Any, action: Any, draw: Any, chosen: Any) -> Any:
     t = int(s["t"]) + 1
     named = t == c["steps"] and action[-1] == int(s["symbol"])
     return (
-        {"symbol": int(s["symbol"]), "t": t, "solved": named},
+        {"symbol": int(s["symbol"]), "t": t, "answer": int(action[-1]) if t == c["steps"] else -1},
         [float(named)] * c["num_agents"],
         t == c["steps"],
         named,
