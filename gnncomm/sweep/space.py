@@ -160,7 +160,7 @@ def _axis(where: str, given: Any, path: str, base: TrainConfig) -> Choice | Rang
         raise ConfigError(f"{where}: expected low < high and a step above 0, got {dict(given)!r:.80}.")
     if type(log) is not bool or (log and (numbers[0] <= 0 or step is not None)):
         raise ConfigError(f"{where}: expected low above 0 and no step with log: true, got {dict(given)!r:.80}.")
-    if step is not None and not STEPS[0] <= (high - low) / step <= STEPS[1]:
+    if step is not None and not STEPS[0] <= (numbers[1] - numbers[0]) / step <= STEPS[1]:
         raise ConfigError(
             f"{where}: expected a step that goes 1 to {STEPS[1]:,} times from low to high, got {dict(given)!r:.80}."
         )
