@@ -15,6 +15,7 @@ UNPICKLERS = {"pickle", "cPickle", "cloudpickle", "dill", "joblib", "shelve", "m
 THIRD_PARTY = {"torch", "torch_geometric", "numpy", "networkx", "safetensors", "tyro", "rich"}
 OPTIONAL = {
     "optuna",
+    "sqlalchemy",
     "matplotlib",
     "PIL",
     "imageio_ffmpeg",
