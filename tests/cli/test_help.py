@@ -54,18 +54,6 @@ def test_one_help_takes_less_than_a_second() -> None:
         assert seconds < 1.0, words
 
 
-@pytest.mark.slow
-def test_what_was_listed_once_is_listed_at_once(tmp_path: Path) -> None:
-    code = "import sys\nfrom gnncomm.cli import main\nmain(['list'])\nmain(['list', 'layer', 'attention', '--json'])\n"
-    code += "print('torch' in sys.modules)"
-    first, _ = fresh(code, XDG_CACHE_HOME=str(tmp_path))
-    second, seconds = fresh(code, XDG_CACHE_HOME=str(tmp_path))
-    assert first.splitlines()[-1] == "True"
-    assert second.splitlines()[-1] == "False"
-    assert first.splitlines()[:-1] == second.splitlines()[:-1]
-    assert seconds < 1.0
-
-
 def test_the_help_of_an_environment_has_its_recipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "relay", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.replace("\u2502", " ").split())

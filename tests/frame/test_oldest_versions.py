@@ -56,8 +56,9 @@ def test_oldest_versions_first_the_core_alone_then_with_figures(tmp_path: Path, 
     place.pip(*oldest(PROJECT["optional-dependencies"]["viz"]), "--constraint", str(_core_pins(tmp_path)))
     place.gnncomm("plot", "first")
     place.gnncomm("replay", "first", "--video", "film.mp4", "--figure", "episode.pdf")
-    place.gnncomm("replay", "first", "--video", "film.gif")
-    for name in ("curves.png", "episode.pdf", "film.mp4", "film.gif", "runs/first/trajectories.png"):
+    place.gnncomm("replay", "first", "--video", "film.gif", "--html", "page.html")
+    place.gnncomm("replay", "first")
+    for name in ("curves.png", "episode.pdf", "film.mp4", "film.gif", "page.html", "runs/first/trajectories.png"):
         assert (tmp_path / name).stat().st_size > 1_000, name
 
 
