@@ -160,6 +160,15 @@ def numbers(
     return torch.where(alive_BN.unsqueeze(-1), torch.minimum(torch.maximum(taken, low), high), 0.0)
 
 
+def over(ended: Tensor) -> StateError:
+    """What a step says where ``ended [B]`` is true: of an episode that is over already."""
+    which = ended.nonzero().squeeze(-1)[:8].tolist()
+    return StateError(
+        f"step: expected running episodes, but those of environments {which} ended. Call "
+        "reset(where=timestep.done) first."
+    )
+
+
 def saved_state(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], id: str) -> None:
     """The names, shapes and types of ``expected``."""
     if state.keys() != expected.keys():

@@ -7,6 +7,7 @@ and environments that show what was seen last. Sizes are compared before memory 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -141,11 +142,11 @@ def restore(config: TrainConfig, training: Training, checkpoint: Checkpoint) -> 
         raise CheckpointMismatchError(
             f"{checkpoint.path}/state.json: expected {mine} for the environment, got {theirs}."
         )
-    groups = {**checkpoint.tensors, "env": deprecated.env_state(config.env.id, checkpoint.group("env"))}
-    for name, expected in training.state()[0].items():
-        require_match(
-            expected, groups["env"] if name == "env" else checkpoint.group(name), f"{checkpoint.path}: {name!r}"
-        )
+    expected = training.state()[0]
+    groups: dict[str, Mapping[str, Tensor]] = {name: checkpoint.group(name) for name in expected}
+    groups["env"] = deprecated.env_state(config.env.id, groups["env"])
+    for name, tensors in expected.items():
+        require_match(tensors, groups[name], f"{checkpoint.path}: {name!r}")
     _require_finite(training, checkpoint)
     try:
         shown = training.restore(groups, checkpoint.state)

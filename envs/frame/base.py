@@ -68,14 +68,6 @@ class _Seen:
 BatchT = TypeVar("BatchT", bound=Batch)
 
 
-def _over(ended: Tensor) -> StateError:
-    which = ended.nonzero().squeeze(-1)[:8].tolist()
-    return StateError(
-        f"step: expected running episodes, but those of environments {which} ended. Call "
-        "reset(where=timestep.done) first."
-    )
-
-
 def _put(rows: Tensor, part: BatchT, whole: BatchT) -> BatchT:
     """``whole`` with the rows ``rows`` taken from ``part``."""
     new = part.tensors()
@@ -236,7 +228,7 @@ class GridEnv(Rules[StateT, DrawsT]):
         """
         state = self._current("step")
         ended = self._outcome.terminated | self._outcome.truncated
-        host.refuse(ended, lambda: _over(ended))
+        host.refuse(ended, lambda: checks.over(ended))
         mortal = type(self).alive is not GridEnv.alive
         alive, shape = self.alive(state) if mortal else None, (self.num_envs, self.num_agents)
         action = checks.actions(action, alive, shape, self.num_actions, self.device)

@@ -10,6 +10,7 @@ from gnncomm.cli.plot import PlotArgs
 from gnncomm.compare.curves import band, curve_of, smoothed
 from gnncomm.compare.groups import Group, Run, apart, find, grouped
 from gnncomm.compare.statistics import Floats
+from gnncomm.compare.text import shortened
 from gnncomm.recording.curves import POINTS, learning_curves
 from gnncomm.recording.figure import figure_suffixes
 
@@ -64,10 +65,10 @@ def _unit(curves: Iterable[Curve]) -> tuple[str, float]:
 
 def _name(group: Group) -> str:
     """What stands at the end of its curve: who, of how many seeds, and how many of them still have to train."""
-    label = group.label if len(group.label) <= 28 else f"{group.label[:13]}...{group.label[-12:]}"
     seeds = f" (n={len(group.runs)})" if len(group.runs) > 1 else ""
     begun = sum(not each.is_finished for each in group.runs)
-    return f"{label}{seeds}" + (f", {begun if seeds else ''} unfinished".replace("  ", " ") if begun else "")
+    unfinished = f", {f'{begun} ' if seeds else ''}unfinished" if begun else ""
+    return f"{shortened(group.label, 28)}{seeds}{unfinished}"
 
 
 def _tasks(groups: Iterable[Group]) -> str:

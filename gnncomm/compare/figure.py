@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gnncomm.compare.comparison import Comparison
-from gnncomm.compare.text import plain, title
-from gnncomm.recording.figure import figure_path
+from gnncomm.compare.text import plain, shortened, title
+from gnncomm.recording.figure import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,14 +23,7 @@ def comparison_figure(comparison: Comparison, path: str | Path | None = None, dp
         MissingExtraError: matplotlib is not installed (``gnncomm[viz]``).
         ConfigError: ``path`` is no name of a figure.
     """
-    checked = figure_path(path)
-    from gnncomm.recording.drawing import plain as plain_surroundings
-
-    with plain_surroundings():
-        figure = _figure(comparison)
-        if checked is not None:
-            figure.savefig(checked, dpi=dpi)
-    return figure
+    return drawn(partial(_figure, comparison), path, dpi)
 
 
 def _figure(comparison: Comparison) -> Figure:
@@ -51,7 +45,7 @@ def _figure(comparison: Comparison) -> Figure:
 
 
 def _scores(ax: Axes, comparison: Comparison) -> None:
-    from gnncomm.recording.drawing.style import INK, NOTE, colour
+    from gnncomm.recording.drawing.style import INK, NOTE, bare, colour
 
     percent = 100 if comparison.metric == "success" else 1
     for row, method in enumerate(comparison.methods):
@@ -63,15 +57,16 @@ def _scores(ax: Axes, comparison: Comparison) -> None:
             ax.plot([low, high], [row, row], color=shade, linewidth=5, alpha=0.35, solid_capstyle="butt", zorder=1)
         ax.plot([point, point], [row - 0.27, row + 0.27], color=shade, linewidth=2.2, zorder=3)
     ax.set_yticks(range(len(comparison.methods)))
-    names = [_short(f"{plain(method.group.label)} (n={len(method.teams)})") for method in comparison.methods]
+    names = [shortened(f"{plain(method.group.label)} (n={len(method.teams)})", 30) for method in comparison.methods]
     ax.set_yticklabels(names, fontsize=8.5, color=INK, parse_math=False)
     unit = ", %" if percent == 100 else ", fewer are better" if comparison.fewer_is_better else ""
     ax.set_xlabel(f"{comparison.metric}{unit}: seeds, IQM, 95 % bootstrap", **NOTE)
-    _bare(ax, len(comparison.methods))
+    ax.set_ylim(len(comparison.methods) - 0.5, -0.5)
+    bare(ax, "x")
 
 
 def _improves(ax: Axes, comparison: Comparison) -> None:
-    from gnncomm.recording.drawing.style import GREY, NOTE, colour
+    from gnncomm.recording.drawing.style import GREY, NOTE, bare, colour
 
     ax.axvline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
     for row, each in enumerate(comparison.against, start=1):
@@ -82,19 +77,5 @@ def _improves(ax: Axes, comparison: Comparison) -> None:
     ax.set_xticks([0, 0.5, 1])
     ax.set_yticks([])
     ax.set_xlabel("P(better than the first)", **NOTE)
-    _bare(ax, len(comparison.methods))
-
-
-def _bare(ax: Any, rows: int) -> None:
-    from gnncomm.recording.drawing.style import GREY, PALE
-
-    ax.set_ylim(rows - 0.5, -0.5)
-    ax.grid(axis="x", color=PALE, linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.spines["bottom"].set_color(PALE)
-    ax.tick_params(colors=GREY, labelsize=8.5, length=0)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 30 else f"{name[:14]}...{name[-13:]}"
+    ax.set_ylim(len(comparison.methods) - 0.5, -0.5)
+    bare(ax, "x")

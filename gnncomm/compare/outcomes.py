@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,10 +61,7 @@ def keep(report: Report, file: Path, settings: Mapping[str, Any], env_steps: int
         "settings": dict(settings),
         "env_steps": env_steps,
     }
-    arrays["head"] = np.frombuffer(strict_json.dump(head, indent=None), np.uint8)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes a name for allow_pickle
-    write_atomic(file, buffer.getvalue())
+    write_atomic(file, npz.packed(arrays, head))
 
 
 def read(file: Path) -> Kept:

@@ -117,10 +117,8 @@ class Test:
 
 def paired_test(a: Floats, b: Floats, of: str) -> Test:
     """``a - b`` of pairs by ``paired_difference``, with twice the smaller p of the exact ``sign_flip`` either way."""
-    difference = torch.from_numpy(np.asarray(a, float) - np.asarray(b, float))
-    interval = paired_difference(
-        torch.from_numpy(np.asarray(a, float)), torch.from_numpy(np.asarray(b, float))
-    ).interval
+    one, other = (torch.from_numpy(np.asarray(scores, float)) for scores in (a, b))
+    difference, interval = one - other, paired_difference(one, other).interval
     p = min(1.0, 2 * min(sign_flip(difference), sign_flip(-difference)))
     return Test(interval, p, min(1.0, 2.0 ** (1 - len(difference))), of, len(difference))
 

@@ -109,6 +109,12 @@ def plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
+def shortened(text: str, most: int) -> str:
+    """Beginning and end of what is longer than ``most`` letters."""
+    tail = (most - 3) // 2
+    return text if len(text) <= most else f"{text[: most - 3 - tail]}...{text[-tail:]}"
+
+
 def _columns(comparison: Comparison) -> list[str]:
     reach = [f"steps to {comparison.threshold:g}"] if comparison.threshold is not None else []
     return ["method", "seeds", "mean", "IQM", "95 %", "worst", "channel", "gain", *reach]

@@ -10,6 +10,7 @@ from torch import Tensor
 from gnncomm.channel import Channel, Delivery, Ideal
 from gnncomm.channel.base import Around
 from gnncomm.graph import CommGraph, talkers
+from gnncomm.shapes import Bool, Int
 from gnncomm.types import Moment
 
 
@@ -56,8 +57,8 @@ class Partners:
     def swap(self, msg: Tensor, graph: CommGraph, number: int) -> Tensor:
         """``msg`` with those of speaking agents replaced, as far as they have partners."""
         speaks_BN = self._speaking(graph, len(msg))
-        latest_BN, last = self._latest(speaks_BN), self._last_of(msg, number)
-        before_BN = torch.cat([torch.full_like(latest_BN[:1], -1), latest_BN[:-1]])
+        latest_BN, last = latest(speaks_BN), self._last_of(msg, number)
+        before_BN = before(latest_BN)
         beside_BN = before_BN >= 0  # among those played side by side
         known_BN = beside_BN | ((last.episode >= 0) & (last.episode != self._episode.unsqueeze(-1)))
         agent_N = torch.arange(msg.shape[1], device=msg.device)
@@ -72,25 +73,30 @@ class Partners:
         """``[B, N]`` bool: somebody could read a message of this agent in a counted episode."""
         return talkers(graph).expand(num_envs, graph.num_agents) & (self._episode >= 0).unsqueeze(-1)
 
-    @staticmethod
-    def _latest(speaks_BN: Tensor) -> Tensor:
-        """``[B, N]``: the nearest environment, up to this one, in which the agent speaks; -1 if there is none."""
-        row_B1 = torch.arange(len(speaks_BN), device=speaks_BN.device).unsqueeze(-1)
-        return torch.where(speaks_BN, row_B1, -1).cummax(0).values
-
     def _last_of(self, msg: Tensor, number: int) -> _Last:
         found = self._last.get((self._step, number))
         nothing = torch.full(msg.shape[1:2], -1, device=msg.device)
         return _Last(torch.zeros_like(msg[0]), nothing) if found is None else found
 
     def _keep(self, msg: Tensor, speaks_BN: Tensor, number: int) -> None:
-        last, row_N = self._last_of(msg, number), self._latest(speaks_BN)[-1]
+        last, row_N = self._last_of(msg, number), latest(speaks_BN)[-1]
         agent_N, new_N = torch.arange(msg.shape[1], device=msg.device), row_N >= 0
         row_N = row_N.clamp_min(0)
         self._last[self._step, number] = _Last(
             torch.where(new_N.unsqueeze(-1), msg[row_N, agent_N], last.msg),
             torch.where(new_N, self._episode[row_N], last.episode),
         )
+
+
+def latest(speaks_BN: Bool[Tensor, "B N"]) -> Int[Tensor, "B N"]:
+    """The nearest environment, up to this one, in which the agent speaks; -1 if there is none."""
+    row_B1 = torch.arange(len(speaks_BN), device=speaks_BN.device).unsqueeze(-1)
+    return torch.where(speaks_BN, row_B1, -1).cummax(0).values
+
+
+def before(latest_BN: Int[Tensor, "B N"]) -> Int[Tensor, "B N"]:
+    """The same of those before this one."""
+    return torch.cat([torch.full_like(latest_BN[:1], -1), latest_BN[:-1]])
 
 
 @dataclass(frozen=True)

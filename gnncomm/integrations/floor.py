@@ -1,4 +1,4 @@
-"""Uniformly random actions of environments of other libraries."""
+"""What is known of policies for environments of other libraries: a floor, uniformly random, and no ceiling."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from gnncomm import random
-from gnncomm.errors import ShapeError
+from gnncomm.errors import ShapeError, StateError
 
 
 def uniform_action(
@@ -38,3 +38,11 @@ def uniform_action(
         return low + (high - low) * share_BNA
     assert mask_BNA is not None  # as was asked above
     return torch.where(mask_BNA, share_BNA, -1.0).argmax(-1)
+
+
+def no_ceiling(id: str) -> StateError:
+    """What ``ceiling_action`` of such an environment says."""
+    return StateError(
+        f"ceiling_action: {id!r} comes from another library, and nobody knows its best policy here. Compare "
+        "with floor_action and with other trained teams."
+    )

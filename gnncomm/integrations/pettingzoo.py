@@ -22,7 +22,7 @@ from gnncomm import checks, random
 from gnncomm.errors import ConfigError, StateError
 from gnncomm.integrations import kinds, options
 from gnncomm.integrations.drawing import CELLS, on_grid, side_by_side
-from gnncomm.integrations.floor import uniform_action
+from gnncomm.integrations.floor import no_ceiling, uniform_action
 from gnncomm.integrations.form import NO_SEED, Kind, Task
 from gnncomm.integrations.workers import Workers
 from gnncomm.shapes import Int
@@ -233,12 +233,8 @@ class ForeignEnv:
             EnvContractError, WorkerError: See the class.
         """
         self._require_started("step")
-        ended = (self._ended()).nonzero().squeeze(-1)
-        if len(ended):
-            raise StateError(
-                f"step: expected running episodes, but those of environments {ended[:8].tolist()} ended. Call "
-                "reset(where=timestep.done) first."
-            )
+        if bool((ended := self._ended()).any()):
+            raise checks.over(ended)
         alive_BN = self._read("alive")
         if self._bounds is None:
             shape = (self.num_envs, self.num_agents)
@@ -299,10 +295,7 @@ class ForeignEnv:
         Raises:
             StateError: Always.
         """
-        raise StateError(
-            f"ceiling_action: {self.id!r} comes from another library, and nobody knows its best policy here. Compare "
-            "with floor_action and with other trained teams."
-        )
+        raise no_ceiling(self.id)
 
     def scene(self) -> Scene:
         """Agents on a grid of 20 x 20 cells that covers ``area``, or side by side where positions are not known."""

@@ -110,7 +110,7 @@ def talk(
         choice: ``[B, N, K * C]`` recorded decisions to evaluate instead.
     """
     zero = h.new_zeros(h.shape[:-1])
-    entropy, cost = zero, zero
+    entropy, cost, nothing = zero, zero, zero.new_zeros(*zero.shape, 0, dtype=torch.int64)
     rows, arrivals, spoke, choices, log_probs, schedules, flights = [], [], [], [], [], [], []
     bits, graphs, messages, symbols, deliveries = [], [], [], [], []
     width, own = wire.scheduler.num_choices, state.schedule.shape[-1] - _remembered(wire)
@@ -142,14 +142,14 @@ def talk(
             log_probs.append(_add(zero, schedule.log_prob))
         graphs.append(schedule.graph)
         messages.append(schedule.msg)
-        symbols.append(zero.new_zeros(*zero.shape, 0).long() if said.symbols is None else said.symbols)
+        symbols.append(nothing if said.symbols is None else said.symbols)
         deliveries.append(delivery.arrivals)
         arrivals.append(arrived)
         spoke.append(sent)
         schedules.append(torch.cat([schedule.state, past], -1))
         flights.append(delivery.state)
     after = WireState(torch.stack(schedules, 2), torch.stack(flights, 2))
-    chosen = torch.cat(choices, -1) if choices else zero.new_zeros(*zero.shape, 0).long()
+    chosen = torch.cat(choices, -1) if choices else nothing
     log_prob = torch.stack(log_probs, -1) if log_probs else zero.new_zeros(*zero.shape, 0)
     seen: tuple[list[Any], ...] = (rows, graphs, messages, symbols, deliveries, arrivals, spoke)
     return Talk(h, after, chosen, log_prob, entropy, cost, torch.stack(bits, -1), *(tuple(each) for each in seen))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gnncomm.probe.report import ProbeReport
-from gnncomm.recording.figure import figure_path
+from gnncomm.recording.figure import drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,13 +27,10 @@ def probe_figure(report: ProbeReport, path: str | Path | None = None, dpi: int =
         MissingExtraError: matplotlib is not installed (``gnncomm[viz]``).
         ConfigError: matplotlib cannot write files of this suffix.
     """
-    checked = figure_path(path)
-    from gnncomm.recording.drawing import plain
 
-    with plain():
+    def draw() -> Figure:
         from gnncomm.probe.drawing import draw_probe
 
-        figure = draw_probe(report)
-        if checked is not None:
-            figure.savefig(checked, dpi=dpi)
-    return figure
+        return draw_probe(report)
+
+    return drawn(draw, path, dpi)

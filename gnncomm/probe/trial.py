@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gnncomm.channel import Arrival, Channel, Delivery, Ideal
 from gnncomm.channel.base import Around
+from gnncomm.evaluation.shuffle import before, latest
 from gnncomm.graph import CommGraph, talkers
 from gnncomm.policy import Talk
 from gnncomm.shapes import Bool, Int
@@ -93,7 +94,7 @@ def _read(graph: CommGraph, counted: Tensor) -> Bool[Tensor, "B N"]:
 def _next(reads: Bool[Tensor, "B N"]) -> Int[Tensor, "B N"]:
     """For each episode and sender the nearest episode before it in which the sender is read, round in a circle."""
     own = torch.arange(len(reads), device=reads.device).unsqueeze(-1).expand(reads.shape)
-    latest = torch.where(reads, own, -1).cummax(0).values
-    before = torch.cat([torch.full_like(latest[:1], -1), latest[:-1]])
-    found = torch.where(before >= 0, before, latest[-1])
+    up_to = latest(reads)
+    earlier = before(up_to)
+    found = torch.where(earlier >= 0, earlier, up_to[-1])
     return torch.where(reads & (found >= 0), found, own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnncomm.errors import ConfigError, ShapeError
-from gnncomm.recording.figure import figure_path
+from gnncomm.recording.figure import drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,16 +53,8 @@ def learning_curves(
         ConfigError: there is no curve, or ``path`` is no name of a figure. ShapeError: x and y of a curve differ in
             length, or it has no points.
     """
-    checked = figure_path(path)
-    if not curves:
-        raise ConfigError("Expected at least one curve to draw, got none.")
-    from gnncomm.recording.drawing import plain
-
-    with plain():
-        figure = _figure(curves, bands or {}, behind or {}, title, xlabel, ylabel, percent)
-        if checked is not None:
-            figure.savefig(checked, dpi=dpi)
-    return figure
+    draw = partial(_figure, curves, bands or {}, behind or {}, title, xlabel, ylabel, percent)
+    return drawn(draw, path, dpi)
 
 
 def _figure(
@@ -75,7 +68,10 @@ def _figure(
 ) -> Figure:
     from matplotlib.figure import Figure
 
-    from gnncomm.recording.drawing.style import GREY, HEADING, INK, NOTE, PALE, colour
+    from gnncomm.recording.drawing.style import HEADING, INK, NOTE, bare, colour
+
+    if not curves:
+        raise ConfigError("Expected at least one curve to draw, got none.")
 
     figure = Figure(figsize=(7.2, 3.8))
     room = min(0.4, 0.02 + 0.0115 * max(map(len, curves)))  # of the names at the ends
@@ -103,11 +99,7 @@ def _figure(
     _name(ax, ends)
     ax.set_xlim(0, None)
     ax.xaxis.set_major_formatter(lambda value, _: _short(value))
-    ax.grid(axis="y", color=PALE, linewidth=0.6)
-    ax.set_axisbelow(True)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.spines["bottom"].set_color(PALE)
-    ax.tick_params(colors=GREY, labelsize=8.5, length=0)
+    bare(ax, "y")
     ax.set_xlabel(xlabel, **NOTE)
     figure.text(0.09, 0.93, title or ylabel, **HEADING)
     if title:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,10 +140,7 @@ class Episode:
             "entities": list(self.entities),
             "marks": list(self.marks),
         }
-        arrays["head"] = np.frombuffer(strict_json.dump(head, indent=None), np.uint8)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]  # the stub takes a name for allow_pickle
-        write_atomic(Path(path), buffer.getvalue())
+        write_atomic(Path(path), npz.packed(arrays, head))
         return Path(path)
 
     @classmethod

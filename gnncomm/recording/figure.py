@@ -73,14 +73,27 @@ VIEWS: dict[str, Callable[..., Figure]] = {
 
 def _drawn(what: str, episode: Episode, path: str | Path | None, dpi: int) -> Figure:
     """What ``module:function`` of ``drawing`` makes of the episode, saved where there is a path."""
+
+    def draw() -> Figure:
+        require_drawable(episode)
+        module, _, name = what.partition(":")
+        figure: Figure = getattr(importlib.import_module(f"gnncomm.recording.drawing.{module}"), name)(episode)
+        return figure
+
+    return drawn(draw, path, dpi)
+
+
+def drawn(draw: Callable[[], Figure], path: str | Path | None, dpi: int) -> Figure:
+    """What ``draw`` makes, whatever matplotlib was set to; saved where there is a path, which is looked at first.
+
+    Raises:
+        MissingExtraError, ConfigError: see ``figure_path``.
+    """
     checked = figure_path(path)
-    require_drawable(episode)
     from gnncomm.recording.drawing import plain
 
-    module, _, name = what.partition(":")
-    draw = getattr(importlib.import_module(f"gnncomm.recording.drawing.{module}"), name)
     with plain():
-        figure: Figure = draw(episode)
+        figure = draw()
         if checked is not None:
             figure.savefig(checked, dpi=dpi)
     return figure

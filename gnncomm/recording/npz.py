@@ -7,10 +7,13 @@ import math
 import re
 import zipfile
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gnncomm.store import strict_json
 
 MAX_ARRAYS = 1000
 
@@ -24,6 +27,18 @@ _HEADER = re.compile(
 
 class BadNpzError(ValueError):
     """Bytes that are no ``.npz`` file of plain arrays."""
+
+
+HEAD = "head"
+"""The array that is JSON text."""
+
+
+def packed(arrays: Mapping[str, NDArray[Any]], head: Mapping[str, Any]) -> bytes:
+    """A file of arrays and of what is no array, which ``head`` says. Equal ones give equal bytes."""
+    buffer = io.BytesIO()
+    text = np.frombuffer(strict_json.dump(dict(head), indent=None), np.uint8)
+    np.savez_compressed(buffer, **{**arrays, HEAD: text})  # type: ignore[arg-type]  # the stub takes a name for allow_pickle
+    return buffer.getvalue()
 
 
 def read(raw: bytes, max_bytes: int) -> dict[str, NDArray[Any]]:

@@ -14,7 +14,7 @@ from gnncomm import checks, host, random
 from gnncomm.errors import ConfigError, StateError, did_you_mean, require_extra
 from gnncomm.integrations import kinds, options
 from gnncomm.integrations.drawing import CELLS, on_grid
-from gnncomm.integrations.floor import uniform_action
+from gnncomm.integrations.floor import no_ceiling, uniform_action
 from gnncomm.integrations.form import Form
 from gnncomm.integrations.vmas import snapshot
 from gnncomm.types import Box, Group, Scene, TimeStep
@@ -161,7 +161,7 @@ class VmasEnv:
             ActionError: another shape or type, or a value that the agent does not have.
         """
         now = self._current("step")
-        host.refuse(now.done, lambda: _over(now.done))
+        host.refuse(now.done, lambda: checks.over(now.done))
         shape = (self.num_envs, self.num_agents)
         if self._bounds is None:
             taken = checks.actions(action, None, shape, self._counts_N, self.device, self.agents).unsqueeze(-1)
@@ -208,10 +208,7 @@ class VmasEnv:
         Raises:
             StateError: always.
         """
-        raise StateError(
-            f"ceiling_action: {self.id!r} comes from another library, and nobody knows its best policy here. Compare "
-            "with floor_action and with other trained teams."
-        )
+        raise no_ceiling(self.id)
 
     def scene(self) -> Scene:
         """Agents and landmarks on a grid of 20 x 20 cells that covers ``area``."""
@@ -309,11 +306,3 @@ def _flat(seen: Any) -> Tensor:
 
 def _of_all(key_B: Tensor, step_B: Tensor) -> int:
     return int(random.bits(random.stream(key_B, "vmas"), step_B).sum()) & _SMALL
-
-
-def _over(done_B: Tensor) -> StateError:
-    which = done_B.nonzero().squeeze(-1)[:8].tolist()
-    return StateError(
-        f"step: expected running episodes, but those of environments {which} ended. Call "
-        "reset(where=timestep.done) first."
-    )

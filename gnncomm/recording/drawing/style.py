@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -48,6 +48,15 @@ def shown(text: str) -> str:
     """Text of whoever made the episode as fonts draw it in a moment: one short line of what can be printed."""
     line = " ".join(text[: 2 * LONGEST].split())[:LONGEST]
     return "".join(letter if letter.isprintable() else "?" for letter in line)
+
+
+def bare(ax: Axes, lines: Literal["x", "y"]) -> None:
+    """Of a chart: no box and no ticks, pale lines across ``lines``."""
+    ax.grid(axis=lines, color=PALE, linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.spines["bottom"].set_color(PALE)
+    ax.tick_params(colors=GREY, labelsize=8.5, length=0)
 
 
 def colour(agent: int) -> str:

@@ -127,12 +127,7 @@ function drawCross(paint, [x, y], colour, strength) {
   paint.globalAlpha = Math.min(1, 2 * strength);
   paint.strokeStyle = colour;
   paint.lineWidth = 2;
-  paint.beginPath();
-  paint.moveTo(x - 4, y - 4);
-  paint.lineTo(x + 4, y + 4);
-  paint.moveTo(x - 4, y + 4);
-  paint.lineTo(x + 4, y - 4);
-  paint.stroke();
+  paint.stroke(shapePath("cross", x, y, 4));
 }
 
 // A light in the sender's colour, with a tail.

@@ -75,6 +75,11 @@ function shapePath(shape, x, y, radius) {
     const [arm, half] = [1.05 * radius, 0.36 * radius];
     path.rect(x - arm, y - half, 2 * arm, 2 * half);
     path.rect(x - half, y - arm, 2 * half, 2 * arm);
+  } else if (shape === "cross") {
+    for (const side of [-radius, radius]) {
+      path.moveTo(x - radius, y + side);
+      path.lineTo(x + radius, y - side);
+    }
   } else path.arc(x, y, radius, 0, 2 * Math.PI);
   return path;
 }

@@ -156,28 +156,16 @@ function drawEvent(paint, colours, event, x, y, world) {
   paint.strokeStyle = paint.fillStyle = event.agent === undefined ? colours.ink : mix(agentColour(event.agent), colours.ink, 0.2);
   y += world ? 3 : 0;
   if (event.kind === "out") {
-    paint.beginPath();
-    paint.moveTo(x - 3.5, y - 3.5);
-    paint.lineTo(x + 3.5, y + 3.5);
-    paint.moveTo(x - 3.5, y + 3.5);
-    paint.lineTo(x + 3.5, y - 3.5);
-    paint.stroke();
+    paint.stroke(shapePath("cross", x, y, 3.5));
   } else if (event.kind === "done") {
     paint.beginPath();
     paint.arc(x, y, radius - 0.6, 0, 2 * Math.PI);
     paint.fill();
-  } else if (event.kind === "entity") {
+  } else if (event.kind === "entity" || event.kind === "success") {
     paint.fillStyle = colours.gold;
     paint.strokeStyle = colours.ink;
     paint.lineWidth = 0.9;
-    const path = shapePath("diamond", x, y, radius);
-    paint.fill(path);
-    paint.stroke(path);
-  } else if (event.kind === "success") {
-    paint.fillStyle = colours.gold;
-    paint.strokeStyle = colours.ink;
-    paint.lineWidth = 0.9;
-    const path = shapePath("star", x, y, radius + 1);
+    const path = event.kind === "entity" ? shapePath("diamond", x, y, radius) : shapePath("star", x, y, radius + 1);
     paint.fill(path);
     paint.stroke(path);
   } else {
